@@ -1,0 +1,206 @@
+"""Token ids, their text as bytes, and which of them may come out of a model.
+
+Knows `tokenizers` and the facts about CodeGen's vocabulary (38 added tokens for runs of spaces and tabs above
+GPT-2's 50,257; ids 50295 to 51199 without text). Knows no model and no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+from tokenizers import Tokenizer
+
+MAX_HEAL = 8
+"""Tokens that healing gives back at most."""
+
+SEAM = re.compile(r"(?<=[^\s]\n)(?=[^\s])")
+"""Where a text may be cut so that its parts give the tokens of the whole, with GPT-2's way of splitting words: a
+single line end between two characters that are no white space is a word of its own."""
+
+GPT2_SPACES = r"|\s+(?!\S)|\s+"
+"""The end of GPT-2's pattern of words: white space up to the last of it, which begins the next word."""
+
+SEGMENT = 512
+"""Characters from which on a text is cut at the next seam."""
+
+
+def byte_of_character() -> dict[str, int]:
+    """The printable character that stands for each byte in a byte-level BPE vocabulary, as GPT-2 assigns them:
+    printable Latin-1 stands for itself, the other 68 bytes take the code points from 256 on, in order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    rest = [b for b in range(256) if b not in set(printable)]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(rest)}
+
+
+def without_added(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer without its added tokens that are no special ones.
+
+    The NL checkpoints were trained, and sampled, with plain GPT-2 tokens; the hub gives them CodeGen's tokens
+    for runs of spaces and tabs too, whose embeddings they never learned.
+    """
+    parts: dict[str, Any] = json.loads(tokenizer.to_str())
+    parts["added_tokens"] = [t for t in parts["added_tokens"] if t["special"]]
+    return Tokenizer.from_str(json.dumps(parts))
+
+
+class Vocabulary:
+    """Text to token ids and back, for a model whose logits have `size` entries."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, size: int, ends: Sequence[int], start: int | None = None
+    ) -> None:
+        """`ends` are the ids of the end of text; `start` begins a prompt that holds nothing else."""
+        self.tokenizer = tokenizer
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
+        self.size = size
+        self.ends = frozenset(e for e in ends if 0 <= e < size)
+        self.start = start if start is not None else min(self.ends, default=0)
+        self._pieces = [tokenizer.id_to_token(i) for i in range(size)]
+        added = tokenizer.get_added_tokens_decoder()
+        self.special = frozenset(i for i, token in added.items() if token.special) | self.ends
+        self.byte_level = "ByteLevel" in str(json.loads(tokenizer.to_str()).get("decoder"))
+        self._added = {i: token.content for i, token in added.items()}
+        self._has_seams = _splits_as_gpt2(json.loads(tokenizer.to_str()))
+        self._segment_ids = lru_cache(maxsize=1024)(self._ids_of)
+        self.bytes_of = self._all_bytes()
+
+    @property
+    def without_text(self) -> list[int]:
+        """Ids that stand for nothing and may never come out."""
+        return [i for i, piece in enumerate(self._pieces) if piece is None]
+
+    @cached_property
+    def longest(self) -> int:
+        """Bytes of the longest token."""
+        return max(map(len, self.bytes_of), default=1) or 1
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, with the special tokens that the model expects around it."""
+        if not self._has_seams:
+            return self._ids_of(text) or [self.start]
+        # From one keystroke to the next only the last part is another one.
+        *parts, last = _segments(text)
+        return [i for part in parts for i in self._segment_ids(part)] + self._ids_of(last) or [self.start]
+
+    def _ids_of(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(text).ids)
+
+    def text_of(self, token: int) -> str:
+        """A token as log-probabilities name it; `bytes:\\x..` where it is a part of a character."""
+        raw = self.bytes_of[token]
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{b:02x}" for b in raw)
+
+    def output_bytes(self, token: int) -> bytes:
+        """What a decoded token adds to the text: nothing, for special tokens."""
+        return b"" if token in self.special else self.bytes_of[token]
+
+    # Token healing
+
+    def ragged(self, tokens: Sequence[int]) -> int:
+        """How many of the last tokens to give back: the last one, and more where together they could be the
+        start of one longer token."""
+        count = 0
+        tail = b""
+        for back, token in enumerate(reversed(tokens[-MAX_HEAL:]), start=1):
+            if token in self.special:
+                break
+            tail = self.bytes_of[token] + tail
+            if back == 1 or self._starts_a_token(tail):
+                count = back
+            if len(tail) > self.longest:
+                break
+        return count
+
+    def spelling(self, rest: bytes) -> tuple[list[int], list[int]]:
+        """The tokens that may come next while `rest` is to be spelled.
+
+        Returns:
+            those that reach its end (and may go beyond it), and those that spell a part of it.
+        """
+        low = bisect_left(self._sorted, (rest, -1))
+        high = bisect_left(self._sorted, (_after(rest), -1))
+        reaching = [token for _, token in self._sorted[low:high]]
+        partial = [t for stop in range(1, len(rest)) for t in self._ids.get(rest[:stop], ())]
+        return reaching, partial
+
+    def _starts_a_token(self, text: bytes) -> bool:
+        at = bisect_left(self._sorted, (text, -1))
+        return at < len(self._sorted) and self._sorted[at][0].startswith(text)
+
+    @cached_property
+    def _sorted(self) -> list[tuple[bytes, int]]:
+        pairs = ((raw, i) for i, raw in enumerate(self.bytes_of) if raw and i not in self.special)
+        return sorted(pairs)
+
+    @cached_property
+    def _ids(self) -> dict[bytes, list[int]]:
+        ids: dict[bytes, list[int]] = {}
+        for raw, token in self._sorted:
+            ids.setdefault(raw, []).append(token)
+        return ids
+
+    def _all_bytes(self) -> list[bytes]:
+        table = byte_of_character()
+        result = []
+        for token, piece in enumerate(self._pieces):
+            if piece is None:
+                raw = b""
+            elif token in self._added:
+                raw = self._added[token].encode()
+            elif self.byte_level:
+                raw = bytes(table[c] for c in piece) if all(c in table for c in piece) else piece.encode()
+            elif len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+                raw = bytes([int(piece[3:5], 16)])
+            else:
+                raw = piece.replace("\u2581", " ").encode()
+            result.append(raw)
+        return result
+
+
+def _segments(text: str) -> list[str]:
+    """A text in parts, cut at the first seam after every so many characters."""
+    parts, start = [], 0
+    while seam := SEAM.search(text, start + SEGMENT):
+        parts.append(text[start : seam.start()])
+        start = seam.start()
+    return [*parts, text[start:]]
+
+
+def _splits_as_gpt2(parts: dict[str, Any]) -> bool:
+    """Whether a tokenizer, as JSON, makes words as GPT-2 does and nothing else: no word and no added token holds the
+    end of a line together with something else, and nothing is put around a text."""
+    words = parts.get("pre_tokenizer") or {}
+    steps = words.get("pretokenizers", [words])
+    split = [step for step in steps if step.get("type") == "Split"]
+    levels = [step for step in steps if step.get("type") == "ByteLevel"]
+    if len(levels) != 1 or len(split) + 1 != len(steps) or levels[0].get("add_prefix_space"):
+        return False
+    patterns = [step["pattern"].get("Regex", "") for step in split if step.get("behavior") == "Isolated"]
+    if levels[0].get("use_regex") is bool(split) or not all(map(_keeps_lines_apart, patterns)):
+        return False
+    around = (parts.get("post_processor") or levels[0])["type"] != "ByteLevel" or parts.get("normalizer")
+    return not around and not any(
+        token["lstrip"] or token["rstrip"] or token["single_word"] or "\n" in token["content"]
+        for token in parts["added_tokens"]
+    )
+
+
+def _keeps_lines_apart(pattern: str) -> bool:
+    """Whether the white space of a pattern of words is GPT-2's, and nothing else in it takes any."""
+    rest = pattern.removesuffix(GPT2_SPACES)
+    return pattern.endswith(GPT2_SPACES) and not re.search(r"\\[snrSWDH]|\[\^|\.", rest.replace("[^\\s", "["))
+
+
+def _after(prefix: bytes) -> bytes:
+    """The first byte string that follows everything that starts with `prefix`."""
+    head = prefix.rstrip(b"\xff")
+    return head[:-1] + bytes([head[-1] + 1]) if head else b"\xff" * (len(prefix) + 256)

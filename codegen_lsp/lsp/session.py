@@ -1,0 +1,248 @@
+"""One client's session: its options, its engine, its memory, what is paused. Speaks no LSP.
+
+Owns everything that lives from `initialize` to `exit`, and replaces what a change of settings makes stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from codegen_lsp.errors import CodegenError
+from codegen_lsp.lsp.last_request import Method, Outcome, Record, Records
+from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.status import StatusBoard
+from codegen_lsp.lsp.suggestions import Memory
+from codegen_lsp.lsp.types import Cursor, Reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from codegen_lsp.lsp.backend import Backend, EngineState
+    from codegen_lsp.lsp.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
+
+WARM_DELAY = 0.3
+"""Seconds without a further change after which the text above it is read into the engine's cache."""
+
+MakeBackend = Callable[[Options, "Callable[[EngineState], None]"], "Backend"]
+
+
+def make_backend(options: Options, on_change: Callable[[EngineState], None]) -> Backend:
+    """The engine that the options ask for: one on this machine, or a server by its address.
+
+    Raises:
+        ConfigError: the options contradict each other, or no folder is safe for a socket.
+    """
+    from codegen_lsp.lsp.backend import RemoteBackend
+    from codegen_lsp.lsp.supervisor import Supervisor
+
+    if options.server:
+        return RemoteBackend(options.server, options.bearer(), options.timeout, on_change)
+    return Supervisor(
+        options.engine_config(),
+        idle_timeout=options.idle_timeout,
+        timeout=options.timeout,
+        on_change=on_change,
+    )
+
+
+class Session:
+    """The state behind the handlers."""
+
+    def __init__(
+        self,
+        board: StatusBoard,
+        on_engine: Callable[[EngineState], None],
+        make: MakeBackend = make_backend,
+    ) -> None:
+        self.options = Options()
+        self.board = board
+        self.records = Records()
+        self.memory = Memory()
+        self.backend: Backend | None = None
+        self.pipeline: Pipeline | None = None
+        self.paused = False
+        self.paused_uris: set[str] = set()
+        self._early: Cursor | None = None
+        """Where somebody was before there was an engine to prepare."""
+        self._on_engine = on_engine
+        self._make = make
+        self._lock = asyncio.Lock()
+
+    # Life ----------------------------------------------------------------------------------------------
+
+    async def apply(self, options: Options) -> None:
+        """Take new options; a new engine only where they ask for another one."""
+        async with self._lock:  # Two changes of settings in a row must not both make an engine.
+            logging.getLogger("codegen_lsp").setLevel(options.log_level.upper())
+            if self.pipeline is None and options.enabled:
+                # httpx and the parser cost a quarter of a second: not before `initialize` was answered.
+                await asyncio.to_thread(importlib.import_module, "codegen_lsp.lsp.pipeline")
+            old, self.options = self.options, options
+            if not options.enabled:
+                await self._close_backend()
+            elif self.backend is None or _engine_of(old) != _engine_of(options):
+                await self._close_backend(unload=True)
+                self._open_backend(options)
+            elif self.pipeline is not None:
+                self.pipeline.options = options
+            self.board.update(enabled=options.enabled)
+
+    async def aclose(self) -> None:
+        """Let go of the engine."""
+        await self._close_backend()
+
+    def _open_backend(self, options: Options) -> None:
+        from codegen_lsp.lsp.backend import EngineState
+        from codegen_lsp.lsp.pipeline import Pipeline
+
+        try:
+            backend = self._make(options, self._engine_changed)
+        except (CodegenError, OSError) as error:
+            message = f"The engine can't be started: {str(error).rstrip('.')}."
+            self._engine_changed(EngineState("error", options.model, message))
+            return
+        self.backend = backend
+        self.memory = Memory()
+        self.pipeline = Pipeline(
+            backend, options, self.memory, lambda running: self.board.update(running=running)
+        )
+        self._engine_changed(backend.state)
+        backend.start()
+        early, self._early = self._early, None
+        if early is not None:
+            self.warm(early)
+
+    async def _close_backend(self, *, unload: bool = False) -> None:
+        backend, pipeline = self.backend, self.pipeline
+        self.backend = self.pipeline = None
+        if pipeline is not None:
+            await pipeline.aclose()
+        if backend is None:
+            return
+        if unload and backend.engine.extensions:
+            # The model that nobody wants any more would sit in the memory that the next one needs.
+            try:
+                async with asyncio.timeout(2):
+                    await backend.engine.unload()
+            except (CodegenError, TimeoutError) as error:
+                logger.info("the engine that is left could not be unloaded: %s", error)
+        await backend.aclose()
+
+    def _engine_changed(self, state: EngineState) -> None:
+        self.board.update(engine=state)
+        self._on_engine(state)
+        if state.phase == "ready" and self.pipeline is not None:
+            self.pipeline.engine_is_ready()
+
+    # Requests ------------------------------------------------------------------------------------------
+
+    async def answer(
+        self, cursor: Cursor, position: tuple[int, int], method: Method, *, invoked: bool
+    ) -> Record:
+        """Suggestions at a cursor; the record of how they came about is kept."""
+        started = time.perf_counter()
+        outcome = Outcome(reason=Reason.CANCELLED)
+        try:
+            outcome = await self._outcome(cursor, method, invoked)
+        finally:
+            total = 1e3 * (time.perf_counter() - started)
+            record = self.keep(cursor, position, method, outcome, invoked=invoked, total_ms=total)
+        return record
+
+    def keep(
+        self,
+        cursor: Cursor,
+        position: tuple[int, int],
+        method: Method,
+        outcome: Outcome,
+        *,
+        invoked: bool = False,
+        total_ms: float = 0.0,
+    ) -> Record:
+        """Keep what became of a request, for `codegen.showLastRequest`; not the document's text with it."""
+        number = self.records.next_id()
+        record = Record(number, cursor.uri, cursor.version, position, method, invoked, outcome, total_ms)
+        self.records.add(record)
+        return record
+
+    async def _outcome(self, cursor: Cursor, method: Method, invoked: bool) -> Outcome:
+        reason = self.refusal(cursor, method)
+        if reason is not None:
+            return Outcome(reason=reason)
+        if self.pipeline is None:
+            self._early = cursor
+            failed = self.board.engine.phase == "error"
+            return Outcome(reason=Reason.UNAVAILABLE if failed else Reason.STARTING)
+        return await self.pipeline.suggest(cursor, invoked=invoked)
+
+    def refusal(self, cursor: Cursor, method: Method | None = None) -> Reason | None:
+        """Why nothing is wanted at a cursor; None where suggestions are."""
+        options = self.options
+        off = {"inlineCompletion": not options.inline, "completion": not options.menu}
+        if (
+            not options.enabled
+            or self.paused
+            or cursor.uri in self.paused_uris
+            or off.get(method or "", False)
+        ):
+            return Reason.PAUSED
+        if not options.serves(cursor.language):
+            return Reason.DISABLED
+        if _exceeds(cursor, options.max_file_size):
+            return Reason.TOO_LARGE
+        return None
+
+    def warm(self, cursor: Cursor, delay: float = 0.0) -> None:
+        """Prepare the engine for a request near a cursor."""
+        if self.refusal(cursor) is not None:
+            return
+        if self.pipeline is None:
+            self._early = cursor
+        else:
+            self.pipeline.warm(cursor, delay)
+
+    def forget(self, uri: str) -> None:
+        """A document was closed."""
+        self.memory.forget(uri)
+        self.records.forget(uri)
+        self.paused_uris.discard(uri)
+
+    def pause(self, paused: bool | None = None, uri: str | None = None) -> bool:
+        """Pause or go on, everywhere or in one document; toggles without `paused`. Gives the new state."""
+        if uri is not None:
+            now = uri not in self.paused_uris if paused is None else paused
+            (self.paused_uris.add if now else self.paused_uris.discard)(uri)
+            return now
+        self.paused = not self.paused if paused is None else paused
+        self.board.update(paused=self.paused)
+        return self.paused
+
+    def counters(self) -> Mapping[str, int]:
+        """What became of suggestions so far."""
+        records = self.records
+        return {
+            "shown": records.shown,
+            "accepted": records.accepted,
+            "partlyAccepted": records.partly_accepted,
+        }
+
+
+def _engine_of(options: Options) -> tuple[object, ...]:
+    """The part of the options that belongs to the engine: another value needs another engine."""
+    if options.server:
+        return options.server, options.bearer(), options.timeout
+    return options.engine_config(), options.idle_timeout, options.timeout
+
+
+def _exceeds(cursor: Cursor, limit: int) -> bool:
+    characters = len(cursor.prefix) + len(cursor.suffix)
+    if characters > limit:
+        return True
+    if 4 * characters <= limit:
+        return False
+    return sum(len(part.encode("utf-8", "surrogatepass")) for part in (cursor.prefix, cursor.suffix)) > limit

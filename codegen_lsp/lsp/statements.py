@@ -1,0 +1,177 @@
+"""Python as a list of statements, read without a parser: how far each is indented, and the names in it.
+
+Knows strings, comments, brackets and line joins; what is in strings and comments is left out. Works on code that is
+half typed. For hints about the line at the cursor, which may be wrong about rare code but never raise.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    r"""(?P<string>(?i:\b[rbuft]{1,2})?(?:(?P<triple>\"{3}|'{3})(?:\\.|.)*?(?P<end>(?P=triple)|\Z)"""
+    r"""|\"(?:\\.|[^\"\\\n])*(?:"|(?=\n)|\Z)|'(?:\\.|[^'\\\n])*(?:'|(?=\n)|\Z)))"""
+    r"""|(?P<comment>\#[^\n]*)|(?P<join>\\\n)|(?P<bracket>[()\[\]{}])|(?P<line>\n)""",
+    re.DOTALL,
+)
+_SPACE = re.compile(r"[ \t]*")
+_NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
+_ANY_NAME = re.compile(r"[^\W\d]\w*")
+_KNOWN = frozenset(dir(builtins)) | frozenset(keyword.kwlist) | frozenset(keyword.softkwlist)
+_ASSIGNS = re.compile(r"[()\[\]{}]|[=!<>:+\-*/%&|^@]?=+")
+"""Brackets, and what has an equals sign in it; only `=` by itself assigns."""
+_ANNOTATED = re.compile(r"([^\W\d]\w*)\s*:(?!=)\s*\S")
+_SEPARATORS = re.compile(r"[,()]")
+_KEYWORD_ARGUMENT = re.compile(r"([(,]\s*)[^\W\d]\w*\s*=(?!=)")
+_LOOP = re.compile(r"\bfor\b(.*?)\bin\b", re.DOTALL)
+_LAMBDA = re.compile(r"\blambda\b([^:]*):")
+_AS = re.compile(r"\bas\b\s*\(?([^:()=]*)|([^\W\d]\w*)\s*:=")
+_DEFINES = re.compile(r"(?:async\s+)?(?:def|class)\b\s*([^\W\d]\w*)?(.*)", re.DOTALL)
+_ENDS = frozenset(["return", "raise", "break", "continue"])
+_CONTINUES = frozenset(["else", "elif", "except", "finally"])
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One logical line of code."""
+
+    leading: str
+    """The white space before it."""
+    code: str
+    """Its text, on one line, without comments; strings are empty ones."""
+
+    @property
+    def indent(self) -> int:
+        """Columns; tabs go to the next multiple of eight, as Python reads them."""
+        return len(self.leading.expandtabs(8))
+
+    @property
+    def word(self) -> str:
+        """The word that it starts with, or nothing."""
+        found = _ANY_NAME.match(self.code)
+        return found.group() if found else ""
+
+    @property
+    def opens(self) -> bool:
+        """Whether a block follows it."""
+        return self.code.endswith(":")
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing can follow it in its block."""
+        return self.word in _ENDS
+
+    @property
+    def continues(self) -> bool:
+        """Whether it goes on with a statement above it: `else`, `except`."""
+        return self.word in _CONTINUES
+
+    @property
+    def defines(self) -> bool:
+        """Whether it is the head of a function or class."""
+        return _DEFINES.match(self.code) is not None
+
+    def names(self) -> list[str]:
+        """The names in it, attributes, keywords and built-in ones left out; as often as they are there."""
+        code = _KEYWORD_ARGUMENT.sub(r"\1", self.code)
+        return [name for name in _NAME.findall(code) if name not in _KNOWN and not name.startswith("__")]
+
+    def binds(self) -> set[str]:
+        """The names that it gives a value, in comprehensions and parameters too."""
+        if self.word in ("import", "from", "global", "nonlocal", "case"):
+            return set(_ANY_NAME.findall(self.code))
+        defined = _DEFINES.match(self.code)
+        if defined is not None:
+            return {defined.group(1) or ""} | set(_NAME.findall(defined.group(2)))
+        pieces = [m.group(1) for m in _LOOP.finditer(self.code)]
+        pieces += [m.group(1) for m in _LAMBDA.finditer(self.code)]
+        pieces += [m.group(1) or m.group(2) or "" for m in _AS.finditer(self.code)]
+        return {name for piece in pieces for name in _NAME.findall(piece)} | set(self.targets())
+
+    def targets(self) -> list[str]:
+        """The names that an assignment gives a value; none of attributes, items and `+=`."""
+        *targets, value = _sides(self.code)
+        if not targets:
+            annotated = _ANNOTATED.match(self.code)
+            return [annotated.group(1)] if annotated and annotated.group(1) not in _KNOWN else []
+        del value
+        pieces = [p.strip(" *") for target in targets for p in _SEPARATORS.split(target.partition(":")[0])]
+        return [piece for piece in pieces if _ANY_NAME.fullmatch(piece) and piece not in _KNOWN]
+
+    def needs(self) -> list[str]:
+        """The names that must have a value before it runs, in order."""
+        *targets, value = _sides(self.code)
+        own = set(self.targets())
+        bound = self.binds() - own
+        before = [n for target in targets for n in _NAME.findall(target) if n not in own]
+        names = before + _NAME.findall(_KEYWORD_ARGUMENT.sub(r"\1", value))
+        if not targets and own:
+            names = [n for n in names if n not in own]  # an annotation
+        return [n for n in names if n not in _KNOWN and n not in bound and not n.startswith("__")]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The statements of a text, and what crosses its edges."""
+
+    statements: tuple[Statement, ...]
+    closes: bool
+    """It closes a bracket that it doesn't open."""
+    ends_within: bool
+    """It ends within a string or brackets."""
+
+
+def read(text: str) -> Code:
+    """The statements of a text that starts outside of strings."""
+    out: list[Statement] = []
+    pieces: list[str] = []
+    depth, at, line, whole, closes = 0, 0, 0, True, False
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup if match.lastgroup not in ("triple", "end") else "string"
+        pieces.append(text[at : match.start()])
+        at = match.end()
+        if kind == "string" or match.group("string") is not None:
+            whole = match.group("triple") is None or bool(match.group("end"))
+            pieces.append('""')
+        elif kind == "bracket":
+            pieces.append(match.group())
+            depth += 1 if match.group() in "([{" else -1
+            closes, depth = closes or depth < 0, max(0, depth)
+        elif kind == "line":
+            if depth:
+                pieces.append(" ")
+                continue
+            _add(out, text, line, pieces)
+            pieces, line = [], at
+        elif kind == "join":
+            pieces.append(" ")
+    pieces.append(text[at:])
+    _add(out, text, line, pieces)
+    return Code(tuple(out), closes, depth > 0 or not whole)
+
+
+def _add(out: list[Statement], text: str, start: int, pieces: list[str]) -> None:
+    code = "".join(pieces).strip()
+    if code and code != '""':
+        space = _SPACE.match(text, start)
+        out.append(Statement(space.group() if space else "", code))
+
+
+def _sides(code: str) -> list[str]:
+    """What stands on either side of the equals signs of an assignment; all of it where it is none."""
+    depth, start = 0, 0
+    out: list[str] = []
+    for match in _ASSIGNS.finditer(code):
+        if match.group() in ("(", "[", "{"):
+            depth += 1
+        elif match.group() in (")", "]", "}"):
+            depth -= 1
+        elif match.group() == "=" and depth == 0:
+            out.append(code[start : match.start()])
+            start = match.end()
+        elif depth == 0 and not out:
+            return [code]  # a comparison, or an augmented assignment
+    return [*out, code[start:]]

@@ -1,0 +1,120 @@
+"""What the user is told of the server's state: one value, sent whenever it changes; and load progress.
+
+Knows how the engine's state, pauses and running requests add up to a sentence. Sends through two functions
+that it is given; knows no protocol objects beyond LSP's progress values.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from codegen_lsp.lsp.backend import EngineState
+
+METHOD = "didChangeStatus"
+State = Literal["starting", "loading", "ready", "busy", "paused", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The parameters of `didChangeStatus` (Copilot's `busy`, `message`, `kind`, and more)."""
+
+    busy: bool
+    message: str
+    kind: Literal["Normal", "Error", "Warning", "Inactive"]
+    state: State
+    model: str
+    percent: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The notification's parameters."""
+        return asdict(self)
+
+
+def summarize(engine: EngineState, *, running: int, paused: bool, enabled: bool) -> Status:
+    """The one status of everything that is going on."""
+    if not enabled or paused:
+        message = "Suggestions are paused." if enabled else "Suggestions are turned off in the settings."
+        return Status(False, message, "Inactive", "paused", engine.model, None)
+    match engine.phase:
+        case "error":
+            return Status(False, engine.message, "Error", "error", engine.model, None)
+        case "starting":
+            return Status(True, engine.message, "Normal", "starting", engine.model, None)
+        case "loading":
+            return Status(True, engine.message, "Normal", "loading", engine.model, engine.percent)
+        case "asleep":
+            return Status(False, engine.message, "Inactive", "ready", engine.model, None)
+    if running:
+        return Status(True, engine.message, "Normal", "busy", engine.model, None)
+    return Status(False, engine.message, "Normal", "ready", engine.model, None)
+
+
+class StatusBoard:
+    """Keeps the parts of the status and sends the whole when it changes."""
+
+    def __init__(self, send: Callable[[Status], None]) -> None:
+        self._send = send
+        self._sent: Status | None = None
+        self.engine = EngineState()
+        self.running = 0
+        self.paused = False
+        self.enabled = True
+
+    @property
+    def current(self) -> Status:
+        """The status now."""
+        return summarize(self.engine, running=self.running, paused=self.paused, enabled=self.enabled)
+
+    def update(self, **parts: Any) -> None:
+        """Change parts (`engine`, `running`, `paused`, `enabled`) and tell the client if that matters."""
+        for name, value in parts.items():
+            setattr(self, name, value)
+        status = self.current
+        if status != self._sent:
+            self._sent = status
+            self._send(status)
+
+
+class LoadProgress:
+    """`$/progress` of a model's load, from the engine's states."""
+
+    def __init__(
+        self,
+        create: Callable[[str, Callable[[], None]], None],
+        send: Callable[[str, dict[str, Any]], None],
+    ) -> None:
+        """`create` asks the client for a progress token and calls back once it agreed; `send` reports on it."""
+        self._create, self._send = create, send
+        self._token: str | None = None
+        self._begun = False
+        self._last: EngineState | None = None
+
+    def update(self, state: EngineState) -> None:
+        """Follow the engine: begin, report or end."""
+        self._last = state
+        if state.phase == "loading" and self._token is None:
+            token = self._token = uuid.uuid4().hex
+            self._create(token, lambda: self._begin(token))
+        elif state.phase == "loading" and self._begun:
+            self._report("report", state)
+        elif state.phase != "loading" and self._token is not None:
+            if self._begun:
+                self._send(self._token, {"kind": "end", "message": state.message})
+            self._token, self._begun = None, False
+
+    def _begin(self, token: str) -> None:
+        if token == self._token and self._last is not None:
+            self._begun = True
+            self._report("begin", self._last)
+
+    def _report(self, kind: str, state: EngineState) -> None:
+        value: dict[str, Any] = {"kind": kind, "message": state.message}
+        if kind == "begin":
+            value |= {"title": f"Loading {state.model}", "cancellable": False}
+        if state.percent is not None:
+            value["percentage"] = state.percent
+        if self._token is not None:
+            self._send(self._token, value)

@@ -1,0 +1,201 @@
+--- The subcommands of `:CodegenLsp`.
+local compat = require('codegen_lsp.compat')
+
+local M = {}
+
+--- The models that the server knows by name; a folder or a name on the Hugging Face hub works as well.
+M.models = { 'nano' }
+for _, size in ipairs({ '350M', '2B', '6B', '16B' }) do
+  for _, data in ipairs({ 'mono', 'multi', 'nl' }) do
+    M.models[#M.models + 1] = size .. '-' .. data
+  end
+end
+
+---@param text string
+---@param level? integer
+local function say(text, level)
+  vim.notify('codegen-lsp: ' .. text, level or vim.log.levels.INFO)
+end
+
+--- The server of the current buffer, else any.
+---@return vim.lsp.Client?
+local function server()
+  local found = vim.lsp.get_clients({ name = 'codegen_lsp', bufnr = 0 })[1]
+    or vim.lsp.get_clients({ name = 'codegen_lsp' })[1]
+  if not found then
+    say('no server is running; open a file of one of the file types, or see :checkhealth codegen_lsp', 3)
+  end
+  return found
+end
+
+--- Runs a command of the server and hands its result on; an error is shown.
+---@param name string
+---@param argument? table
+---@param handler fun(result: any, client: vim.lsp.Client)
+local function call(name, argument, handler)
+  local client = server()
+  if not client then
+    return
+  end
+  local command = { command = name, arguments = argument and { argument } or nil }
+  compat.command(client, command, vim.api.nvim_get_current_buf(), function(err, result)
+    if err then
+      return say(('%s: %s'):format(name, err.message), vim.log.levels.ERROR)
+    end
+    handler(result, client)
+  end)
+end
+
+--- Forgets the suggestions of all buffers of a client.
+---@param client vim.lsp.Client
+local function forget(client)
+  for buf in pairs(client.attached_buffers) do
+    require('codegen_lsp.ghost').forget(buf)
+  end
+end
+
+---@type table<string, { run: fun(words: string[]), complete?: fun(): string[] }>
+local subcommands = {}
+
+subcommands.status = {
+  run = function()
+    call('codegen.status', nil, function(status)
+      local lines = { ('%s: %s'):format(status.state, status.message) }
+      lines[#lines + 1] = ('model: %s'):format(status.model or 'unknown')
+      for _, group in ipairs({ 'engine', 'suggestions' }) do
+        for name, value in vim.spairs(type(status[group]) == 'table' and status[group] or {}) do
+          lines[#lines + 1] = ('%s %s: %s'):format(group, name:gsub('_', ' '), tostring(value))
+        end
+      end
+      vim.api.nvim_echo({ { table.concat(lines, '\n') } }, true, {})
+    end)
+  end,
+}
+
+subcommands.pause = {
+  complete = function()
+    return { 'all', 'buffer' }
+  end,
+  run = function(words)
+    if words[1] and words[1] ~= 'all' and words[1] ~= 'buffer' then
+      return say(':CodegenLsp pause takes `all` or `buffer`', vim.log.levels.ERROR)
+    end
+    local here = words[1] == 'buffer'
+    local argument = here and { uri = vim.uri_from_bufnr(0) } or vim.empty_dict()
+    call('codegen.pause', argument, function(result, client)
+      forget(client)
+      say(('suggestions are %s%s'):format(result.paused and 'paused' or 'on', here and ' in this file' or ''))
+    end)
+  end,
+}
+
+--- Makes `name` the model of all running servers, and of those that start later in this session.
+---@param name? string
+local function choose(name)
+  local client = name and server()
+  if not client then
+    return
+  end
+  require('codegen_lsp.config').get().settings.model = name
+  for _, each in ipairs(vim.lsp.get_clients({ name = 'codegen_lsp' })) do
+    each.settings = vim.tbl_deep_extend('force', each.settings or {}, { codegen = { model = name } })
+    compat.notify(each, 'workspace/didChangeConfiguration', { settings = each.settings })
+    forget(each)
+  end
+  say(('the model is %s for this session'):format(name))
+end
+
+subcommands.model = {
+  complete = function()
+    return M.models
+  end,
+  run = function(words)
+    if words[1] then
+      return choose(words[1])
+    end
+    vim.ui.select(M.models, { prompt = 'Model' }, choose)
+  end,
+}
+
+subcommands.restart = {
+  run = function()
+    if #vim.lsp.get_clients({ name = 'codegen_lsp' }) == 0 then
+      say('the server is starting')
+      return require('codegen_lsp.attach').start()
+    end
+    call('codegen.restartEngine', nil, function(_, client)
+      forget(client)
+      say('the engine is restarting')
+    end)
+  end,
+}
+
+subcommands.last = {
+  run = function()
+    call('codegen.showLastRequest', nil, function(record)
+      if type(record) ~= 'table' then
+        return say('there was no request yet')
+      end
+      require('codegen_lsp.last').open(record)
+    end)
+  end,
+}
+
+subcommands.surprise = {
+  run = function()
+    local client = server()
+    if client and not client.attached_buffers[vim.api.nvim_get_current_buf()] then
+      return say('the server is not attached to this buffer', vim.log.levels.ERROR)
+    end
+    if client then
+      require('codegen_lsp.surprise').toggle(client)
+    end
+  end,
+}
+
+subcommands.log = {
+  run = function()
+    vim.cmd.tabedit(vim.fn.fnameescape(vim.lsp.log.get_filename()))
+  end,
+}
+
+--- Runs `:CodegenLsp`; without a subcommand it shows the status.
+---@param arguments vim.api.keyset.create_user_command.command_args
+function M.run(arguments)
+  local words = vim.deepcopy(arguments.fargs)
+  local name = table.remove(words, 1) or 'status'
+  local found = subcommands[name]
+  if not found then
+    local known = vim.tbl_keys(subcommands)
+    table.sort(known)
+    return say(
+      ('there is no :CodegenLsp %s; there are %s'):format(name, table.concat(known, ', ')),
+      vim.log.levels.ERROR
+    )
+  end
+  found.run(words)
+end
+
+--- Completes the command line of `:CodegenLsp`.
+---@param lead string
+---@param line string
+---@return string[]
+function M.complete(lead, line)
+  local name = line:match('CodegenLsp%s+(%S+)%s')
+  local choices
+  if name then
+    local found = subcommands[name]
+    choices = found and found.complete and found.complete() or {}
+    if name == 'model' and lead:match('^[./~]') then
+      return vim.fn.getcompletion(lead, 'dir')
+    end
+  else
+    choices = vim.tbl_keys(subcommands)
+    table.sort(choices)
+  end
+  return vim.tbl_filter(function(choice)
+    return vim.startswith(choice, lead)
+  end, choices)
+end
+
+return M

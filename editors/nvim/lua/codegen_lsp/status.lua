@@ -1,0 +1,70 @@
+--- The latest status of each server, and how a statusline writes it.
+local M = {}
+
+---@class codegen_lsp.Status
+---@field state string starting, loading, ready, busy, paused or error
+---@field message string a sentence for a person
+---@field kind string Normal, Warning, Error or Inactive
+---@field model? string
+---@field percent? integer
+
+---@type table<integer, codegen_lsp.Status>
+local latest = {}
+
+---@param client integer
+---@param status codegen_lsp.Status
+function M.set(client, status)
+  latest[client] = type(status) == 'table' and status or nil
+  vim.api.nvim_exec_autocmds('User', { pattern = 'CodegenLspStatus', modeline = false, data = status })
+  vim.cmd.redrawstatus({ bang = true })
+end
+
+--- Forgets a server that has left. While it is leaving Neovim still lists it, hence later.
+---@param client integer
+function M.forget(client)
+  vim.schedule(function()
+    local listed = vim.lsp.get_client_by_id(client)
+    if not listed or listed:is_stopped() then
+      latest[client] = nil
+    end
+    vim.cmd.redrawstatus({ bang = true })
+  end)
+end
+
+--- The status of the server of a buffer, nil where none is attached or it said nothing yet.
+---@param buf? integer
+---@return codegen_lsp.Status?
+function M.of(buf)
+  local client = vim.lsp.get_clients({ name = 'codegen_lsp', bufnr = buf or 0 })[1]
+  return client and latest[client.id]
+end
+
+--- The last part of a model's name: a folder's or a repository's owner says little in a statusline.
+---@param status codegen_lsp.Status
+---@return string
+local function model(status)
+  local name = type(status.model) == 'string' and status.model or ''
+  return name:match('[^/]+/*$') or 'codegen'
+end
+
+--- A word or two; empty where no server is attached. Holds no per cent sign, which statuslines would read as theirs.
+---@param buf? integer
+---@return string
+function M.text(buf)
+  local status = M.of(buf)
+  if not status then
+    return vim.lsp.get_clients({ name = 'codegen_lsp', bufnr = buf or 0 })[1] and 'starting' or ''
+  end
+  if status.state == 'ready' then
+    return model(status)
+  end
+  if status.state == 'busy' then
+    return model(status) .. ' …'
+  end
+  if status.state == 'loading' and type(status.percent) == 'number' then
+    return ('loading %d/100'):format(status.percent)
+  end
+  return status.state or ''
+end
+
+return M

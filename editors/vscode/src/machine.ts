@@ -1,0 +1,34 @@
+/** The machine that the extension host runs on, as `discovery.ts` asks about it. */
+
+import { execFile } from 'node:child_process'
+import { accessSync, constants, statSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+
+import type { Machine } from './discovery'
+
+const IMPORT_TIMEOUT_MS = 20_000
+
+export const machine: Machine = {
+  platform: process.platform,
+  env: process.env,
+  home: homedir(),
+
+  isExecutable(file) {
+    try {
+      accessSync(file, constants.X_OK)
+      return statSync(file).isFile()
+    } catch {
+      return false
+    }
+  },
+
+  hasServer(python) {
+    // -P and a neutral folder: the workspace must not be among the places that Python imports from.
+    const find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('codegen_lsp') is None)"
+    return new Promise((resolve) => {
+      execFile(python, ['-P', '-c', find], { cwd: tmpdir(), timeout: IMPORT_TIMEOUT_MS }, (error) => {
+        resolve(error === null)
+      })
+    })
+  },
+}

@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import { type Machine, type Wishes, discover } from '../src/discovery'
+
+interface Fake {
+  readonly files?: readonly string[]
+  readonly withServer?: readonly string[]
+  readonly path?: string
+  readonly platform?: NodeJS.Platform
+}
+
+function machine({ files = [], withServer = [], path = '', platform = 'linux' }: Fake): Machine {
+  return {
+    platform,
+    env: { PATH: path, TOOLS: '/tools' },
+    home: platform === 'win32' ? 'C:\\Users\\me' : '/home/me',
+    isExecutable: (file) => files.includes(file),
+    hasServer: (python) => Promise.resolve(withServer.includes(python)),
+  }
+}
+
+const WISHES: Wishes = { setting: '', python: undefined, folders: ['/code'], trusted: true }
+
+describe('the setting', () => {
+  it('comes before everything else', async () => {
+    const files = ['/opt/codegen-lsp', '/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
+    const found = await discover(
+      { ...WISHES, setting: '/opt/codegen-lsp', python: '/venv/bin/python' },
+      machine({ files, path: '/usr/bin' }),
+    )
+    assert.deepEqual(found, { kind: 'found', source: 'setting', command: '/opt/codegen-lsp', args: [] })
+  })
+
+  it('may name a Python, which then runs the package without importing from the workspace', async () => {
+    const found = await discover({ ...WISHES, setting: '/venv/bin/python3.12' }, machine({ files: ['/venv/bin/python3.12'] }))
+    assert.deepEqual(found, {
+      kind: 'found',
+      source: 'setting',
+      command: '/venv/bin/python3.12',
+      args: ['-P', '-m', 'codegen_lsp'],
+    })
+  })
+
+  for (const [setting, file] of [
+    ['~/bin/codegen-lsp', '/home/me/bin/codegen-lsp'],
+    ['${userHome}/bin/codegen-lsp', '/home/me/bin/codegen-lsp'],
+    ['${workspaceFolder}/.venv/bin/codegen-lsp', '/code/.venv/bin/codegen-lsp'],
+    ['${env:TOOLS}/codegen-lsp', '/tools/codegen-lsp'],
+    ['  /opt/../opt/codegen-lsp ', '/opt/codegen-lsp'],
+  ] as const) {
+    it(`${setting} is ${file}`, async () => {
+      const found = await discover({ ...WISHES, setting }, machine({ files: [file] }))
+      assert.equal(found.kind === 'found' && found.command, file)
+    })
+  }
+
+  it('that names nothing is said so, although PATH has the server', async () => {
+    const found = await discover(
+      { ...WISHES, setting: '/gone/codegen-lsp' },
+      machine({ files: ['/usr/bin/codegen-lsp'], path: '/usr/bin' }),
+    )
+    assert.match(found.kind === 'missing' ? found.message : '', /serverPath names \/gone\/codegen-lsp, which is not a program/)
+  })
+
+  it('that is relative is refused: it would depend on the folder that VS Code was started in', async () => {
+    const found = await discover({ ...WISHES, setting: 'codegen-lsp' }, machine({ files: ['codegen-lsp'] }))
+    assert.match(found.kind === 'missing' ? found.message : '', /not an absolute path/)
+  })
+})
+
+describe('the active Python environment', () => {
+  it('gives its script', async () => {
+    const files = ['/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
+    const found = await discover({ ...WISHES, python: '/venv/bin/python' }, machine({ files, path: '/usr/bin' }))
+    assert.deepEqual(found, { kind: 'found', source: 'environment', command: '/venv/bin/codegen-lsp', args: [] })
+  })
+
+  it('gives its package where there is no script', async () => {
+    const found = await discover({ ...WISHES, python: '/venv/bin/python' }, machine({ withServer: ['/venv/bin/python'] }))
+    assert.deepEqual(found, {
+      kind: 'found',
+      source: 'environment',
+      command: '/venv/bin/python',
+      args: ['-P', '-m', 'codegen_lsp'],
+    })
+  })
+
+  it('inside an untrusted workspace is left alone', async () => {
+    const fake = machine({
+      files: ['/code/.venv/bin/codegen-lsp', '/usr/bin/codegen-lsp'],
+      withServer: ['/code/.venv/bin/python'],
+      path: '/code/.venv/bin:/usr/bin',
+    })
+    const wishes = { ...WISHES, python: '/code/.venv/bin/python' }
+    const trusted = await discover(wishes, fake)
+    assert.equal(trusted.kind === 'found' && trusted.command, '/code/.venv/bin/codegen-lsp')
+    const untrusted = await discover({ ...wishes, trusted: false }, fake)
+    assert.equal(untrusted.kind === 'found' && untrusted.command, '/usr/bin/codegen-lsp')
+  })
+
+  it('next to an untrusted workspace is not inside of it', async () => {
+    const found = await discover(
+      { ...WISHES, python: '/code-venv/bin/python', trusted: false },
+      machine({ files: ['/code-venv/bin/codegen-lsp'] }),
+    )
+    assert.equal(found.kind === 'found' && found.command, '/code-venv/bin/codegen-lsp')
+  })
+})
+
+describe('PATH', () => {
+  it('is searched in order, relative entries left out', async () => {
+    const found = await discover(
+      WISHES,
+      machine({ files: ['./codegen-lsp', '/b/codegen-lsp', '/c/codegen-lsp'], path: '.::/a:/b:/c' }),
+    )
+    assert.deepEqual(found, { kind: 'found', source: 'path', command: '/b/codegen-lsp', args: [] })
+  })
+
+  it('ends with the place where pipx and uv put programs', async () => {
+    const found = await discover(WISHES, machine({ files: ['/home/me/.local/bin/codegen-lsp'] }))
+    assert.equal(found.kind === 'found' && found.command, '/home/me/.local/bin/codegen-lsp')
+  })
+
+  it('has .exe files on Windows', async () => {
+    const fake = machine({ files: ['C:\\Tools\\codegen-lsp.exe'], path: 'C:\\Windows;C:\\Tools', platform: 'win32' })
+    const found = await discover({ ...WISHES, folders: ['C:\\code'] }, fake)
+    assert.equal(found.kind === 'found' && found.command, 'C:\\Tools\\codegen-lsp.exe')
+  })
+})
+
+describe('no server', () => {
+  it('is said with the environment to install into', async () => {
+    const found = await discover({ ...WISHES, python: '/venv/bin/python' }, machine({ path: '/usr/bin' }))
+    assert.deepEqual(found, {
+      kind: 'missing',
+      message: 'codegen-lsp was not found in the Python environment of /venv/bin/python, on PATH or in the settings.',
+      python: '/venv/bin/python',
+    })
+  })
+})

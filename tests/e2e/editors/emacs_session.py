@@ -1,0 +1,135 @@
+"""An Emacs with the package, the real server and a file, on a terminal screen.
+
+Knows keys and what they do, and how to tell ghost text from text. Asserts nothing about what a model writes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.editors.install_emacs import Emacs
+from e2e.editors.screen import Frame, Terminal
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+GHOST = "8a93b0"
+"""The colour that `emacs_init.el` gives to ghost text."""
+
+ACCEPT, WORD, LINE, NEXT, PREVIOUS, DISMISS = "\t", "\x1bf", "\x05", "\x1bn", "\x1bp", "\x07"
+END_OF_FILE, END_OF_LINE, SAVE, MENU, UNDO = "\x1b>", "\x05", "\x18\x13", "\x1b\t", "\x1f"
+
+MORE = "(len(x) + y) * (a - b"
+"""What is typed on where a model, or the filters, have nothing to say."""
+
+EGLOT = "(progn (codegen-lsp-eglot-setup) (add-hook 'python-mode-hook #'eglot-ensure))"
+"""What a user adds who has Eglot run codegen-lsp itself."""
+
+
+def environment(runtime: Path, lisp: str = "nil") -> dict[str, str]:
+    """What Emacs, the server and the engine are to find in their environment."""
+    return {
+        "CODEGEN_LSP_RUNTIME_DIR": str(runtime),
+        "CODEGEN_EMACS_PACKAGE": str(ROOT / "editors" / "emacs"),
+        "CODEGEN_EMACS_COMMAND": f'"{sys.executable}" -m codegen_lsp',
+        "CODEGEN_EMACS_LISP": lisp,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+        "HF_HUB_OFFLINE": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+class Session:
+    """One file in one Emacs, the cursor at the end of the file."""
+
+    def __init__(
+        self, emacs: Emacs, file: Path, settings: Mapping[str, str], *, rows: int = 30, columns: int = 140
+    ) -> None:
+        self.file = file
+        self.typed = ""
+        self.terminal = Terminal(
+            [str(emacs.program), "-nw", "-Q", "-l", str(HERE / "emacs_init.el"), str(file)],
+            settings,
+            rows=rows,
+            columns=columns,
+        )
+        self.terminal.wait_text("CG:nano", 90)
+        self.keys(END_OF_FILE)
+
+    def keys(self, keys: str, seconds: float = 0.1) -> Frame:
+        """Press keys, and see what the screen shows a moment later."""
+        self.terminal.send(keys)
+        return self.terminal.look(seconds)
+
+    def lisp(self, expression: str) -> Frame:
+        """Evaluate an expression as a user does, with M-:."""
+        return self.keys(f"\x1b:{expression}\r")
+
+    def command(self, name: str) -> Frame:
+        """Run a command by its name, with M-x."""
+        return self.keys(f"\x1bx{name}\r")
+
+    def suggest(self, text: str, wanted: Callable[[str], object] = bool) -> str:
+        """Type `text`, and more where nothing that is `wanted` is suggested there, until it is.
+
+        The suggestion is returned, and `typed` is what was typed for it.
+        """
+        self.typed = ""
+        for keys, seconds in [(text, 10.0), *((character, 4.0) for character in MORE)]:
+            self.terminal.send(keys)
+            self.typed += keys
+            self.keys("", 0.2)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                if self.ghost(self.terminal.look()):
+                    ghost = self.ghost(self.settled(0.2))
+                    if ghost and wanted(ghost):
+                        return ghost
+                    break
+        raise AssertionError(f"no suggestion as wanted after {self.typed!r}\n{self.terminal.look().text}")
+
+    def settled(self, seconds: float = 0.6) -> Frame:
+        """The screen once nothing comes any more."""
+        count = -1
+        while count != (count := len(self.terminal.frames)):
+            frame = self.terminal.look(seconds)
+        return frame
+
+    def ghost(self, frame: Frame | None = None) -> str:
+        """The ghost text on the screen from the cursor on, line by line; "" for none."""
+        frame = frame or self.terminal.frames[-1]
+        rows = [
+            "".join(c for c, fg in zip(line, colours, strict=True) if fg == GHOST)
+            for line, colours in zip(frame.lines, frame.colours, strict=True)
+        ]
+        shown = [number for number, row in enumerate(rows) if row]
+        return "\n".join(rows[min(shown[0], frame.cursor[0]) : shown[-1] + 1]) if shown else ""
+
+    def row(self, frame: Frame | None = None) -> str:
+        """The line of the screen that the cursor is in, ghost text and all."""
+        frame = frame or self.terminal.frames[-1]
+        return frame.lines[frame.cursor[0]].rstrip()
+
+    def save(self) -> bytes:
+        """Save, and read the file."""
+        self.keys(SAVE)
+        self.terminal.wait("the file is saved", lambda frame: f"---  F1  {self.file.name}" in frame.text)
+        return self.file.read_bytes()
+
+    def close(self) -> None:
+        """Close the terminal."""
+        self.terminal.close()
+
+
+@contextmanager
+def session(emacs: Emacs, file: Path, settings: Mapping[str, str]) -> Iterator[Session]:
+    """A session that is over at the end, also where the test fails."""
+    opened = Session(emacs, file, settings)
+    try:
+        yield opened
+    finally:
+        opened.close()

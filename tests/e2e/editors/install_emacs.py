@@ -1,0 +1,187 @@
+"""Put an Emacs of at least version 29 where the tests can start it, and say where.
+
+Run as a program it prints the command. An Emacs that is on `PATH` and recent enough is taken as it is; otherwise, on
+Debian and what descends from it, the packages are fetched with a private apt configuration and unpacked below the
+cache folder: no root, and nothing of the system changes. package-lint comes the same way. Knows nothing of the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+OLDEST = (29, 1)
+PACKAGES = ("emacs-nox",)
+LINT_PACKAGES = ("elpa-package-lint", "elpa-compat", "elpa-let-alist")
+LINT_SUITE = "trixie"
+"""Where Debian's package-lint is from: bookworm's believes that Emacs 28 is not released yet."""
+
+
+class UnavailableError(Exception):
+    """No Emacs can be had here; the message says why, and what would change that."""
+
+
+@dataclass(frozen=True)
+class Emacs:
+    """An Emacs that starts, and what was installed beside it."""
+
+    program: Path
+    version: tuple[int, ...]
+    lisp: tuple[Path, ...] = ()
+    """Folders for `load-path` that hold package-lint; empty where it could not be had."""
+
+
+def install(cache: Path | None = None) -> Emacs:
+    """The Emacs to test with, installed now if it must be.
+
+    Raises:
+        UnavailableError: there is none, and none can be fetched.
+    """
+    root = (cache or cache_folder()) / "emacs"
+    found = os.environ.get("CODEGEN_LSP_EMACS") or shutil.which("emacs")
+    if found and (version := read_version(Path(found))) >= OLDEST:
+        return Emacs(Path(found), version, _lint_folders(root))
+    launcher = root / "bin" / "emacs"
+    if not launcher.exists():
+        try:
+            _install_debian(root)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise UnavailableError(f"its packages could not be installed: {error}") from error
+    version = read_version(launcher)
+    if version < OLDEST:
+        raise UnavailableError(f"the distribution's Emacs is {_dotted(version)}, {_dotted(OLDEST)} is needed")
+    return Emacs(launcher, version, _lint_folders(root))
+
+
+def cache_folder() -> Path:
+    """Where editors are kept between runs, outside the repository."""
+    chosen = os.environ.get("CODEGEN_LSP_EDITORS_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "codegen-lsp" / "editors"
+
+
+def read_version(program: Path) -> tuple[int, ...]:
+    """What `emacs --version` says, or () where it does not start."""
+    try:
+        command = [str(program), "--version"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    numbers = re.search(r"GNU Emacs (\d+(?:\.\d+)*)", answer.stdout)
+    return tuple(int(number) for number in numbers[1].split(".")) if numbers else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version)) or "unknown"
+
+
+def _install_debian(root: Path) -> None:
+    for tool in ("apt-get", "dpkg-deb"):
+        if not shutil.which(tool):
+            raise UnavailableError(f"no Emacs {_dotted(OLDEST)} on PATH, and no {tool} to fetch one with")
+    release = platform.freedesktop_os_release()
+    codename, debian = release.get("VERSION_CODENAME", ""), release.get("ID") == "debian"
+    apt = _Apt(root / "apt", [codename, f"{codename}-backports"] if debian else [codename])
+    try:
+        apt.run("update")
+        apt.run("install", "-y", "--no-install-recommends", "--download-only", *PACKAGES)
+    except subprocess.CalledProcessError as error:
+        reason = f"apt-get could not fetch {PACKAGES[0]}: {error.stderr.strip()[-400:]}"
+        raise UnavailableError(reason) from None
+    lint = _Apt(root / "apt-lint", [LINT_SUITE if debian else codename])
+    try:  # the linter is wanted, not needed: its test says that it is not there
+        lint.run("update")
+        lint.run("download", *LINT_PACKAGES)
+    except subprocess.CalledProcessError as error:
+        print(f"package-lint could not be fetched: {error.stderr.strip()[-400:]}", file=sys.stderr)
+    for package in [*apt.archives.glob("*.deb"), *lint.archives.glob("*.deb")]:
+        subprocess.run(["dpkg-deb", "-x", package, root / "root"], check=True, capture_output=True)
+        package.unlink()
+    _write_launcher(root)
+
+
+class _Apt:
+    """apt-get for `suites`: knows the machine's mirror and installed packages, writes below `folder` only."""
+
+    def __init__(self, folder: Path, suites: list[str]) -> None:
+        keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+        mirror, debian = _mirror()
+        signed = f" [signed-by={keyring}]" if debian and keyring.exists() else ""
+        self.archives = folder / "cache" / "archives"
+        self._configuration = folder / "apt.conf"
+        for name in ("etc/parts", "state/lists/partial", "cache/archives/partial"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        lines = [f"deb{signed} {mirror} {suite} main\n" for suite in suites]
+        (folder / "etc" / "sources.list").write_text("".join(lines), encoding="utf-8")
+        self._configuration.write_text(
+            f'Dir::Etc::sourcelist "{folder}/etc/sources.list";\nDir::Etc::sourceparts "{folder}/etc/parts";\n'
+            f'Dir::State "{folder}/state";\nDir::State::status "/var/lib/dpkg/status";\n'
+            f'Dir::Cache "{folder}/cache";\nAPT::Default-Release "{suites[-1]}";\n'
+            'APT::Sandbox::User "";\nDebug::NoLocking "true";\n',
+            encoding="utf-8",
+        )
+
+    def run(self, *arguments: str) -> None:
+        """Run apt-get; packages land in `archives`."""
+        subprocess.run(
+            ["apt-get", "-q", *arguments],
+            env=os.environ | {"APT_CONFIG": str(self._configuration), "LC_ALL": "C"},
+            cwd=self.archives,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
+
+def _mirror() -> tuple[str, bool]:
+    """Where this machine gets its distribution from, and whether that is Debian itself."""
+    release = platform.freedesktop_os_release()
+    codename = release.get("VERSION_CODENAME", "")
+    wanted = ["--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
+    answer = subprocess.run(["apt-get", "indextargets", *wanted], capture_output=True, text=True, check=True)
+    mirrors = [
+        line.split()[0] for line in answer.stdout.splitlines() if line.split()[1:] == [codename, "main"]
+    ]
+    if not codename or not mirrors:
+        raise UnavailableError("apt has no index of this distribution yet: run `apt-get update` first")
+    return mirrors[0], release.get("ID") == "debian"
+
+
+def _write_launcher(root: Path) -> None:
+    """Write a script that tells the unpacked Emacs where its files are: they are not where it was built for."""
+    tree = root / "root" / "usr"
+    program = next(tree.glob("bin/emacs-nox"), None)
+    lisp = next(tree.glob("share/emacs/*/lisp"), None)
+    image = next(tree.glob("libexec/emacs/*/*/emacs*.pdmp"), None)
+    if program is None or lisp is None or image is None:
+        raise UnavailableError(f"the unpacked packages below {tree} hold no Emacs that we know how to start")
+    libraries = ":".join(str(folder) for folder in tree.glob("lib/*-linux-gnu*"))
+    settings = {
+        "EMACSLOADPATH": str(lisp),
+        "EMACSDATA": str(lisp.parent / "etc"),
+        "EMACSDOC": str(lisp.parent / "etc"),
+        "EMACSPATH": str(image.parent),
+        "LD_LIBRARY_PATH": f"{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}",
+    }
+    lines = [f'export {name}="{value}"' for name, value in settings.items()]
+    launcher = root / "bin" / "emacs"
+    launcher.parent.mkdir(parents=True, exist_ok=True)
+    launcher.write_text("\n".join(["#!/bin/sh", *lines, f'exec "{program}" --dump-file="{image}" "$@"', ""]))
+    launcher.chmod(0o755)
+
+
+def _lint_folders(root: Path) -> tuple[Path, ...]:
+    folders = sorted((root / "root/usr/share/emacs/site-lisp").glob("elpa-src/*"))
+    return tuple(folders) if any((folder / "package-lint.el").exists() for folder in folders) else ()
+
+
+if __name__ == "__main__":
+    try:
+        print(install().program)
+    except UnavailableError as reason:
+        sys.exit(f"no Emacs: {reason}")

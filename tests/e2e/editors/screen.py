@@ -1,0 +1,159 @@
+"""A program in a real terminal: keys go in, and what its screen shows comes out, also as a picture.
+
+Knows pseudo-terminals (pexpect), escape sequences (pyte) and pictures (Pillow). Knows no editor and no server.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import pexpect
+import pyte
+from PIL import Image, ImageDraw, ImageFont
+
+BACKGROUND, FOREGROUND = "1e2229", "d7dae0"
+"""Colours of a picture where the program left them to the terminal."""
+
+PALETTE = {
+    "black": "2b2f37",
+    "red": "e06c75",
+    "green": "98c379",
+    "brown": "d8b26e",
+    "blue": "61afef",
+    "magenta": "c678dd",
+    "cyan": "56b6c2",
+    "white": "d7dae0",
+}
+"""The eight colours that pyte knows by name."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the screen showed at one moment."""
+
+    lines: tuple[str, ...]
+    colours: tuple[tuple[str, ...], ...]
+    """The foreground of each cell, as pyte names it."""
+    cursor: tuple[int, int]
+    """Row and column, from 0."""
+
+    @property
+    def text(self) -> str:
+        """The lines without the blanks at their ends."""
+        return "\n".join(line.rstrip() for line in self.lines)
+
+    def coloured(self, colour: str) -> str:
+        """The text in one colour, row by row, rows without any left out."""
+        rows = (
+            "".join(c for c, fg in zip(line, row, strict=True) if fg == colour)
+            for line, row in zip(self.lines, self.colours, strict=True)
+        )
+        return "\n".join(row for row in rows if row)
+
+
+class Terminal:
+    """A program that believes it has a screen of 256 colours and more."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], *, rows: int = 30, columns: int = 100
+    ) -> None:
+        self.frames: list[Frame] = []
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self._process = pexpect.spawn(
+            command[0],
+            list(command[1:]),
+            env={**os.environ, **environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            dimensions=(rows, columns),
+            timeout=30,
+        )
+        self._process.delaybeforesend = None
+        # A program's questions (where is the cursor, what are you) are answered as a terminal would.
+        self.screen.write_process_input = self._process.send
+
+    def send(self, keys: str) -> None:
+        """Press keys."""
+        self._process.send(keys)
+
+    def look(self, seconds: float = 0.05) -> Frame:
+        """The screen after `seconds`; every piece of output until then is one of `frames`."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                self._stream.feed(self._process.read_nonblocking(65536, timeout=left))
+            except pexpect.TIMEOUT:
+                break
+            except pexpect.EOF:
+                raise AssertionError(f"the program ended; its screen was\n{self._frame().text}") from None
+            self.frames.append(self._frame())
+        return self._frame()
+
+    def wait(self, what: str, shown: Callable[[Frame], bool], seconds: float = 30) -> Frame:
+        """The first screen on which `shown` holds; it fails with `what` and the screen after `seconds`."""
+        end = time.monotonic() + seconds
+        while not shown(frame := self.look()):
+            assert time.monotonic() < end, f"not within {seconds} s: {what}\n{frame.text}"
+        return frame
+
+    def wait_text(self, text: str, seconds: float = 30) -> Frame:
+        """The first screen that shows `text`."""
+        return self.wait(repr(text), lambda frame: text in frame.text, seconds)
+
+    def close(self) -> None:
+        """Close the terminal, as when its window is closed; the program is gone afterwards."""
+        self._process.close(force=True)
+
+    @property
+    def pid(self) -> int:
+        """The program's process."""
+        return int(self._process.pid)
+
+    def _frame(self) -> Frame:
+        rows = [
+            [self.screen.buffer[y][x] for x in range(self.screen.columns)] for y in range(self.screen.lines)
+        ]
+        # The second cell of a wide character is empty; a blank keeps the columns.
+        return Frame(
+            tuple("".join(cell.data[:1] or " " for cell in row) for row in rows),
+            tuple(tuple(cell.fg for cell in row) for row in rows),
+            (self.screen.cursor.y, self.screen.cursor.x),
+        )
+
+
+def picture(screen: pyte.Screen, path: Path, *, rows: int | None = None, size: int = 15) -> None:
+    """Paint the upper `rows` of a screen into a PNG file, with the cursor."""
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    plain = ImageFont.truetype(fonts / "DejaVuSansMono.ttf", size)
+    styles = {(True, False): "Bold", (False, True): "Oblique", (True, True): "BoldOblique"}
+    faces = {k: ImageFont.truetype(fonts / f"DejaVuSansMono-{v}.ttf", size) for k, v in styles.items()}
+    width, height, margin = round(plain.getlength("M")), round(size * 1.35), size
+    shown = rows or screen.lines
+    image = Image.new(
+        "RGB", (screen.columns * width + 2 * margin, shown * height + 2 * margin), f"#{BACKGROUND}"
+    )
+    draw = ImageDraw.Draw(image)
+    for y in range(shown):
+        for x in range(screen.columns):
+            cell = screen.buffer[y][x]
+            fg, bg = _colour(cell.fg, FOREGROUND), _colour(cell.bg, BACKGROUND)
+            if cell.reverse != ((y, x) == (screen.cursor.y, screen.cursor.x)):
+                fg, bg = bg, fg
+            left, top = margin + x * width, margin + y * height
+            if bg != BACKGROUND:
+                draw.rectangle((left, top, left + width - 1, top + height - 1), fill=f"#{bg}")
+            if cell.data.strip():
+                face = faces.get((cell.bold, cell.italics), plain)
+                draw.text((left, top + (height - size) // 2 - 1), cell.data, font=face, fill=f"#{fg}")
+    # Few colours: a palette makes the file a quarter of the size.
+    image.quantize(64).save(path, optimize=True)
+
+
+def _colour(name: str, default: str) -> str:
+    if name == "default":
+        return default
+    return PALETTE.get(name.removeprefix("bright"), name)

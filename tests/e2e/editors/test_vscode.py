@@ -1,0 +1,533 @@
+"""VS Code with the real server, the real engine and nano: what a user sees on the screen and finds on the disk.
+
+One window serves all tests, in the order of the file: a workbench takes half a minute to start. It opens in
+restricted mode, which is how VS Code opens a folder that it was never told to trust, and is trusted by the last test.
+
+No test knows what nano says. Each reads the suggestion from the screen and then asks for the bytes that follow from it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.engines import engines_in
+
+if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
+    pytest.skip("drives a real VS Code; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
+
+from e2e.editors import install_vscode, shapes, vscode_python
+from e2e.editors.vscode_driver import Window, browser, code_server, open_window, wait_until
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.editor,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("vscode"),
+]
+
+ROOT = Path(__file__).parents[3]
+PICTURE = ROOT / "editors" / "pictures" / "vscode.png"
+
+SETTINGS = {
+    "codegen-lsp.serverPath": sys.executable,
+    "codegen.minConfidence": 0,
+    "codegen.candidates": 4,
+    "codegen.maxTokensLine": 24,
+    "codegen.maxTokensBlock": 64,
+}
+"""Show whatever nano writes: these tests are not about how good it is."""
+
+POINT = '''\
+class Point:
+    """A point with two coordinates."""
+
+    def __init__(self, x, y):
+        self.x = x
+        self.y = y
+
+    def distance(self, other):
+        """The distance to another point."""
+        return math.hypot(self.x - other.x, self.y - other.y)
+
+
+'''
+HEADER = shapes.OPENING + POINT + shapes.CIRCLE
+
+BLOCKS = tuple((f"    def {signature}", ":\n        ") for signature in shapes.SIGNATURES)
+"""What stands at the end of a file, and what is then typed, to be shown a block; the editor indents the new line."""
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Path]:
+    with shapes.engine_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose settings choose the program to run and the address to send code to; says when it was run."""
+    folder = tmp_path_factory.mktemp("shapes", numbered=False)
+    program = folder / "tools" / "codegen-lsp"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >> "{folder}/was-run"\nexec "{sys.executable}" -m codegen_lsp "$@"\n'
+    )
+    program.chmod(0o755)
+    (folder / ".vscode").mkdir()
+    (folder / ".vscode" / "settings.json").write_text(f'{{"codegen-lsp.serverPath": "{program}"}}')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def selected_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that names the interpreter which the user selected; there is none at first."""
+    return tmp_path_factory.mktemp("selected") / "python"
+
+
+@pytest.fixture(scope="module")
+def window(
+    tmp_path_factory: pytest.TempPathFactory, runtime: Path, planted: Path, selected_python: Path
+) -> Iterator[Window]:
+    try:
+        editor, vsix = install_vscode.install(), install_vscode.package_extension()
+    except install_vscode.UnavailableError as reason:
+        pytest.skip(f"no VS Code: {reason}")
+    home = tmp_path_factory.mktemp("vscode")
+    environment = {
+        "CODEGEN_LSP_RUNTIME_DIR": str(runtime),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(ROOT),
+        vscode_python.FILE_VARIABLE: str(selected_python),
+    }
+    extensions = [vsix, vscode_python.build(home / "python.vsix")]
+    with (
+        code_server(editor, extensions, home, SETTINGS, environment) as (address, settings_file),
+        browser(editor) as chromium,
+    ):
+        yield open_window(chromium, address, planted, settings_file)
+
+
+@pytest.fixture(autouse=True)
+def evidence(request: pytest.FixtureRequest, window: Window, tmp_path: Path) -> Iterator[None]:
+    """A picture of the window after a test that failed, and no tab left behind for the next one."""
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        picture = tmp_path / "screen.png"
+        window.page.screenshot(path=picture)
+        print(f"the screen: {picture}\nthe status: {window.status()}: {window.tooltip()}")
+    window.reset()
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A suggestion on the screen."""
+
+    path: Path
+    before: str
+    """The document up to the cursor, line endings as in the file."""
+    after: str
+    ghost: str
+    line: int
+    """0-based line of the cursor."""
+
+
+def suggestion(
+    window: Window,
+    name: str,
+    wanted: Callable[[str], Any] = bool,
+    *,
+    places: Sequence[tuple[str, str]] = shapes.LINES,
+    convert: Callable[[str], str] = lambda text: text,
+) -> Suggestion:
+    """Types at several places until a suggestion stands there that is `wanted`."""
+    seen = []
+    for number, (beginning, typed) in enumerate(places):
+        start = convert(HEADER + beginning)
+        line = start.count("\n") + 1
+        path = window.open(f"{number}_{name}", start + convert("\n"), line=line)
+        window.press("End")
+        window.type(typed.rstrip() if "\n" in typed else typed)
+        if "\n" in typed:
+            window.press("Enter")
+        ghost = window.settled_ghost()
+        if wanted(ghost):
+            before = convert(HEADER + beginning + typed) if "\n" in typed else start + typed
+            return Suggestion(path, before, convert("\n"), ghost, before.count("\n"))
+        seen.append(ghost)
+        window.reset()
+    raise AssertionError(f"no suggestion was as wanted: {seen}")
+
+
+def is_long(ghost: str) -> bool:
+    return len(ghost.strip()) >= 8
+
+
+def is_block(ghost: str) -> bool:
+    return "\n" in ghost.strip()
+
+
+def accepted(window: Window, shown: Suggestion) -> bytes:
+    """Accept the suggestion that stands there, and the bytes on the disk afterwards."""
+    window.press("Tab")
+    return window.save(shown.path)
+
+
+def between(shown: Suggestion, whole: bytes) -> str:
+    """What came in between the text before the cursor and the text after it."""
+    before, after = shown.before.encode(), shown.after.encode()
+    assert whole.startswith(before)
+    assert whole.endswith(after)
+    return whole[len(before) : len(whole) - len(after)].decode()
+
+
+def test_an_untrusted_folder_does_not_choose_the_program(
+    window: Window, planted: Path, runtime: Path
+) -> None:
+    window.open("first.py", HEADER, line=1)
+    window.wait_for_status(r"ready, nano", seconds=180)
+    assert not (planted / "was-run").exists()
+    assert len(engines_in(runtime)) == 1
+
+
+def test_ghost_text_shrinks_while_it_is_typed_and_never_flickers(window: Window) -> None:
+    shown = suggestion(window, "typed_through.py", lambda ghost: re.match(r"[\w .]{4}", ghost))
+    whole_line = window.line(shown.line)
+    keys = re.match(r"[\w .]{4,8}", shown.ghost)
+    assert keys is not None
+    rest = shown.ghost[len(keys[0]) :]
+    with window.frames() as frames:
+        window.type(keys[0])
+        wait_until(lambda: window.ghost() == rest, f"only {rest!r} left")
+    assert len(frames) > len(keys[0])
+    lengths = [len(frame["ghost"]) for frame in frames]
+    assert min(lengths) >= len(rest), "there was a frame without the suggestion"
+    assert lengths == sorted(lengths, reverse=True), "the suggestion grew again"
+    for frame in frames:
+        assert shown.ghost.endswith(frame["ghost"])
+        assert frame["lines"][str(shown.line + 1)] == whole_line
+    assert between(shown, accepted(window, shown)) == shown.ghost
+
+
+def test_tab_accepts_all_of_it(window: Window) -> None:
+    shown = suggestion(window, "accept_all.py", is_long)
+    if os.environ.get("CODEGEN_LSP_PICTURES") == "1":
+        window.take_picture(PICTURE)
+    assert between(shown, accepted(window, shown)) == shown.ghost
+
+
+def test_a_word_and_a_line_of_it(window: Window) -> None:
+    shown = suggestion(window, "accept_parts.py", is_block, places=BLOCKS)
+    window.press("Control+ArrowRight")
+    word = wait_until(lambda: between(shown, window.save(shown.path)), "a word in the file")
+    assert re.fullmatch(r"\s*(\w+|[^\w\s]+)\s*", word), f"more than a word: {word!r}"
+    assert shown.ghost.startswith(word)
+    assert window.settled_ghost().strip() == shown.ghost[len(word) :].strip()
+
+    window.press("Control+Alt+ArrowRight")
+    text = wait_until(
+        lambda: now if (now := between(shown, window.save(shown.path))) != word else "", "a line in the file"
+    )
+    assert shown.ghost.startswith(text.rstrip())
+    assert shown.ghost[len(text.rstrip()) :].startswith("\n"), f"not up to the end of a line: {text!r}"
+    assert text[len(word) :].strip().count("\n") == 0, f"more than a line: {text!r}"
+
+    told = re.search(r"(\d+) accepted in part", window.last_request().inner_text())
+    assert told is not None
+    assert int(told[1]) >= 1
+
+
+def test_other_candidates_are_a_key_away(window: Window) -> None:
+    second = ""
+
+    def has_another(ghost: str) -> bool:
+        nonlocal second
+        if ghost:
+            window.press("Alt+BracketRight")
+            second = window.settled_ghost(other_than=ghost)
+        return second not in ("", ghost)
+
+    shown = suggestion(window, "cycle.py", has_another)
+    window.press("Alt+BracketLeft")
+    wait_until(lambda: window.ghost() == shown.ghost, "the first candidate again")
+    window.press("Alt+BracketRight")
+    wait_until(lambda: window.ghost() == second, "the second candidate again")
+    assert between(shown, accepted(window, shown)) == second
+
+
+def test_the_completion_menu_offers_it_too(window: Window) -> None:
+    window.configure(codegen__inline=False)
+    try:
+        start = HEADER + "    def scale(self, factor):\n        "
+        path = window.open("menu.py", start, line=30, column=9)
+
+        # The next text is typed where nothing is offered after the one before.
+        for typed in ("self.", "ra", "dius", " = ", "self."):
+            window.type(typed)
+            start += typed
+
+            def offered() -> bool:
+                window.press("Escape", "Control+Space")
+                return bool(window.suggestions(5))
+
+            if any(offered() for _ in range(3)):
+                break
+        else:
+            raise AssertionError(f"no entry in the completion menu after {start!r}")
+        (label, *_) = window.suggestions(5)
+        assert window.ghost() == "", "the setting for ghost text is off"
+        window.press("Enter")
+        whole = window.save(path).decode()
+        assert whole.startswith(start)
+        assert len(whole) > len(start)
+        assert "\n" not in label
+    finally:
+        window.configure(codegen__inline=None)
+
+
+def test_pausing_stops_suggestions_here_or_everywhere_and_shows(window: Window) -> None:
+    shown = suggestion(window, "paused.py")
+    window.press("Control+Alt+Backslash")
+    window.wait_for_status(r"paused")
+    wait_until(lambda: window.ghost() == "", "the suggestion gone")
+    window.press("Alt+Backslash")
+    page = window.last_request()
+    wait_until(lambda: "Suggestions are paused." in page.inner_text(), "the reason on the page")
+    assert "paused" in window.status()
+
+    window.reset()
+    again = suggestion(window, "not_paused.py")
+    assert again.ghost, "other files are not paused"
+
+    window.reset()
+    window.open(shown.path.name, shown.before, line=1)
+    window.wait_for_status(r"paused")
+    window.menu("Resume in this file")
+    window.wait_for_status(r"ready, nano")
+
+    window.menu("Pause everywhere")
+    window.wait_for_status(r"paused")
+    window.menu("Resume everywhere")
+    window.wait_for_status(r"ready, nano")
+
+
+def test_the_last_request_is_a_readable_page(window: Window) -> None:
+    shown = suggestion(window, "account.py", is_long)
+    page = window.last_request()
+    assert "inlineCompletion" in page.inner_text()
+    assert shown.path.name in page.inner_text()
+    prompt = page.locator("#prompt pre").inner_text()
+    assert prompt.rstrip().endswith(shown.before.rsplit("\n", 1)[-1].strip())
+    assert page.locator("#prompt pre .cached").count() >= 1, (
+        "what was read for the keystroke before is cached"
+    )
+    candidates = page.locator("#candidates article")
+    assert candidates.first.locator(".shown").count() == 1
+    assert re.match(r"-?\d", candidates.first.locator(".score").inner_text())
+    tokens = candidates.first.locator(".tokens span")
+    colours = {token.evaluate("e => getComputedStyle(e).backgroundColor") for token in tokens.all()}
+    assert tokens.count() >= 2
+    assert colours - {"rgba(0, 0, 0, 0)"}, "probabilities show as colours"
+    assert page.locator("#timings tr").count() >= 2
+
+
+STUBS = (
+    '    def diameter(self):\n        """Return the diameter: twice the radius."""\n',
+    '    def scale(self, factor):\n        """Multiply the radius by a factor."""\n',
+    '    def contains(self, point):\n        """Whether a point lies in the circle."""\n',
+)
+
+
+def test_a_body_is_written_from_a_docstring(window: Window) -> None:
+    for number, stub in enumerate(STUBS):
+        text = HEADER + stub + "        pass\n"
+        path = window.open(f"body{number}.py", text, line=31, column=20)
+        window.press("Control+Period")
+        window.action("body").click()
+
+        def done(path: Path = path, text: str = text) -> str:
+            """The file with a body; or what the server says of there being none."""
+            now = window.save(path).decode()
+            told = window.page.locator(".notification-list-item", has_text="model wrote nothing")
+            return now if now != text else "nothing" if told.count() else ""
+
+        whole = wait_until(done, "a body")
+        if whole != "nothing":
+            break
+        window.reset()
+    else:
+        raise AssertionError("no body was written for any of the docstrings")
+    assert whole.startswith(HEADER + stub)
+    body = whole[len(HEADER + stub) :]
+    assert body.strip()
+    assert all(line.startswith("        ") for line in body.splitlines() if line.strip())
+
+
+def surprising_lines(window: Window) -> list[str]:
+    """The entries of the list of lines; none where another list is open, or none."""
+    rows = window.rows()
+    return rows if rows and all("bits a token" in row for row in rows) else []
+
+
+def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: Window) -> None:
+    text = HEADER + "    def zebra(self):\n        return qqzz[::-7] @ 'ÿ😀' ** self.radius\n"
+    window.open("surprise.py", text, line=1)
+    window.wait_for_status(r"ready, nano")
+    window.command("CodeGen: Show or Hide Surprise")
+    entries = wait_until(lambda: surprising_lines(window), "the list of lines")
+    assert all(re.search(r"line \d+, \d+\.\d bits a token", entry) for entry in entries)
+    line = re.search(r"line (\d+),", entries[0])
+    assert line is not None
+    window.press("Enter")
+    wait_until(lambda: f"Ln {line[1]}," in window.cursor(), "the cursor in the most surprising line")
+    colours = window.surprise_colours()
+    assert len(colours) > 1, "the colour grows with the surprise"
+    window.command("CodeGen: Show or Hide Surprise")
+    wait_until(lambda: not window.surprise_colours(), "the colours gone")
+
+    window.command("CodeGen: Show or Hide Surprise")
+    wait_until(lambda: surprising_lines(window), "the list of lines again")
+    window.press("Escape")
+    assert window.surprise_colours(), "the colours stay when the list is closed"
+    window.type("x")
+    wait_until(lambda: not window.surprise_colours(), "the colours gone with a change")
+
+
+def test_tabs_stay_tabs(window: Window) -> None:
+    def with_tabs(text: str) -> str:
+        return re.sub(r"(?m)^(?: {4})+", lambda found: "\t" * (len(found[0]) // 4), text)
+
+    shown = suggestion(window, "tabs.py", places=BLOCKS, convert=with_tabs)
+    text = between(shown, accepted(window, shown))
+    assert [line.strip() for line in text.split("\n")] == [line.strip() for line in shown.ghost.split("\n")]
+    for line in text.split("\n")[1:]:
+        assert re.match(r"\t* {0,3}(\S|$)", line), f"not indented with tabs: {line!r}"
+
+
+def test_crlf_stays_crlf(window: Window) -> None:
+    shown = suggestion(
+        window, "crlf.py", is_block, places=BLOCKS, convert=lambda text: text.replace("\n", "\r\n")
+    )
+    text = between(shown, accepted(window, shown))
+    assert text == shown.ghost.replace("\n", "\r\n")
+
+
+def test_an_emoji_before_the_cursor_shifts_nothing(window: Window) -> None:
+    def with_emoji(text: str) -> str:
+        return re.sub(r"\n {8}$", '\n        mark = "🎉👩‍🚀é"; ', text)
+
+    shown = suggestion(window, "emoji.py", is_long, convert=with_emoji)
+    assert between(shown, accepted(window, shown)) == shown.ghost
+
+
+def test_an_edit_above_shifts_nothing(window: Window) -> None:
+    shown = suggestion(window, "above.py", is_long)
+    window.press("Control+Home")
+    window.type("import os")
+    window.press("Enter")
+    window.go_to(shown.line + 2, 1)
+    window.press("End", "Alt+Backslash")
+    ghost = wait_until(window.settled_ghost, "a suggestion again")
+    assert accepted(window, shown).decode() == "import os\n" + shown.before + ghost + shown.after
+
+
+def test_what_the_editor_closed_is_not_closed_twice(window: Window) -> None:
+    start = HEADER + "    def scale(self, factor):\n        self.radius = "
+    seen = []
+    for opening in ("max(", "[", "{", 'getattr(self, "', "getattr(self, '", "max(self.values["):
+        path = window.open(f"pair{len(seen)}.py", start + "\n", line=30, column=23)
+        window.type(opening)
+        window.press("Alt+Backslash")
+        ghost = window.settled_ghost()
+        line = window.save(path).decode()[len(start) :].split("\n")[0]
+        assert len(line) > len(opening), "the editor closes what was opened"
+        window.press("Tab")
+        line = window.save(path).decode()[len(start) :].split("\n")[0]
+        if ghost:
+            seen.append(line)
+            for pair in ("()", "[]", "{}"):
+                assert line.count(pair[0]) == line.count(pair[1]), line
+            assert line.count('"') % 2 == line.count("'") % 2 == 0, line
+        window.reset()
+    assert len(seen) >= 2, f"too few suggestions inside of brackets and quotes: {seen}"
+
+
+def test_suggestions_come_back_after_the_engine_was_killed(window: Window, runtime: Path) -> None:
+    (engine,) = engines_in(runtime)
+    engine.kill()
+    engine.wait(20)
+    with window.statuses() as statuses:
+        window.open("killed.py", HEADER, line=1)
+        window.press("Control+End")
+
+        def again() -> str:
+            window.type("    def scale(self, factor):")
+            window.press("Enter")
+            window.type("self.")
+            return window.settled_ghost(seconds=4)
+
+        wait_until(again, "a suggestion")
+        window.wait_for_status(r"ready, nano")
+    assert any(re.search("starting|loading|error", status) for status in statuses), statuses
+    (successor,) = engines_in(runtime)
+    assert successor.pid != engine.pid
+
+
+def test_a_server_that_is_not_there_is_said_so_with_buttons(window: Window) -> None:
+    window.configure(codegen_lsp__serverPath="/nowhere/codegen-lsp")
+    try:
+        message = window.notification("serverPath names /nowhere/codegen-lsp")
+        message.wait_for()
+        window.wait_for_status(r"not running")
+        assert any("Install the server" in entry for entry in window.menu())
+        window.press("Escape")
+        message.get_by_role("button", name="Open Settings").click()
+        window.page.locator(".settings-editor").get_by_text("Server Path").first.wait_for()
+    finally:
+        window.configure(codegen_lsp__serverPath=SETTINGS["codegen-lsp.serverPath"])
+    window.wait_for_status(r"ready, nano")
+
+
+def test_the_selected_python_environment_gives_the_server(window: Window, selected_python: Path) -> None:
+    window.configure(codegen_lsp__serverPath=None)
+    try:
+        window.open("environment.py", HEADER, line=1)
+        window.wait_for_status(r"not running")
+        message = window.notification("codegen-lsp was not found on PATH or in the settings.")
+        message.get_by_role("button", name="Select Interpreter").wait_for()
+        selected_python.write_text(sys.executable)
+        window.wait_for_status(r"ready, nano")
+    finally:
+        window.configure(codegen_lsp__serverPath=SETTINGS["codegen-lsp.serverPath"])
+    window.wait_for_status(r"ready, nano")
+
+
+def test_another_model_is_two_choices_away(window: Window) -> None:
+    window.open("model.py", HEADER, line=1)
+    window.menu("Choose model")
+    entries = wait_until(lambda: rows if len(rows := window.rows()) > 12 else None, "the list of models")
+    assert "nano" in entries[0]
+    window.pick("350M-mono")
+    # Nothing may be downloaded here: the status has to say what is wrong, and the way back must work.
+    window.wait_for_status(r"error", seconds=120)
+    window.menu("Choose model")
+    window.pick("nano")
+    window.wait_for_status(r"ready, nano")
+
+
+def test_a_trusted_folder_chooses_the_program(window: Window, planted: Path) -> None:
+    window.open("trusted.py", HEADER, line=1)
+    assert not (planted / "was-run").exists()
+    window.command("Workspaces: Manage Workspace Trust")
+    window.page.locator(".workspace-trust-editor").get_by_role("button", name="Trust", exact=True).click()
+    wait_until((planted / "was-run").exists, "the folder's own program run")
+    window.press("Escape")
+    window.wait_for_status(r"ready, nano")

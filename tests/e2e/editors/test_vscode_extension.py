@@ -1,0 +1,92 @@
+"""The VS Code extension without VS Code: its settings agree with the server's, its own checks pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from e2e.editors import install_vscode
+
+import codegen_lsp
+from codegen_lsp.lsp import options
+
+MANIFEST = json.loads((install_vscode.EXTENSION / "package.json").read_text(encoding="utf-8"))
+
+
+def test_its_settings_are_the_servers_own() -> None:
+    script = install_vscode.EXTENSION / "settings.py"
+    done = subprocess.run(
+        [sys.executable, script, "--check"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_option_of_the_server_is_a_setting() -> None:
+    properties = {
+        name: schema
+        for section in MANIFEST["contributes"]["configuration"]
+        for name, schema in section["properties"].items()
+    }
+    for option in options.describe():
+        setting = properties[f"{options.SECTION}.{option['name']}"]
+        assert setting["markdownDescription"] == option["description"]
+        assert setting["default"] == option["default"]
+
+
+def test_what_a_fresh_window_sends_changes_nothing_and_is_understood() -> None:
+    """VS Code answers `workspace/configuration` with every default that the manifest names."""
+    prefix = f"{options.SECTION}."
+    sent = {
+        name.removeprefix(prefix): schema["default"]
+        for section in MANIFEST["contributes"]["configuration"]
+        for name, schema in section["properties"].items()
+        if name.startswith(prefix)
+    }
+    assert options.parse(sent) == (options.Options(), ())
+
+
+def test_no_setting_that_reaches_out_comes_from_an_untrusted_folder() -> None:
+    restricted = set(MANIFEST["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"])
+    for name in ("server", "token", "model", "revision", "allowPickle", "deviceMap", "offloadFolder"):
+        assert f"codegen.{name}" in restricted
+    for name in ("serverPath", "serverArguments", "serverEnvironment"):
+        assert f"codegen-lsp.{name}" in restricted
+
+
+def test_it_has_the_version_of_the_server() -> None:
+    assert MANIFEST["version"] == codegen_lsp.__version__
+
+
+def test_its_lock_file_names_no_host() -> None:
+    lock = json.loads((install_vscode.EXTENSION / "package-lock.json").read_text(encoding="utf-8"))
+    assert not [name for name, package in lock["packages"].items() if "resolved" in package]
+
+
+@pytest.mark.editor
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.xdist_group("vscode")
+@pytest.mark.skipif(
+    os.environ.get("CODEGEN_LSP_EDITORS") != "1",
+    reason="installs npm packages; set CODEGEN_LSP_EDITORS=1 to run it",
+)
+def test_types_lint_and_unit_tests_pass_and_the_package_holds_what_it_needs() -> None:
+    try:
+        vsix = install_vscode.package_extension()
+    except install_vscode.UnavailableError as reason:
+        pytest.skip(f"the extension's tools can't be had: {reason}")
+    with zipfile.ZipFile(vsix) as package:
+        names = {Path(name).as_posix() for name in package.namelist()}
+    ours = {name for name in names if name.startswith("extension/")}
+    assert ours == {
+        "extension/package.json",
+        "extension/LICENSE.txt",
+        "extension/dist/extension.js",
+        "extension/dist/NOTICES.txt",
+        "extension/media/lastRequest.css",
+    }

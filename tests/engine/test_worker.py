@@ -1,0 +1,248 @@
+"""Turns, cancellation and failures, with a real model in a real worker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from codegen_lsp.engine import checkpoints
+from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.metrics import Metrics
+from codegen_lsp.engine.worker import Done, Event, Job, Worker
+from codegen_lsp.wire import CompletionRequest, InternalError, NotReadyError, OverloadedError, WireError
+
+TEXT = (Path(__file__).resolve().parents[2] / "codegen_lsp" / "wire.py").read_text(encoding="utf-8")
+
+
+class Client:
+    """Submits requests, and keeps what is delivered, in order."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.events: list[tuple[str, Event]] = []
+        self.ends: dict[str, threading.Event] = {}
+
+    def submit(self, name: str, prompt: str = "def f(", **fields: Any) -> Job:
+        request = CompletionRequest(
+            (prompt,), **{"temperature": 0.0, "max_tokens": 4, "stream": True, **fields}
+        )
+        self.ends[name] = threading.Event()
+
+        def deliver(event: Event) -> None:
+            self.events.append((name, event))
+            if isinstance(event, Done | WireError):
+                self.ends[name].set()
+
+        return self.worker.submit(request, self.worker.prepare(request), deliver)
+
+    def end(self, name: str) -> Done | WireError:
+        assert self.ends[name].wait(60), f"{name} was not answered"
+        end = next(e for n, e in self.events if n == name and isinstance(e, Done | WireError))
+        assert isinstance(end, Done | WireError)
+        return end
+
+    def order(self) -> list[str]:
+        return [name for name, _ in self.events]
+
+
+def wait_for(worker: Worker, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while worker.health.state != state:
+        assert time.monotonic() < deadline, worker.health
+        time.sleep(0.01)
+
+
+def make_worker(folder: Path, **options: Any) -> Worker:
+    config = EngineConfig(model=str(folder), **{"dtype": "float32", "prefill_chunk": 8, **options})
+    return Worker(config, checkpoints.of(config), Metrics())
+
+
+@pytest.fixture
+def worker(tiny_folder: Path) -> Iterator[Worker]:
+    worker = make_worker(tiny_folder)
+    worker.start()
+    wait_for(worker, "ready")
+    yield worker
+    assert worker.close(30)
+
+
+@pytest.fixture
+def client(worker: Worker) -> Client:
+    return Client(worker)
+
+
+def value(metric: Any) -> float:
+    return float(metric._value.get())
+
+
+def test_a_long_request_does_not_make_a_short_one_wait(client: Client) -> None:
+    client.submit("long", TEXT[:300], max_tokens=100)
+    client.submit("short", max_tokens=2)
+    assert isinstance(client.end("short"), Done)
+    assert not client.ends["long"].is_set()
+    assert isinstance(client.end("long"), Done)
+
+
+def test_requests_take_turns_step_by_step(client: Client) -> None:
+    for name in "abc":
+        client.submit(name, max_tokens=30)
+    for name in "abc":
+        client.end(name)
+    middle = client.order()[20:60]
+    assert all(set(middle[i : i + 4]) == set("abc") for i in range(len(middle) - 4))
+
+
+def test_background_requests_run_only_while_there_are_no_others(client: Client, worker: Worker) -> None:
+    client.submit("warm", TEXT[:400], max_tokens=0, priority=1)
+    client.submit("urgent", max_tokens=40)
+    client.end("warm")
+    client.end("urgent")
+    order = client.order()
+    assert order.index("warm") > max(i for i, name in enumerate(order) if name == "urgent")
+
+
+def test_a_cancelled_request_stops_and_says_nothing_more(client: Client, worker: Worker) -> None:
+    job = client.submit("long", TEXT[:100], max_tokens=150)
+    while not client.events:
+        time.sleep(0.001)
+    worker.cancel(job)
+    deadline = time.monotonic() + 10
+    while worker.busy:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    said = len(client.events)
+    steps = value(worker.metrics.steps.labels("decode"))
+    time.sleep(0.1)
+    assert (len(client.events), value(worker.metrics.steps.labels("decode"))) == (said, steps)
+    assert steps < 150
+    assert value(worker.metrics.cancelled) == 1
+    assert isinstance((client.submit("next"), client.end("next"))[1], Done)
+
+
+def test_a_prefill_that_is_cancelled_leaves_its_part_in_the_cache(client: Client, worker: Worker) -> None:
+    prompt = TEXT[:350]
+    job = client.submit("cut", prompt, max_tokens=1)
+    while value(worker.metrics.steps.labels("prefill")) < 3:
+        time.sleep(0.001)
+    worker.cancel(job)
+    client.submit("again", prompt, max_tokens=1)
+    end = client.end("again")
+    assert isinstance(end, Done)
+    assert end.progress.cached_tokens >= 3 * 8
+
+
+def test_too_many_are_refused(tiny_folder: Path) -> None:
+    worker = make_worker(tiny_folder, max_waiting=2)
+    client = Client(worker)
+    worker.start()
+    wait_for(worker, "ready")
+    # One runs in the background, two wait for it.
+    refused = 0
+    for i in range(100):
+        try:
+            client.submit(f"warm{i}", TEXT[: 300 + i], max_tokens=0, priority=1)
+        except OverloadedError:
+            refused += 1
+    assert refused
+    assert worker.close(30)
+
+
+def test_hundreds_of_cancelled_requests_leave_room_for_the_next(client: Client, worker: Worker) -> None:
+    for i in range(400):
+        job = client.submit(f"gone{i}", TEXT[i : i + 100], max_tokens=50)
+        worker.cancel(job)
+    client.submit("last")
+    assert isinstance(client.end("last"), Done)
+    assert value(worker.metrics.cancelled) == 400
+
+
+class Exhausted(torch.nn.Module):
+    """A head for which there is no memory."""
+
+    def __init__(self, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.head = head
+        self.fail = True
+
+    @property
+    def weight(self) -> object:
+        return self.head.weight
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        if self.fail:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        result: torch.Tensor = self.head(hidden)
+        return result
+
+
+def test_the_engine_lives_on_after_it_ran_out_of_memory(client: Client, worker: Worker) -> None:
+    client.submit("before")
+    before = client.end("before")
+    assert worker.model is not None
+    assert worker.cache is not None
+    head = Exhausted(worker.model.module.get_output_embeddings())
+    worker.model.module.lm_head = head
+    client.submit("during", n=3)
+    error = client.end("during")
+    assert isinstance(error, InternalError)
+    assert error.code == "out-of-memory"
+    assert worker.cache.nbytes == 0
+    head.fail = False
+    client.submit("after")
+    assert isinstance(before, Done)
+    assert isinstance(client.end("after"), Done)
+
+
+def test_unload_frees_the_model_and_the_next_request_brings_it_back(client: Client, worker: Worker) -> None:
+    worker.unload()
+    wait_for(worker, "unloaded")
+    assert worker.model is None
+    with pytest.raises(NotReadyError) as caught:
+        client.submit("too-early")
+    assert caught.value.code == "loading"
+    wait_for(worker, "ready")
+    client.submit("later")
+    assert isinstance(client.end("later"), Done)
+
+
+def test_unload_waits_for_the_requests_in_hand(client: Client, worker: Worker) -> None:
+    client.submit("running", max_tokens=60)
+    worker.unload()
+    assert isinstance(client.end("running"), Done)
+    wait_for(worker, "unloaded")
+
+
+def test_a_failed_load_says_what_to_do(tmp_path: Path, tiny_folder: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in tiny_folder.iterdir():
+        if file.suffix != ".safetensors":
+            (folder / file.name).write_bytes(file.read_bytes())
+    worker = make_worker(folder)
+    worker.start()
+    wait_for(worker, "error")
+    assert "holds no weights" in worker.health.message
+    with pytest.raises(NotReadyError) as caught:
+        worker.prepare(CompletionRequest(("x",)))
+    assert caught.value.code == "load-failed"
+    assert worker.close(10)
+
+
+def test_the_load_is_reported_weight_by_weight(tiny_folder: Path) -> None:
+    worker = make_worker(tiny_folder)
+    worker.start()
+    wait_for(worker, "ready")
+    assert worker.health.done == worker.health.total > 10
+    assert worker.close(30)
+
+
+def test_stopping_answers_those_who_wait(client: Client, worker: Worker) -> None:
+    client.submit("long", max_tokens=200)
+    worker.close(30)
+    assert isinstance(client.end("long"), NotReadyError | Done)

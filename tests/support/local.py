@@ -1,0 +1,91 @@
+"""The engine's parts, driven in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from codegen_lsp.engine import checkpoints
+from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.generate import Prepared, Progress, generate, prepare
+from codegen_lsp.engine.model import Model, load
+from codegen_lsp.engine.prefix_cache import PrefixCache
+from codegen_lsp.wire import Choice, Completion, CompletionRequest, join_chunks
+
+
+def load_model(folder: object, **options: Any) -> Model:
+    """A checkpoint in float32."""
+    config = EngineConfig(model=str(folder), **{"dtype": "float32", **options})
+    return load(config, checkpoints.of(config))
+
+
+@dataclass
+class Answer:
+    """What a request gave, and cost."""
+
+    choices: tuple[Choice, ...]
+    progress: Progress
+    steps: list[str] = field(default_factory=list)
+    emitted: list[Sequence[Choice]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return self.choices[0].text
+
+    @property
+    def texts(self) -> list[str]:
+        return [choice.text for choice in self.choices]
+
+
+def ask(
+    model: Model, prompt: Any, cache: PrefixCache | None = None, *, chunk: int = 32, **fields: Any
+) -> Answer:
+    """The answer to one request; greedy where nothing else is said. Prompts: text, ids, or several of either."""
+    prompts = prompt if isinstance(prompt, list) else [prompt]
+    request = CompletionRequest(
+        prompts=tuple(p if isinstance(p, str) else tuple(p) for p in prompts),
+        **{"temperature": 0.0, **fields},
+    )
+    progress = Progress()
+    emitted: list[Sequence[Choice]] = []
+    prepared: list[Prepared] = prepare(model, request)
+    steps = list(generate(model, cache, request, prepared, emitted.append, progress, chunk))
+    chunks = [Completion("", "", 0, tuple(choices)) for choices in emitted]
+    return Answer(join_chunks(chunks).choices, progress, [str(s) for s in steps], emitted)
+
+
+@torch.inference_mode()
+def reference(model: Model, tokens: Sequence[int], new: int) -> list[int]:
+    """What transformers' own `generate` gives greedily; ids without text are suppressed, the end of text ends."""
+    result = model.module.generate(
+        torch.tensor([list(tokens)], device=model.input_device),
+        attention_mask=torch.ones(1, len(tokens), dtype=torch.long, device=model.input_device),
+        max_new_tokens=new,
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        suppress_tokens=model.vocabulary.without_text or None,
+        eos_token_id=sorted(model.vocabulary.ends) or None,
+        pad_token_id=model.vocabulary.start,
+    )
+    return [int(t) for t in result[0, len(tokens) :]]
+
+
+def tokens_of(model: Model, answer: Answer, row: int = 0) -> list[str]:
+    """The names of a row's tokens; the request must ask for logprobs."""
+    logprobs = answer.choices[row].logprobs
+    assert logprobs is not None
+    return list(logprobs.tokens)
+
+
+def names(model: Model, tokens: Sequence[int]) -> list[str]:
+    """Token ids as log-probabilities name them, up to the end of text."""
+    result = []
+    for token in tokens:
+        if token in model.vocabulary.ends:
+            break
+        result.append(model.vocabulary.text_of(token))
+    return result

@@ -1,0 +1,80 @@
+"""The README's generated parts: each stands between `<!-- name -->` and `<!-- end name -->`.
+
+    python tests/support/readme.py
+
+writes them anew; `tests/test_readme.py` compares. What has to be measured is written by the benchmark that
+measures it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def settings() -> str:
+    """The settings, from the server's own options."""
+    from codegen_lsp.lsp.options import describe
+
+    rows = ["| setting | default | what it does |", "|---|---|---|"]
+    for option in describe():
+        default = json.dumps(option["default"])
+        text = option["description"].replace("|", "\\|")
+        if "enum" in option:
+            text += f" One of {', '.join(f'`{choice}`' for choice in option['enum'])}."
+        elif "minimum" in option:
+            text += f" From {option['minimum']:g} to {option['maximum']:g}."
+        rows.append(f"| `{option['name']}` | `{default}` | {text} |")
+    return "\n".join(rows)
+
+
+def models() -> str:
+    """Shapes and sizes of the twelve checkpoints, from the configurations in the code."""
+    from codegen_lsp.engine.config import EngineConfig
+    from codegen_lsp.engine.plan import plan
+
+    rows = [
+        "| model | parameters | weights, 16 bit | KV cache per token | for 2,048 tokens |",
+        "|---|---|---|---|---|",
+    ]
+    for size in ("350M", "2B", "6B", "16B"):
+        made = plan(EngineConfig(model=f"{size}-mono", dtype="bfloat16", device_map="cpu"))
+        rows.append(
+            f"| `{size}-nl`, `{size}-multi`, `{size}-mono` | {made.parameters / 1e9:.2f} B | "
+            f"{made.weight_bytes / 2**30:.1f} GiB | {made.kv_bytes_per_token / 1024:.0f} KiB | "
+            f"{made.kv_bytes_per_token * 2048 / 2**20:,.0f} MiB |"
+        )
+    return "\n".join(rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "models": models}
+
+
+def current(name: str, text: str) -> str:
+    """What stands in the README between the marks of a part."""
+    match = re.search(rf"<!-- {name} -->\n(.*?)\n?<!-- end {name} -->", text, re.DOTALL)
+    if match is None:
+        raise LookupError(f"README.md has no part {name!r}")
+    return match[1]
+
+
+def put(name: str, content: str) -> None:
+    """Replace what stands between the marks of a part."""
+    text = README.read_text(encoding="utf-8")
+    head, rest = text.split(f"<!-- {name} -->\n")
+    tail = rest[rest.index(f"<!-- end {name} -->") :]
+    README.write_text(f"{head}<!-- {name} -->\n{content}\n{tail}", encoding="utf-8")
+
+
+def rewrite() -> None:
+    """Bring every part up to date."""
+    for name, make in PARTS.items():
+        put(name, make())
+
+
+if __name__ == "__main__":
+    rewrite()

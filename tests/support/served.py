@@ -1,0 +1,111 @@
+"""A real engine process, and a client for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+
+@dataclass
+class Served:
+    """A running engine."""
+
+    process: subprocess.Popen[str]
+    client: httpx.Client
+    socket: Path
+
+    def health(self) -> dict[str, Any]:
+        body: dict[str, Any] = self.client.get("/health").json()
+        return body
+
+    def listens(self) -> bool:
+        """Whether the socket takes connections."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+    def wait(self, state: str = "ready", seconds: float = 120) -> dict[str, Any]:
+        """Wait for a state of the model."""
+        deadline = time.monotonic() + seconds
+        body: dict[str, Any] = {}
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the engine left with {self.process.returncode}"
+            # httpx leaks a socket for each connection that fails: ask only where somebody listens.
+            if self.listens():
+                body = self.health()
+                if body["status"] == state:
+                    return body
+            time.sleep(0.05)
+        raise AssertionError(f"still {body}")
+
+    def complete(self, prompt: Any = "def f(", **fields: Any) -> dict[str, Any]:
+        """The answer to a request that must succeed."""
+        response = self.client.post("/v1/completions", json={"prompt": prompt, "temperature": 0, **fields})
+        assert response.status_code == 200, response.text
+        body: dict[str, Any] = response.json()
+        return body
+
+    def metrics(self) -> dict[str, float]:
+        """The counters by their names, labels included."""
+        lines = self.client.get("/metrics").text.splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    @property
+    def rss(self) -> int:
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+
+def environment(runtime: Path, **more: str) -> dict[str, str]:
+    """The environment of a process of ours: one thread, no network wanted, a runtime folder of its own."""
+    own = {
+        "CODEGEN_LSP_RUNTIME_DIR": str(runtime),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(runtime / "hub"),
+        "OMP_NUM_THREADS": "1",
+    }
+    return {**os.environ, **own, **more}
+
+
+@contextmanager
+def serving(
+    runtime: Path, *arguments: str, wait: bool = True, env: dict[str, str] | None = None
+) -> Iterator[Served]:
+    """An engine on a socket in `runtime`; ended, and waited for, at the end."""
+    path = runtime / "engine.sock"
+    if "--socket" in arguments:
+        path = Path(arguments[arguments.index("--socket") + 1])
+    command: Sequence[str] = [
+        *(sys.executable, "-m", "codegen_lsp", "serve", "--socket", str(path)),
+        *arguments,
+    ]
+    with (runtime / "engine.log").open("a") as log:
+        process = subprocess.Popen(
+            command, env=environment(runtime, **(env or {})), stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://engine", timeout=60)
+    served = Served(process, client, path)
+    try:
+        if wait:
+            served.wait()
+        yield served
+    finally:
+        client.close()
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
