@@ -17,7 +17,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.nn.functional import gelu
@@ -39,7 +39,7 @@ class Network:
     def __init__(self, module: CodeGenForCausalLM) -> None:
         self._module = module
         self._body: Any = module.transformer
-        first: Any = cast(Any, module.transformer.h[0])
+        first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
         self._width: int = first.attn.head_dim
         self._scale = math.sqrt(self._width)

@@ -124,8 +124,8 @@ def generate(
     """
     if request.priority > 0:
         chunk = min(chunk, WARM_CHUNK)
-    if request.echo and not request.max_tokens and len(prompts) > 1 and model.forks:
-        yield from _score(model, cache, request, prompts, emit, progress, chunk)
+    together = request.echo and not request.max_tokens and len(prompts) > 1 and model.forks
+    if together and (yield from _score(model, cache, request, prompts, emit, progress, chunk)):
         return
     for number, prompt in enumerate(prompts):
         yield from _one(model, cache, request, prompt, number * request.n, emit, progress, chunk)
@@ -182,18 +182,16 @@ def _score(
     emit: Emit,
     progress: Progress,
     chunk: int,
-) -> Iterator[Step]:
+) -> Generator[Step, None, bool]:
     """Echo prompts with their log-probabilities: what they begin with together is read once, the rest as rows of a
-    batch. Prompts that have little in common, or long ends of their own, are read one by one."""
+    batch. False, with nothing read, for prompts that have little in common, or long ends of their own."""
     shared = _common_length([prompt.tokens for prompt in prompts])
     echoes = [_Echo(model, request, prompt) for prompt in prompts]
     # Of each prompt a token is left to read, and everything that is scored.
     shared = min(shared, *(min(len(e.tokens) - 1, e.read_from) for e in echoes))
     ends = [prompt.tokens[shared:] for prompt in prompts]
     if shared < 1 or max(map(len, ends)) > chunk // 2:
-        for number, prompt in enumerate(prompts):
-            yield from _one(model, cache, request, prompt, number * request.n, emit, progress, chunk)
-        return
+        return False
     started = time.perf_counter()
     progress.prompt_tokens += sum(len(prompt.tokens) for prompt in prompts)
     _, kv = yield from _prefill(model, cache, request, prompts[0].tokens[:shared], None, progress, chunk)
@@ -211,6 +209,7 @@ def _score(
     progress.timings["prefill_ms"] += (time.perf_counter() - started) * 1000
     for number, (prompt, echo) in enumerate(zip(prompts, echoes, strict=True)):
         _deliver(_rows(model, request, prompt, number * request.n, echo), emit)
+    return True
 
 
 def _common_length(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -248,8 +247,8 @@ def _prefill(
     """
     decode = request.max_tokens > 0
     usable = len(tokens) - 1 if decode else len(tokens)
-    if echo is not None and echo.scored_from is not None:
-        usable = min(usable, echo.scored_from)
+    if echo is not None:
+        usable = min(usable, echo.read_from)
     room = len(tokens) + (min(request.max_tokens, ROOM) if request.n == 1 else 0)
     kv = model.new_cache(room)
     position = 0

@@ -22,7 +22,6 @@ _PYTHON = re.compile(
 _OTHERS = re.compile(
     rf"""/\*.*?(?:\*/|\Z)|//[^\n]*|{_STRINGS}|`(?:\\.|[^`\\])*(?:`|\\?\Z)|[()\[\]{{}}\n]""", re.DOTALL
 )
-_CLOSERS = {")": "(", "]": "[", "}": "{"}
 _CONTINUES = ("else", "catch", "finally", "while")
 """Words that go on with a statement after its closing brace."""
 _DEFINES = re.compile(r"(?:async def|def|class)\b")
@@ -31,30 +30,31 @@ _WORD = re.compile(r"\w+")
 
 def open_brackets(text: str, language: str, kinds: str = "([{") -> list[str]:
     """The brackets that a text opens and doesn't close, outermost first."""
-    found: list[str] = []
-    for match in (_PYTHON if language == "python" else _OTHERS).finditer(text):
-        token = match.group()
-        if token in kinds:
-            found.append(token)
-        elif found and _CLOSERS.get(token) == found[-1]:
-            found.pop()
-    return found
+    return _unmatched(text, language, kinds)[0]
 
 
 def unopened(text: str, cursor: Cursor) -> int | None:
     """Where a Python text closes a bracket that isn't the innermost open one; None if it does so nowhere."""
-    if cursor.language != "python" or not any(closer in text for closer in _CLOSERS):
+    if cursor.language != "python" or not any(closer in text for closer in lines.PAIRS):
         return None
-    found: list[str] = []
-    for match in _PYTHON.finditer(cursor.prefix + text):
-        token, at = match.group(), match.start() - len(cursor.prefix)
-        if token in _CLOSERS.values():
-            found.append(token)
-        elif token in _CLOSERS and found and found[-1] == _CLOSERS[token]:
-            found.pop()
-        elif token in _CLOSERS and at >= 0:
-            return at
-    return None
+    start = len(cursor.prefix)
+    closers = _unmatched(cursor.prefix + text, cursor.language)[1]
+    return next((at - start for at in closers if at >= start), None)
+
+
+def _unmatched(text: str, language: str, kinds: str = "([{") -> tuple[list[str], list[int]]:
+    """(the brackets that are not closed, outermost first; where those stand that close nothing)."""
+    opened: list[str] = []
+    closers: list[int] = []
+    for match in (_PYTHON if language == "python" else _OTHERS).finditer(text):
+        token = match.group()
+        if token in kinds:
+            opened.append(token)
+        elif opened and lines.PAIRS.get(token) == opened[-1]:
+            opened.pop()
+        elif token in lines.PAIRS:
+            closers.append(match.start())
+    return opened, closers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ import re
 
 from codegen_lsp.lsp.types import Cursor
 
+PAIRS = {")": "(", "]": "[", "}": "{"}
+"""Each closing bracket's opening one."""
+
 _REACH = 16 * 1024
 """Characters from the cursor that are looked at, in each direction."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from codegen_lsp.lsp import lines
 from codegen_lsp.lsp.types import Cursor
 
-_PAIRS = {")": "(", "]": "[", "}": "{"}
 _REACH = 1000
 """Characters after the cursor that are looked at."""
 _QUOTES = "\"'`"
@@ -39,7 +38,7 @@ def _covered(text: str, after: str, cursor: Cursor) -> tuple[int, int]:
     """(characters of `after` that the text writes again, where it has written the last of them)."""
     content = after.rstrip()
     closed, end = _closers(text, content, lines.open_string(cursor))
-    closes = content[0] in _PAIRS or content[0] in _QUOTES
+    closes = content[0] in lines.PAIRS or content[0] in _QUOTES
     if text.endswith(content) and (closed or not closes):
         return len(content), len(text)
     if closed or closes:
@@ -76,10 +75,10 @@ def _closers(text: str, after: str, quote: str) -> tuple[int, int]:
             closes = True  # what follows a closer on both sides: the colon of `):`
         elif char in _QUOTES:
             quote = char
-        elif char in _PAIRS.values():
+        elif char in lines.PAIRS.values():
             open_.append(char)
-        elif char in _PAIRS:
-            closes = not open_ or open_.pop() != _PAIRS[char]
+        elif char in lines.PAIRS:
+            closes = not open_ or open_.pop() != lines.PAIRS[char]
             if closes and char == "}":
                 quote, around = around, ""
         if closes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from codegen_lsp.errors import CodegenError
 from codegen_lsp.evals.infilling import WAY_NAMES
+from codegen_lsp.evals.records import DataError, read_json
 from codegen_lsp.evals.report import table
 
 FOLDER = "results"
@@ -72,7 +73,7 @@ def keep(runs: Sequence[Path], model: Path, name: str = "nano") -> list[Path]:
             **SUMMARIES[kind](report),
         }
         turns = report["settings"].get("turns") if kind == "mtpb" else None
-        path = model / FOLDER / f"{kind}-{turns}.json" if turns else model / FOLDER / f"{kind}.json"
+        path = model / FOLDER / (f"{kind}-{turns}.json" if turns else f"{kind}.json")
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)
@@ -81,12 +82,9 @@ def keep(runs: Sequence[Path], model: Path, name: str = "nano") -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"can't read {path}: {error}; is the evaluation finished?") from error
-    if not isinstance(content, dict):
-        raise ResultsError(f"{path} holds no JSON object")
-    return content
+        return read_json(path)
+    except DataError as error:
+        raise ResultsError(f"{error}; is the evaluation finished?") from error
 
 
 def _humaneval(report: Report) -> dict[str, Any]:
