@@ -74,9 +74,9 @@ def runtime() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose settings choose the program to run and the address to send code to; says when it was run."""
-    folder = tmp_path_factory.mktemp("shapes", numbered=False)
+    folder = tmp_path_factory.mktemp("planted") / "shapes"
     program = folder / "tools" / "codegen-lsp"
-    program.parent.mkdir()
+    program.parent.mkdir(parents=True)
     program.write_text(
         f'#!/bin/sh\necho "$@" >> "{folder}/was-run"\nexec "{sys.executable}" -m codegen_lsp "$@"\n'
     )
