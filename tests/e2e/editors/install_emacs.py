@@ -16,15 +16,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2e.editors.cache import UnavailableError, folder, locked
+
 OLDEST = (29, 1)
 PACKAGES = ("emacs-nox",)
 LINT_PACKAGES = ("elpa-package-lint", "elpa-compat", "elpa-let-alist")
 LINT_SUITE = "trixie"
 """Where Debian's package-lint is from: bookworm's believes that Emacs 28 is not released yet."""
-
-
-class UnavailableError(Exception):
-    """No Emacs can be had here; the message says why, and what would change that."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +35,27 @@ class Emacs:
     """Folders for `load-path` that hold package-lint; empty where it could not be had."""
 
 
-def install(cache: Path | None = None) -> Emacs:
+def install() -> Emacs:
     """The Emacs to test with, installed now if it must be.
 
     Raises:
         UnavailableError: there is none, and none can be fetched.
     """
-    root = (cache or cache_folder()) / "emacs"
+    root = folder("emacs")
     found = os.environ.get("CODEGEN_LSP_EMACS") or shutil.which("emacs")
     if found and (version := read_version(Path(found))) >= OLDEST:
         return Emacs(Path(found), version, _lint_folders(root))
     launcher = root / "bin" / "emacs"
-    if not launcher.exists():
-        try:
-            _install_debian(root)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise UnavailableError(f"its packages could not be installed: {error}") from error
+    with locked(root):
+        if not launcher.exists():
+            try:
+                _install_debian(root)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise UnavailableError(f"its packages could not be installed: {error}") from error
     version = read_version(launcher)
     if version < OLDEST:
         raise UnavailableError(f"the distribution's Emacs is {_dotted(version)}, {_dotted(OLDEST)} is needed")
     return Emacs(launcher, version, _lint_folders(root))
-
-
-def cache_folder() -> Path:
-    """Where editors are kept between runs, outside the repository."""
-    chosen = os.environ.get("CODEGEN_LSP_EDITORS_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "codegen-lsp" / "editors"
 
 
 def read_version(program: Path) -> tuple[int, ...]:

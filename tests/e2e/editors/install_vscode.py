@@ -8,7 +8,6 @@ the tests.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,11 +15,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from e2e.editors.cache import UnavailableError, folder, locked
+
+FOLDER = "vscode"
 EXTENSION = Path(__file__).parents[3] / "editors" / "vscode"
 
 NODE = "24.21.0"
@@ -34,10 +35,6 @@ UNUSED = (
     "extensions/copilot",
 )
 """Parts of code-server that these tests never load: 280 MB."""
-
-
-class UnavailableError(Exception):
-    """VS Code can't be had here; the message says why, and what would change that."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def install() -> VSCode:
     Raises:
         UnavailableError: npm or a browser is missing and can't be had, or a download failed.
     """
-    root = cache_folder()
+    root = folder(FOLDER)
     with locked(root):
         browser = _browser()
         modules = root / "node_modules"
@@ -66,22 +63,6 @@ def install() -> VSCode:
             _install_code_server(root)
             stamp.touch()
     return VSCode(_node_package(modules) / "bin" / "node", modules / "code-server/out/node/entry.js", browser)
-
-
-def cache_folder() -> Path:
-    """Where the editor is kept between runs, outside the repository."""
-    chosen = os.environ.get("CODEGEN_LSP_EDITORS_CACHE")
-    root = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "codegen-lsp" / "editors"
-    return root / "vscode"
-
-
-@contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Two test runs never install at once."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _install_code_server(root: Path) -> None:
@@ -135,7 +116,7 @@ def package_extension() -> Path:
         UnavailableError: npm is missing or a download failed.
         AssertionError: types, lint or unit tests fail; the message holds the whole output.
     """
-    root = cache_folder()
+    root = folder(FOLDER)
     with locked(root):
         digest = _digest(EXTENSION)
         vsix = root / "vsix" / f"codegen-lsp-{digest}.vsix"
@@ -188,7 +169,7 @@ def _npm(folder: Path, *arguments: str, judged: bool = False) -> None:
 def _run(command: Sequence[str], folder: Path, *, judged: bool = False) -> None:
     """Run a command quietly. `judged`: its failure is ours, not the network's."""
     # The tools want a newer Node than a distribution's; before it is installed, the folder is merely not there.
-    path = f"{_node_package(cache_folder() / 'node_modules') / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    path = f"{_node_package(folder(FOLDER) / 'node_modules') / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
         cwd=folder,

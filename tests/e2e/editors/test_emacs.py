@@ -24,11 +24,12 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
 
 from e2e.editors import emacs_session as keys
 from e2e.editors import shapes
+from e2e.editors.cache import UnavailableError
 from e2e.editors.emacs_session import EGLOT, HERE, ROOT, Session, environment, session
-from e2e.editors.install_emacs import Emacs, UnavailableError, install
+from e2e.editors.install_emacs import Emacs, install
 from e2e.editors.screen import picture
 
-pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow, pytest.mark.xdist_group("emacs")]
+pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow]
 
 Open = Callable[..., Session]
 

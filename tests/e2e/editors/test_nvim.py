@@ -21,6 +21,7 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Neovim; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import install_nvim, nvim_picture, shapes
+from e2e.editors.cache import UnavailableError
 from e2e.editors.nvim_screen import Editor, Frame
 
 pytestmark = [
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.editor,
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.xdist_group("nvim"),
 ]
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def version(request: pytest.FixtureRequest) -> str:
 def nvim(version: str) -> Path:
     try:
         return install_nvim.install(version)
-    except install_nvim.NotAvailableError as error:
+    except UnavailableError as error:
         pytest.skip(f"Neovim {version} can't be had here: {error}")
 
 

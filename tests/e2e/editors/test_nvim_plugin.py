@@ -18,9 +18,10 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Neovim; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import install_nvim
+from e2e.editors.cache import UnavailableError
 from e2e.editors.nvim_screen import Editor
 
-pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.xdist_group("nvim")]
+pytestmark = [pytest.mark.e2e, pytest.mark.editor]
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parents[2] / "editors" / "nvim"
@@ -33,7 +34,7 @@ Open = Callable[..., Editor]
 def nvim(request: pytest.FixtureRequest) -> Path:
     try:
         return install_nvim.install(request.param)
-    except install_nvim.NotAvailableError as error:
+    except UnavailableError as error:
         pytest.skip(f"Neovim {request.param} can't be had here: {error}")
 
 
@@ -539,7 +540,7 @@ def test_the_cached_part_of_a_prompt_is_shaded(
 def test_luacheck_has_nothing_to_say() -> None:
     try:
         luacheck = install_nvim.install_luacheck()
-    except install_nvim.NotAvailableError as error:
+    except UnavailableError as error:
         pytest.skip(f"luacheck can't be had here: {error}")
     checked = subprocess.run(
         [*luacheck, "--no-color", "."], cwd=PLUGIN, capture_output=True, text=True, check=False
@@ -551,7 +552,7 @@ def test_stylua_would_change_nothing() -> None:
     node = shutil.which("node")
     try:
         stylua = install_nvim.install_stylua()
-    except install_nvim.NotAvailableError as error:
+    except UnavailableError as error:
         pytest.skip(f"StyLua can't be had here: {error}")
     if node is None:
         pytest.skip("StyLua's npm package needs node")

@@ -23,6 +23,7 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real VS Code; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import install_vscode, shapes, vscode_python
+from e2e.editors.cache import UnavailableError
 from e2e.editors.vscode_driver import Window, browser, code_server, open_window, wait_until
 
 pytestmark = [
@@ -30,7 +31,6 @@ pytestmark = [
     pytest.mark.editor,
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.xdist_group("vscode"),
 ]
 
 ROOT = Path(__file__).parents[3]
@@ -98,7 +98,7 @@ def window(
 ) -> Iterator[Window]:
     try:
         editor, vsix = install_vscode.install(), install_vscode.package_extension()
-    except install_vscode.UnavailableError as reason:
+    except UnavailableError as reason:
         pytest.skip(f"no VS Code: {reason}")
     home = tmp_path_factory.mktemp("vscode")
     environment = {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e.editors import install_vscode
+from e2e.editors.cache import UnavailableError
 
 import codegen_lsp
 from codegen_lsp.lsp import options
@@ -70,7 +71,6 @@ def test_its_lock_file_names_no_host() -> None:
 @pytest.mark.editor
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.xdist_group("vscode")
 @pytest.mark.skipif(
     os.environ.get("CODEGEN_LSP_EDITORS") != "1",
     reason="installs npm packages; set CODEGEN_LSP_EDITORS=1 to run it",
@@ -78,7 +78,7 @@ def test_its_lock_file_names_no_host() -> None:
 def test_types_lint_and_unit_tests_pass_and_the_package_holds_what_it_needs() -> None:
     try:
         vsix = install_vscode.package_extension()
-    except install_vscode.UnavailableError as reason:
+    except UnavailableError as reason:
         pytest.skip(f"the extension's tools can't be had: {reason}")
     with zipfile.ZipFile(vsix) as package:
         names = {Path(name).as_posix() for name in package.namelist()}
