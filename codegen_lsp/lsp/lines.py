@@ -50,6 +50,8 @@ _BRACES = frozenset(
     ]
 )
 
+_TABS = re.compile(r"(?:^|(?<=\r)) *\t[ \t]*", re.MULTILINE)
+
 _PYTHON_OPENER = re.compile(
     r"\s*(?:(?:async\s+)?(?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b.*|[)\]}].*)"
     r":\s*(?:#.*)?"
@@ -94,6 +96,17 @@ def width(line: str, indent: str) -> int:
 def unit(indent: str) -> int:
     """The columns of one level of indentation."""
     return len(indent) if indent.strip("\t") else 4
+
+
+def shows_spaces(cursor: Cursor) -> bool:
+    """Whether a model is shown spaces where the document is indented by tabs: nearly all Python that models have read
+    has spaces."""
+    return cursor.language == "python" and cursor.indent.startswith("\t")
+
+
+def with_spaces(text: str) -> str:
+    """The text with spaces for the tabs that indent its lines, four columns each."""
+    return _TABS.sub(lambda found: found[0].expandtabs(4), text)
 
 
 def is_comment(line: str, language: str) -> bool:

@@ -1,12 +1,12 @@
 """Cursor -> Prompt: the shape that the place asks for, header, window and budget. Pure.
 
 A prompt is `header + window`, and the window's end is the text just before the cursor. Where the whole prefix
-fits there is no header. Line endings are `\\n` whatever the document has.
+fits there is no header. Line endings are `\\n` whatever the document has, and Python is indented by spaces.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp import header, hints, lines, window
 from codegen_lsp.lsp.budget import Count, TokenCounter
@@ -89,6 +89,7 @@ def decide_shape(cursor: Cursor) -> Shape:
 def _build(
     cursor: Cursor, limits: PromptLimits, count: Count, shape: Shape, max_tokens: int, *, body: bool = False
 ) -> Prompt:
+    cursor = _shown(cursor)
     counter = count if isinstance(count, TokenCounter) else TokenCounter(count)
     max_tokens = max(1, min(max_tokens, limits.context // 2))
     budget = max(1, limits.context - max_tokens)
@@ -112,6 +113,14 @@ def _build(
         body=body,
         start=opening,
     )
+
+
+def _shown(cursor: Cursor) -> Cursor:
+    """The document as the model is shown it."""
+    if not lines.shows_spaces(cursor):
+        return cursor
+    before, after = lines.with_spaces(cursor.prefix), lines.with_spaces(cursor.suffix)
+    return replace(cursor, prefix=before, suffix=after, indent="    ")
 
 
 def _fit(cursor: Cursor, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:

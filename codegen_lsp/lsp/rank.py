@@ -70,7 +70,10 @@ def scoring_prompt(cursor: Cursor, prompt: Prompt, candidate: Candidate) -> tupl
         if filled == _SCORED_LINES:
             break
     suffix = "\n".join(kept)[:_SCORED_CHARACTERS].rstrip()
-    return (prompt.text + candidate.text, suffix) if suffix.strip() else None
+    text = candidate.text
+    if lines.shows_spaces(cursor):
+        text, suffix = lines.with_spaces(text), lines.with_spaces(suffix)
+    return (prompt.text + text, suffix) if suffix.strip() else None
 
 
 def contenders(verdicts: Sequence[Verdict], threshold: float | None) -> list[int]:

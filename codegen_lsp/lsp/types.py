@@ -96,7 +96,8 @@ class Prompt:
     """What is sent to the model, and how its answer is to be read."""
 
     text: str
-    """`header + window`: what the engine continues. Line endings are `\\n` whatever the document has."""
+    """`header + window`: what the engine continues. Line endings are `\\n` whatever the document has, and Python is
+    indented by spaces."""
     header: str
     window: str
     shape: Shape

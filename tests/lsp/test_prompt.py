@@ -20,7 +20,7 @@ from codegen_lsp.lsp.budget import TokenCounter, estimate
 from codegen_lsp.lsp.cursor import at_offset
 from codegen_lsp.lsp.lines import normalize
 from codegen_lsp.lsp.prompt import PromptLimits, build, build_body, decide_shape
-from codegen_lsp.lsp.rank import rank
+from codegen_lsp.lsp.rank import rank, scoring_prompt
 from codegen_lsp.lsp.syntax import body_target
 from codegen_lsp.lsp.types import Candidate, Cursor, Prompt
 
@@ -54,6 +54,21 @@ def test_a_small_file_is_sent_as_it_is() -> None:
     assert (prompt.text, prompt.header) == ("import os\n\nos.", "")
     assert (prompt.shape, prompt.stop, prompt.max_tokens) == ("line", ("\n",), PromptLimits().line_tokens)
     assert count(prompt.text) <= prompt.tokens <= count(prompt.text) + 3
+
+
+def test_python_that_is_indented_by_tabs_is_shown_to_the_model_with_spaces() -> None:
+    at = cursor("def f(a):\n\tif a:\n\t\tx = 'a\tb'\n\t\t‸\n\treturn y\n")
+    assert build(at, PromptLimits(), count).text == "def f(a):\n    if a:\n        x = 'a\tb'\n        "
+    assert lines_of_scoring(at, "y = x") == ("        y = x", "    return y")
+    go = cursor("func f() {\n\tx()\n\t‸\n", language="go")
+    assert build(go, PromptLimits(), count).text == "func f() {\n\tx()\n\t"
+
+
+def lines_of_scoring(at: Cursor, text: str) -> tuple[str, str]:
+    """The last line that is read, and the line that is scored after it."""
+    pair = scoring_prompt(at, build(at, PromptLimits(), count), Candidate(text))
+    assert pair is not None
+    return pair[0].rpartition("\n")[2], pair[1].strip("\n")
 
 
 def test_healing_is_asked_for_where_a_token_may_be_ragged() -> None:

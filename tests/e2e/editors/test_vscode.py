@@ -405,7 +405,7 @@ def test_tabs_stay_tabs(window: Window) -> None:
     def with_tabs(text: str) -> str:
         return re.sub(r"(?m)^(?: {4})+", lambda found: "\t" * (len(found[0]) // 4), text)
 
-    shown = suggestion(window, "tabs.py", places=BLOCKS, convert=with_tabs)
+    shown = suggestion(window, "tabs.py", is_block, places=BLOCKS, convert=with_tabs)
     text = between(shown, accepted(window, shown))
     assert [line.strip() for line in text.split("\n")] == [line.strip() for line in shown.ghost.split("\n")]
     for line in text.split("\n")[1:]:
