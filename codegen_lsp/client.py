@@ -75,7 +75,7 @@ class Engine(Protocol):
         ...
 
     async def health(self) -> Health:
-        """The engine's state, also while it can't answer requests. Raises `TransportError`."""
+        """The engine's state, also while it can't answer requests. Raises as `stream` does."""
         ...
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -156,9 +156,11 @@ class HttpEngine:
         except ValueError:
             body = None
         health = Health.from_json(body)
-        if response.status_code >= 500 and health.state in ("ready", "unloaded"):
-            return Health("loading", "", f"{self.address} answers with status {response.status_code}")
-        return health
+        if response.status_code < 500 or health.state not in ("ready", "unloaded"):
+            return health
+        if response.status_code == 503:  # What a completions server answers with while its model loads.
+            return Health("loading", "", f"{self.address} is not ready yet (status 503)")
+        raise _refusal(response)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """See `Engine.models`."""

@@ -93,7 +93,9 @@ _ERRORS: tuple[type[WireError], ...] = (RequestError, NotReadyError, OverloadedE
 
 
 def error_from_json(status: int, body: object) -> WireError:
-    """The error that a server answered with; any shape of body is accepted, some servers send plain text."""
+    """The error that a server answered with; any shape of body is accepted, some servers send plain text or a page."""
+    if isinstance(body, str) and body.lstrip().startswith("<"):
+        body = None
     error = body.get("error", body) if isinstance(body, dict) else {}
     if isinstance(error, str):
         error = {"message": error}

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from codegen_lsp.client import Engine, HttpEngine, TransportError, UnavailableError
+from codegen_lsp.client import Engine, HttpEngine, TransportError
 from codegen_lsp.lsp.types import Reason
-from codegen_lsp.wire import EXTENSIONS, ModelInfo, NotReadyError, UnauthorizedError, WireError
+from codegen_lsp.wire import EXTENSIONS, InternalError, ModelInfo, NotReadyError, UnauthorizedError, WireError
 
 logger = logging.getLogger(__name__)
 
@@ -163,9 +163,7 @@ class RemoteBackend(Backend):
                 self._set(EngineState("loading", health.model, text, health.done, health.total))
                 return 1.0
             if health.state == "error":
-                raise UnavailableError(
-                    f"The server at {self._url} failed to load its model: {health.message}"
-                )
+                raise InternalError(f"its model could not be loaded: {health.message}")
             if self.state.phase != "ready":
                 await self._learn_model()
         except UnauthorizedError:
@@ -188,4 +186,6 @@ def as_sentence(message: object) -> str:
     """An error's message as a sentence of its own. One that begins with a path, a name or a quote stays as it is."""
     text = str(message).strip().rstrip(".")
     first = text.partition(" ")[0]
-    return (text[:1].upper() + text[1:] if first.isalpha() else text) + "."
+    return (text[:1].upper() + text[1:] if first.isalpha() else text) + (
+        "" if text.endswith(("?", "!")) else "."
+    )

@@ -144,6 +144,9 @@ class Supervisor(Backend):
         except TransportError:
             self._silent_since = None
             return await self._absent()
+        except WireError as error:  # it can't even say how it is
+            logger.warning("the engine's health: %s", error)
+            return self._silent()
         self._silent_since = self._gone_since = None
         if self._leaving and health.pid == self._leaving:
             if time.monotonic() > self._leave_by:

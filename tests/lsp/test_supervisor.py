@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -247,3 +249,40 @@ async def test_a_server_elsewhere_is_watched_and_not_started() -> None:
     assert address in gone.state.message
     assert await gone.acquire() is Reason.UNAVAILABLE
     await gone.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "phase", "message"),
+    [
+        (502, "<html><h1>Bad Gateway</h1></html>", "error", "the server answered with status 502"),
+        (500, '{"error": {"message": "out of memory"}}', "error", "out of memory"),
+        (200, "<html>Please log in</html>", "error", "is this a completions server?"),
+        (404, "", "error", "the server answered with status 404"),
+        (401, '{"detail": "no"}', "error", "set codegen.token"),
+        (503, '{"status": "error", "message": "weights missing"}', "error", "weights missing"),
+        (503, "<html>Service Unavailable</html>", "loading", "status 503"),
+        (200, '{"data": []}', "ready", "is ready."),
+    ],
+)
+async def test_what_a_server_elsewhere_answers_becomes_a_state(
+    status: int, body: str, phase: str, message: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            head = f"HTTP/1.1 {status} so\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            writer.write((head + body).encode())
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        backend = RemoteBackend(f"http://127.0.0.1:{port}", "", 5, lambda _: None)
+        backend.start()
+        await until(lambda: backend.state.phase != "starting")
+        assert backend.state.phase == phase
+        assert message.lower() in backend.state.message.lower()
+        assert "<" not in backend.state.message
+        assert not re.search(r"[?.]\.$", backend.state.message)
+        await backend.aclose()
