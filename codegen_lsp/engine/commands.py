@@ -297,6 +297,11 @@ def models_plan(
     typer.echo(
         f"KV cache: {_size(kv)} per token ({kv} bytes), {_size(kv * made.context)} for {made.context} tokens"
     )
+    if made.kv_running_bytes_per_token != kv:
+        running = made.kv_running_bytes_per_token
+        typer.echo(
+            f"a request that runs: {_size(running)} per token ({running} bytes), in float32 while it runs"
+        )
     typer.echo(f"process without weights: about {_size(made.process_bytes)}")
     if made.needs_offload:
         typer.echo("some layers fit in no memory: serve with --offload-folder, or give --max-memory more")

@@ -34,6 +34,9 @@ class Plan:
     device_bytes: dict[str, int]
     """Weights and buffers that each device holds."""
     kv_bytes_per_token: int
+    """As the prefix cache keeps it."""
+    kv_running_bytes_per_token: int
+    """As a request that runs holds it: on the processor in float32, which is what it computes with."""
     context: int
     process_bytes: int
     """Memory of this process without any weights: Python and the libraries."""
@@ -59,6 +62,7 @@ class Plan:
             "devices": {device: {"bytes": size} for device, size in self.device_bytes.items()},
             "kv_bytes_per_token": self.kv_bytes_per_token,
             "context": self.context,
+            "kv_running_bytes_per_token": self.kv_running_bytes_per_token,
             "kv_bytes_full_context": self.kv_bytes_per_token * self.context,
             "process_bytes": self.process_bytes,
             "needs_offload_folder": self.needs_offload,
@@ -78,14 +82,18 @@ def plan(config: EngineConfig) -> Plan:
     # A plan may name GPUs that only another machine has; accelerate would warn of each on standard error.
     logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
     placed = placement.place(config, module, elsewhere=True)
+    sizes = _device_bytes(module, placed)
+    # accelerate runs every layer on the graphics processor where there is one, wherever the layer is kept.
+    computed = torch.float32 if sizes.keys() <= {"cpu", "disk"} else dtype
     limits = getattr(shape.get_text_config(), "max_position_embeddings", None) or 0
     return Plan(
         model=checkpoint.name,
         dtype=str(dtype).removeprefix("torch."),
         parameters=sum(p.numel() for p in module.parameters()),
         layers=tuple(_layers(module, placed)),
-        device_bytes=_device_bytes(module, placed),
+        device_bytes=sizes,
         kv_bytes_per_token=kv_bytes_per_token(shape, dtype),
+        kv_running_bytes_per_token=kv_bytes_per_token(shape, computed),
         context=min(config.context or limits, limits) if limits else config.context,
         process_bytes=psutil.Process().memory_info().rss,
     )
