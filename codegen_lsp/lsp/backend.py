@@ -62,6 +62,10 @@ class Backend(ABC):
         """Start to watch, in the running event loop."""
         self._task = asyncio.create_task(self._watch(), name="engine-watch")
 
+    @abstractmethod
+    async def make_room(self) -> None:
+        """Free the memory of this machine that the model takes, for the one that is wanted instead."""
+
     async def aclose(self) -> None:
         """Stop watching and close the connections; the engine itself is left alone."""
         if self._task is not None:
@@ -154,6 +158,9 @@ class RemoteBackend(Backend):
         """Look again at once; the server is not ours to restart."""
         self._quiet = 2.0
         self._nudge.set()
+
+    async def make_room(self) -> None:
+        """Nothing: the memory is another machine's, and others may be using the model."""
 
     async def _step(self) -> float:
         try:

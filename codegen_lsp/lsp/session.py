@@ -124,13 +124,8 @@ class Session:
             await pipeline.aclose()
         if backend is None:
             return
-        if unload and backend.engine.extensions:
-            # The model that nobody wants any more would sit in the memory that the next one needs.
-            try:
-                async with asyncio.timeout(2):
-                    await backend.engine.unload()
-            except (CodegenError, TimeoutError) as error:
-                logger.info("the engine that is left could not be unloaded: %s", error)
+        if unload:
+            await backend.make_room()
         await backend.aclose()
 
     def _engine_changed(self, state: EngineState) -> None:

@@ -121,6 +121,14 @@ class Supervisor(Backend):
         self._set(EngineState("starting", self._config.model, "The engine is being restarted."))
         self._nudge.set()
 
+    async def make_room(self) -> None:
+        """Unload the model: what nobody wants any more would sit in the memory that the next one needs."""
+        try:
+            async with asyncio.timeout(2):
+                await self.engine.unload()
+        except (WireError, TimeoutError) as error:
+            logger.info("the engine that is left could not be unloaded: %s", error)
+
     async def aclose(self) -> None:
         """Stop watching. The engine stays for others; the system takes it over when this process leaves."""
         await super().aclose()
