@@ -16,6 +16,10 @@ Outcome = tuple[Candidate | Reason, str] | None
 """None: nothing to do. Else the candidate as changed, or the reason to drop it; and the sentence."""
 
 
+_QUOTES = ('"', "'")
+_TRIPLES = ('"""', "'''")
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """What a filter may look at besides the candidate."""
@@ -175,6 +179,20 @@ def _overlap(candidate: Candidate, site: Site) -> Outcome:
     return replace(candidate, text=text), f"took back {_quote(taken)}, which is after the cursor already"
 
 
+def _open_string(candidate: Candidate, site: Site) -> Outcome:
+    cursor = site.cursor
+    line = (
+        candidate.text.rpartition("\n")[2] if "\n" in candidate.text else cursor.line_prefix + candidate.text
+    )
+    line += cursor.line_suffix[candidate.replace :]
+    if cursor.language != "python" or candidate.finish == "length" or any(q in line for q in _TRIPLES):
+        return None
+    ended = lines.scan(cursor.line_prefix + cursor.line_suffix, cursor.language) not in _QUOTES
+    if not ended or lines.open_string(cursor) in _TRIPLES or lines.scan(line, cursor.language) not in _QUOTES:
+        return None
+    return Reason.OPEN_STRING, "its line would end within a string"
+
+
 def _repeats_above(candidate: Candidate, site: Site) -> Outcome:
     if repeats.lines_above(candidate.text, site.cursor):
         return Reason.REPEATS_PREFIX, "it repeats the lines above the cursor"
@@ -203,6 +221,7 @@ FILTERS: dict[str, Callable[[Candidate, Site], Outcome]] = {
     "unopened": _unopened,
     "repeats-below": _repeats_below,
     "overlap": _overlap,
+    "open-string": _open_string,
     "repeats-above": _repeats_above,
 }
 """The filters by name, in the order in which they run."""

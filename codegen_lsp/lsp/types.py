@@ -31,6 +31,7 @@ class Reason(StrEnum):
     INSIDE_WORD = "inside-word"
     EMPTY = "empty"
     REPETITION = "repetition"
+    OPEN_STRING = "open-string"
     REPEATS_SUFFIX = "repeats-suffix"
     REPEATS_PREFIX = "repeats-prefix"
     LOW_CONFIDENCE = "low-confidence"

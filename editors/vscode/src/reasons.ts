@@ -13,6 +13,7 @@ const REASONS: Readonly<Record<string, string>> = {
   'inside-word': 'The cursor is inside a word.',
   empty: 'The model wrote nothing.',
   repetition: 'It repeats itself.',
+  'open-string': 'Its line would end in the middle of a string.',
   'repeats-suffix': 'It repeats the text after the cursor.',
   'repeats-prefix': 'It repeats the text before the cursor.',
   'low-confidence': 'The model was not sure enough. The confidence threshold is in the settings.',

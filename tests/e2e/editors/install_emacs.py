@@ -16,7 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.editors.cache import UnavailableError, folder, locked
+from e2e.editors import cache
+from e2e.editors.cache import UnavailableError
 
 OLDEST = (29, 1)
 PACKAGES = ("emacs-nox",)
@@ -41,12 +42,12 @@ def install() -> Emacs:
     Raises:
         UnavailableError: there is none, and none can be fetched.
     """
-    root = folder("emacs")
+    root = cache.folder("emacs")
     found = os.environ.get("CODEGEN_LSP_EMACS") or shutil.which("emacs")
     if found and (version := read_version(Path(found))) >= OLDEST:
         return Emacs(Path(found), version, _lint_folders(root))
     launcher = root / "bin" / "emacs"
-    with locked(root):
+    with cache.locked(root):
         if not launcher.exists():
             try:
                 _install_debian(root)

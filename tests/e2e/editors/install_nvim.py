@@ -19,7 +19,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from e2e.editors.cache import UnavailableError, folder, locked
+from e2e.editors import cache
+from e2e.editors.cache import UnavailableError
 
 SUITES = {"0.12": "forky", "0.10": "trixie"}
 """The Debian suite that carries each version of Neovim we test with."""
@@ -34,9 +35,9 @@ def install(version: str) -> Path:
         UnavailableError: no Debian, no tool, or no network; the message names it.
     """
     suite = SUITES[version]
-    home = folder(f"nvim-{suite}")
+    home = cache.folder(f"nvim-{suite}")
     nvim = home / "root/usr/bin/nvim"
-    with locked(home):
+    with cache.locked(home):
         if (home / "complete").exists():
             return nvim
         _unpack(home, suite, ["neovim"])
@@ -52,8 +53,8 @@ def install_luacheck() -> list[str]:
     Raises:
         UnavailableError: as in `install`.
     """
-    home = folder("luacheck-bookworm")
-    with locked(home):
+    home = cache.folder("luacheck-bookworm")
+    with cache.locked(home):
         if not (home / "complete").exists():
             _unpack(home, "bookworm", ["lua-check", "lua5.1"])
             _use_own_libc(home / "root", home / "root/usr/bin/lua5.1")
@@ -74,8 +75,8 @@ def install_stylua() -> Path:
     npm = shutil.which("npm")
     if npm is None:
         raise UnavailableError("npm is not installed; StyLua comes from npm")
-    home = folder("stylua-2.5.2")
-    with locked(home):
+    home = cache.folder("stylua-2.5.2")
+    with cache.locked(home):
         if not (home / "complete").exists():
             quiet = ["--ignore-scripts", "--no-audit", "--no-fund"]
             _run([npm, "install", *quiet, "--prefix", str(home), "@johnnymorganz/stylua@2.5.2"], {})

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.editors.cache import UnavailableError, folder, locked
+from e2e.editors import cache
+from e2e.editors.cache import UnavailableError
 
 FOLDER = "vscode"
 EXTENSION = Path(__file__).parents[3] / "editors" / "vscode"
@@ -54,8 +55,8 @@ def install() -> VSCode:
     Raises:
         UnavailableError: npm or a browser is missing and can't be had, or a download failed.
     """
-    root = folder(FOLDER)
-    with locked(root):
+    root = cache.folder(FOLDER)
+    with cache.locked(root):
         browser = _browser()
         modules = root / "node_modules"
         stamp = root / f"complete-{NODE}-{CODE_SERVER}"
@@ -116,8 +117,8 @@ def package_extension() -> Path:
         UnavailableError: npm is missing or a download failed.
         AssertionError: types, lint or unit tests fail; the message holds the whole output.
     """
-    root = folder(FOLDER)
-    with locked(root):
+    root = cache.folder(FOLDER)
+    with cache.locked(root):
         digest = _digest(EXTENSION)
         vsix = root / "vsix" / f"codegen-lsp-{digest}.vsix"
         if not vsix.exists():
@@ -169,7 +170,7 @@ def _npm(folder: Path, *arguments: str, judged: bool = False) -> None:
 def _run(command: Sequence[str], folder: Path, *, judged: bool = False) -> None:
     """Run a command quietly. `judged`: its failure is ours, not the network's."""
     # The tools want a newer Node than a distribution's; before it is installed, the folder is merely not there.
-    path = f"{_node_package(folder(FOLDER) / 'node_modules') / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    path = f"{_node_package(cache.folder(FOLDER) / 'node_modules') / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,
         cwd=folder,
