@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.config import EngineConfig, option
 from codegen_lsp.errors import CodegenError
 
 SHAPES = ("350M", "2B", "6B", "16B")
@@ -174,8 +174,8 @@ def pull(checkpoint: Checkpoint, *, allow_pickle: bool = False, progress: Progre
         if not any(f.endswith(".safetensors") for f in files):
             if not allow_pickle:
                 raise CheckpointError(
-                    f"{name} has no safetensors; name a --revision that has, or trust its pickles "
-                    "with --allow-pickle"
+                    f"{name} has no safetensors; name a {option('revision')} that has, or trust its pickles "
+                    f"with {option('allow-pickle')}"
                 )
             patterns.append("*.bin")
         if progress is not None:
@@ -240,7 +240,7 @@ def check(folder: Path, *, allow_pickle: bool = False) -> None:
         if not allow_pickle:
             raise CheckpointError(
                 f"{folder} holds pickled weights only, which can run code; convert them to safetensors, "
-                "or trust them with --allow-pickle"
+                f"or trust them with {option('allow-pickle')}"
             )
     for shard in shards:
         _check_shard(shard)

@@ -40,6 +40,13 @@ class ConfigError(CodegenError, ValueError):
     """A flag or option is wrong; the message says what would be right."""
 
 
+def option(name: str, value: str = "") -> str:
+    """An option as an error names it: `--offload-folder`, and the setting that stands for it in an editor."""
+    first, *rest = name.split("-")
+    setting = first + "".join(word.capitalize() for word in rest)
+    return f"--{name}{' ' * bool(value)}{value} (in an editor: codegen.{setting})"
+
+
 def parse_bytes(text: str | int) -> int:
     """Bytes in `1GiB`, `512 MB`, `1.5g` or a plain number.
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from codegen_lsp.engine.config import option
 from codegen_lsp.wire import CompletionRequest, InternalError, RequestError, parse_request
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def compute(
             vector = torch.nn.functional.normalize(vector, dim=0)
         if not torch.isfinite(vector).all():
             raise InternalError(
-                "the model computed no finite numbers; start the engine with --dtype float32",
+                f"the model computed no finite numbers; take {option('dtype', 'float32')}",
                 code="not-finite",
             )
         emit(vector.tolist())

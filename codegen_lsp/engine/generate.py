@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from codegen_lsp.engine import sampling
+from codegen_lsp.engine.config import option
 from codegen_lsp.engine.kv import GrowingCache, KVCache, Store
 from codegen_lsp.engine.model import Model
 from codegen_lsp.engine.prefix_cache import PrefixCache
@@ -326,7 +327,7 @@ def _choose(
     best = allowed.argmax(-1)
     if not torch.isfinite(allowed.gather(-1, best[:, None])).all():
         raise InternalError(
-            "the model computed no finite numbers; start the engine with --dtype float32", code="not-finite"
+            f"the model computed no finite numbers; take {option('dtype', 'float32')}", code="not-finite"
         )
     log_probabilities = sampling.log_probabilities(allowed) if request.logprobs is not None else None
     greedy: list[int] = best.tolist()

@@ -20,7 +20,7 @@ from transformers.utils import logging as transformers_logging
 from codegen_lsp.engine import checkpoints, placement
 from codegen_lsp.engine.checkpoints import Checkpoint, CheckpointError, Progress
 from codegen_lsp.engine.codegen import network_of
-from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.config import EngineConfig, option
 from codegen_lsp.engine.kv import ForkedCache, GrowingCache, KVCache, Layout, Store
 from codegen_lsp.engine.vocabulary import Vocabulary, without_added
 
@@ -186,7 +186,7 @@ def _load_module(config: EngineConfig, folder: Path, progress: Progress | None) 
     placed = placement.place(config, placement.empty_module(placement.model_config(folder), dtype))
     if "disk" in placed.values() and not config.offload_folder:
         raise CheckpointError(
-            "the layers do not fit into memory; name an --offload-folder for the rest, or a smaller model"
+            f"the layers do not fit into memory; take a smaller model, or name {option('offload-folder')} for the rest"
         )
     if config.offload_folder:
         _check_writable(Path(config.offload_folder).expanduser())
@@ -229,7 +229,7 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise CheckpointError(
-            f"the offload folder {folder} can't be written ({error.strerror}); name another --offload-folder"
+            f"the offload folder {folder} can't be written ({error.strerror}); name another: {option('offload-folder')}"
         ) from error
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import codegen_lsp
 from codegen_lsp.engine import checkpoints
 from codegen_lsp.engine.checkpoints import Checkpoint, CheckpointError
-from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.config import EngineConfig, option
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.errors import CodegenError
 from codegen_lsp.wire import (
@@ -363,7 +363,7 @@ class Worker:
         if _is_out_of_memory(error):
             return (
                 f"{self.checkpoint.name} does not fit into memory; take a smaller model, or limit it with "
-                "--max-memory and an --offload-folder"
+                f"{option('max-memory')} and {option('offload-folder')}"
             )
         return f"{self.checkpoint.name} could not be loaded: {type(error).__name__}: {str(error)[:300]}"
 
