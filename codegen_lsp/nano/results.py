@@ -26,7 +26,7 @@ SEQUENCE = """\
 codegen-lsp eval humaneval --samples 10 --temperature 0.2 --temperature 0.8 --max-tokens 200 --out runs/humaneval
 codegen-lsp eval mtpb --data mtpb.jsonl --cases 1 --samples 1 --out runs/mtpb-multi
 codegen-lsp eval mtpb --data mtpb.jsonl --cases 1 --samples 1 --turns single --out runs/mtpb-single
-codegen-lsp eval infilling --data HumanEval-SingleLineInfilling.jsonl.gz --tasks 516 --out runs/infilling
+codegen-lsp eval infilling --data HumanEval-SingleLineInfilling.jsonl.gz --out runs/infilling
 python -m codegen_lsp.nano files --count 10 | xargs -d '\\n' codegen-lsp eval replay --characters 200 --out runs/replay
 python -m codegen_lsp.nano results runs/*
 python -m codegen_lsp.nano card"""
@@ -222,7 +222,7 @@ def _infilling_text(known: Sequence[Report]) -> str:
     return "\n".join(
         [
             (
-                f"{one['tasks']} of 1,033 tasks, evenly spread. The language server's own way against the same "
+                f"{one['tasks']:,} of 1,033 tasks. The language server's own way against the same "
                 f"model by itself: **{100 * one['gain_exact_match']:+.2f} points** of exact match. Percent, with 95 % "
                 "intervals."
             ),
