@@ -1,13 +1,13 @@
-;;; codegen-lsp-report.el --- The last request, to read  -*- lexical-binding: t; -*-
+;;; codegen-lsp-report.el --- A page about the last request  -*- lexical-binding: t; -*-
 
 ;; SPDX-License-Identifier: BSD-3-Clause
 
 ;;; Commentary:
 
-;; Writes what the server says of its last request into a buffer: the
-;; prompt, the candidates with the probability of each token, what the
-;; filters did, where the time went.  Knows the shape of that answer, and
-;; nothing of connections and ghost text.
+;; Inserts the server's record of a request into a buffer: the prompt, the
+;; candidates with the probability of each token, what each filter did, and
+;; timings.  The record is the answer to the server's command
+;; `codegen.showLastRequest'.
 
 ;;; Code:
 
@@ -16,29 +16,29 @@
 (require 'url-util)
 
 (defface codegen-lsp-report-cached '((t :inherit secondary-selection :extend t))
-  "Face of the part of a prompt that the model had read before."
+  "Face for the part of a prompt that came from the prefix cache."
   :group 'codegen-lsp)
 
 (defface codegen-lsp-report-likely '((t :inherit success))
-  "Face of a token with a probability above 0.8."
+  "Face for tokens with a probability above 0.8."
   :group 'codegen-lsp)
 
 (defface codegen-lsp-report-possible '((t :inherit warning))
-  "Face of a token with a probability from 0.3 to 0.8."
+  "Face for tokens with a probability from 0.3 to 0.8."
   :group 'codegen-lsp)
 
 (defface codegen-lsp-report-unlikely '((t :inherit error))
-  "Face of a token with a probability below 0.3."
+  "Face for tokens with a probability below 0.3."
   :group 'codegen-lsp)
 
 (define-derived-mode codegen-lsp-report-mode special-mode "Last request"
-  "Major mode of the page about the last request."
+  "Major mode for the page about the last request."
   (setq-local truncate-lines nil))
 
 (defun codegen-lsp-report (request refresh)
-  "Show REQUEST, a property list as the server sends it; REFRESH gets another.
-REFRESH is called with a function that takes the new one, when the user
-types \\`g'."
+  "Show REQUEST, a property list as the server sends it.
+When the user types \\`g', REFRESH is called with a function that shows
+another request."
   (with-current-buffer (get-buffer-create "*codegen-lsp last request*")
     (codegen-lsp-report-mode)
     (setq-local revert-buffer-function
@@ -51,9 +51,9 @@ types \\`g'."
     (pop-to-buffer (current-buffer))))
 
 (defun codegen-lsp-report--insert (request)
-  "Insert REQUEST as text."
+  "Insert the page about REQUEST."
   (if (null (plist-get request :method))
-      (insert "Nothing was asked for yet.\n")
+      (insert "No suggestion was requested yet.\n")
     (codegen-lsp-report--summary request)
     (codegen-lsp-report--heading "Candidates")
     (if (seq-empty-p (plist-get request :candidates))
@@ -68,7 +68,7 @@ types \\`g'."
   (insert "\n" (propertize text 'face 'bold) "\n"))
 
 (defun codegen-lsp-report--summary (request)
-  "Insert where and when REQUEST was made, and what became of it."
+  "Insert where and how REQUEST was made, and the reason of an empty answer."
   (let ((position (plist-get request :position)))
     (insert (format "%s at %s:%s:%s, %s\n"
                     (plist-get request :method)
@@ -76,24 +76,24 @@ types \\`g'."
                     (1+ (or (plist-get position :line) 0))
                     (1+ (or (plist-get position :character) 0))
                     (or (plist-get request :trigger) "automatic"))
-            (format "%s, from %s%s\n"
+            (format "%s, %s%s\n"
                     (or (plist-get request :model) "no model")
                     (pcase (plist-get request :source)
-                      ("engine" "the engine")
-                      ("memory" "what the server remembered")
-                      (_ "nowhere"))
+                      ("engine" "from the engine")
+                      ("memory" "from the suggestion cache")
+                      (_ "not answered"))
                     (if-let* ((reason (plist-get request :reason)))
                         (concat "; nothing was shown: "
                                 (propertize (format "%s" reason) 'face 'warning))
                       "")))))
 
 (defun codegen-lsp-report--file (uri)
-  "URI as a person writes it."
+  "Return the file name of URI, abbreviated."
   (abbreviate-file-name
    (string-remove-prefix "file://" (decode-coding-string (url-unhex-string uri) 'utf-8))))
 
 (defun codegen-lsp-report--candidate (candidate index)
-  "Insert CANDIDATE, the one at INDEX."
+  "Insert CANDIDATE, whose index is INDEX."
   (insert (format "%d. " (1+ index))
           (if (eq t (plist-get candidate :shown))
               (propertize "shown" 'face 'success)
@@ -104,7 +104,7 @@ types \\`g'."
   (seq-do (lambda (step) (insert "   - " step "\n")) (plist-get candidate :trail)))
 
 (defun codegen-lsp-report--score (candidate)
-  "The score of CANDIDATE and what it is the sum of, as text."
+  "Return the score of CANDIDATE and its summands as text."
   (if-let* ((score (plist-get candidate :score)))
       (format ", score %.3f = %s" score
               (string-join (cl-loop for (name value) on (plist-get candidate :parts) by #'cddr
@@ -127,7 +127,7 @@ types \\`g'."
     (add-text-properties start (point) '(line-prefix "   | " wrap-prefix "   | "))))
 
 (defun codegen-lsp-report--token (token logprob)
-  "TOKEN with a face and a tooltip that tell its probability, from LOGPROB."
+  "Return TOKEN with a face and a tooltip for its probability, from LOGPROB."
   (if (not (numberp logprob))
       token
     (let ((probability (exp logprob)))
@@ -138,25 +138,25 @@ types \\`g'."
                               (t 'codegen-lsp-report-unlikely))))))
 
 (defun codegen-lsp-report--prompt (prompt)
-  "Insert PROMPT with the part shaded that the model had read before."
+  "Insert PROMPT with its cached part shaded."
   (let* ((text (or (plist-get prompt :text) ""))
          (tokens (or (plist-get prompt :tokens) 0))
          (cached (min tokens (or (plist-get prompt :cachedTokens) 0)))
-         (known (plist-get prompt :cachedCharacters))
-         (shaded (cond (known (min known (length text)))
-                       ;; A server elsewhere: their share of the text is near enough to look at.
+         (cached-characters (plist-get prompt :cachedCharacters))
+         (shaded (cond (cached-characters (min cached-characters (length text)))
+                       ;; A remote server reports tokens only: estimate in proportion.
                        ((> tokens 0) (/ (* (length text) cached) tokens))
                        (t 0))))
     (codegen-lsp-report--heading
-     (format "Prompt: %s tokens, %s read before (%s), asked for a %s"
-             tokens cached (if known "shaded" "about the shaded part")
+     (format "Prompt: %s tokens, %s from the prefix cache (%s), for a %s"
+             tokens cached (if cached-characters "shaded" "about the shaded part")
              (or (plist-get prompt :shape) "?")))
     (insert (propertize (substring text 0 shaded) 'face 'codegen-lsp-report-cached)
             (substring text shaded))
     (unless (bolp) (insert "\n"))))
 
 (defun codegen-lsp-report--pairs (title pairs ending)
-  "Insert PAIRS, a property list, under TITLE, names without their ENDING."
+  "Insert PAIRS, a property list, under TITLE; remove ENDING from names."
   (when pairs
     (codegen-lsp-report--heading title)
     (cl-loop for (name value) on pairs by #'cddr
@@ -165,11 +165,11 @@ types \\`g'."
                                 (codegen-lsp-report--number value))))))
 
 (defun codegen-lsp-report--name (keyword)
-  "KEYWORD without its colon."
+  "Return the name of KEYWORD without its colon."
   (substring (symbol-name keyword) 1))
 
 (defun codegen-lsp-report--number (value)
-  "VALUE as text, a fraction with three digits."
+  "Return VALUE as text, a float with three digits."
   (cond ((floatp value) (format "%.3f" value))
         ((null value) "-")
         (t (format "%s" value))))

@@ -1,12 +1,13 @@
-;;; codegen-lsp-server.el --- What codegen-lsp is told, and what it says of itself  -*- lexical-binding: t; -*-
+;;; codegen-lsp-server.el --- Messages to and from the language server  -*- lexical-binding: t; -*-
 
 ;; SPDX-License-Identifier: BSD-3-Clause
 
 ;;; Commentary:
 
-;; Knows the messages that any connection to the server has in common: how
-;; it is greeted, configured and asked, and its status.  Knows neither how a
-;; buffer finds its connection nor what is done with suggestions.
+;; Defines the class of every connection to the language server, inside
+;; Eglot or standalone: its capabilities, configuration, status and
+;; requests.  How a buffer finds its connection is in
+;; codegen-lsp-connection.el.
 
 ;;; Code:
 
@@ -21,72 +22,76 @@
   :prefix "codegen-lsp-")
 
 (defcustom codegen-lsp-command '("codegen-lsp")
-  "Program and arguments that start the language server on standard input."
+  "Program and arguments that start the language server on standard I/O."
   :type '(repeat string)
   :risky t)
 
 (defcustom codegen-lsp-settings nil
-  "What the server should do otherwise than by default, as a property list.
-The names are those of the section `codegen', for example
+  "Settings of the language server that differ from its defaults.
+A property list with the names of the section `codegen', for example
 \(:model \"350M-mono\" :candidates 5 :suffixRanking :json-false).  A section
-`:codegen' of `eglot-workspace-configuration' goes before this."
+`:codegen' in `eglot-workspace-configuration' takes precedence."
   :type 'plist
   :risky t)
 
 (defvar codegen-lsp-status-hook nil
-  "Run with a server and its previous status when the server says how it is.")
+  "Abnormal hook that is run when a server reports a new status.
+Its functions are called with the server and the previous status.")
 
 (defclass codegen-lsp-server (eglot-lsp-server) ()
-  :documentation "A connection to codegen-lsp, in Eglot or beside it.")
+  :documentation "A connection to codegen-lsp, managed by Eglot or standalone.")
 
-;;; What the server is told at the start
+;;; Capabilities and configuration
 
 (cl-defmethod eglot-client-capabilities ((_server codegen-lsp-server))
-  "What Eglot supports, and ghost text."
+  "Return Eglot's capabilities with inline completion added."
   (let* ((capabilities (copy-tree (cl-call-next-method)))
          (document (plist-get capabilities :textDocument)))
     (plist-put capabilities :textDocument
                (append document '(:inlineCompletion (:dynamicRegistration :json-false))))))
 
 (cl-defmethod eglot-initialization-options ((_server codegen-lsp-server))
-  "The user's settings, and which editor this is."
+  "Return the user's settings and the name and version of the editor."
   (append codegen-lsp-settings
           `(:editorInfo (:name "Emacs" :version ,emacs-version)
             :editorPluginInfo (:name "codegen-lsp.el" :version "0.1.0"))))
 
 (cl-defmethod eglot-handle-request
   ((_server codegen-lsp-server) (_method (eql workspace/configuration)) &key items)
-  "Answer for ITEMS: Eglot's configuration, laid over `codegen-lsp-settings'."
+  "Return the configuration for ITEMS.
+Eglot's own configuration takes precedence over `codegen-lsp-settings'."
   (seq-into
-   (cl-mapcar (lambda (item found)
+   (cl-mapcar (lambda (item configuration)
                 (if (equal (plist-get item :section) "codegen")
-                    (codegen-lsp--overlay-plists codegen-lsp-settings found)
-                  found))
+                    (codegen-lsp--merge-plists codegen-lsp-settings configuration)
+                  configuration))
               items (cl-call-next-method))
    'vector))
 
-(defun codegen-lsp--overlay-plists (base over)
-  "A property list with what BASE has, and in its place what OVER has."
-  (let ((all (copy-sequence base)))
-    (cl-loop for (key value) on over by #'cddr do (setq all (plist-put all key value)))
-    all))
+(defun codegen-lsp--merge-plists (defaults overrides)
+  "Return a copy of the property list DEFAULTS, updated from OVERRIDES."
+  (let ((merged (copy-sequence defaults)))
+    (cl-loop for (key value) on overrides by #'cddr
+             do (setq merged (plist-put merged key value)))
+    merged))
 
 ;;; Status
 
 (defvar codegen-lsp--statuses (make-hash-table :test #'eq :weakness 'key)
-  "The last `didChangeStatus' of each server.")
+  "The latest status of each server, from its `didChangeStatus' notifications.")
 
 (defun codegen-lsp-server-status (server)
-  "The last status of SERVER, a property list, or nil where it told none."
+  "Return the latest status of SERVER as a property list.
+Return nil if SERVER hasn't reported a status yet."
   (gethash server codegen-lsp--statuses))
 
 (cl-defmethod eglot-handle-notification
   (server (_method (eql didChangeStatus)) &rest status)
-  "Keep STATUS of SERVER and show it."
+  "Store STATUS of SERVER and show it."
   (codegen-lsp--set-status server status))
 
 (defun codegen-lsp--set-status (server status)
-  "Keep STATUS of SERVER, and say aloud what a person should act on."
+  "Store STATUS of SERVER, and show a message if it is a new error."
   (let ((before (codegen-lsp-server-status server)))
     (puthash server status codegen-lsp--statuses)
     (when (and (equal (plist-get status :kind) "Error")
@@ -98,29 +103,30 @@ The names are those of the section `codegen', for example
 ;;; Requests
 
 (cl-defun codegen-lsp-request (server method params &key success error (timeout 60))
-  "Ask SERVER for METHOD with PARAMS, and return at once the request's id or nil.
-SUCCESS and ERROR are called in this buffer with the result or the error
-object, if the buffer lives still.  TIMEOUT is in seconds."
+  "Send the request METHOD with PARAMS to SERVER and return its id, or nil.
+Don't wait for the answer: SUCCESS or ERROR is called in this buffer with
+the result or the error object, if the buffer is still alive.  TIMEOUT is
+in seconds."
   (let* ((buffer (current-buffer))
-         (here (lambda (function argument)
+         (call (lambda (function argument)
                  (when (and function (buffer-live-p buffer))
                    (with-current-buffer buffer (funcall function argument)))))
-         (answer
-          ;; Only this one tells the id, without which nothing can be cancelled.
+         (request
+          ;; The public function doesn't return the id that is required to cancel.
           (jsonrpc--async-request-1
            server method params
            :timeout timeout
-           :success-fn (lambda (result) (funcall here success result))
+           :success-fn (lambda (result) (funcall call success result))
            :error-fn (lambda (problem)
-                       ;; What we cancelled ourselves is no error to show in Eglot's mode line.
+                       ;; A request that we cancelled is not an error for Eglot's mode line.
                        (when (memql (plist-get problem :code) '(-32800 -32801 -32802))
                          (setf (jsonrpc-last-error server) nil))
-                       (funcall here error problem))
-           :timeout-fn (lambda () (funcall here error '(:code -1 :message "no answer in time"))))))
-    (car-safe answer)))
+                       (funcall call error problem))
+           :timeout-fn (lambda () (funcall call error '(:code -1 :message "the request timed out"))))))
+    (car-safe request)))
 
 (defun codegen-lsp-cancel-request (server id)
-  "Tell SERVER that the answer to request ID is wanted no longer."
+  "Tell SERVER to cancel the request ID."
   (when (and id (jsonrpc-running-p server))
     (jsonrpc-notify server :$/cancelRequest (list :id id))))
 

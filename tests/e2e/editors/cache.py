@@ -1,4 +1,4 @@
-"""Where editors are installed and kept between runs, outside the repository; two runs never install at once."""
+"""The cache folder in which the editors are installed, outside the repository, with a lock for each editor."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 class UnavailableError(Exception):
-    """An editor, or a tool of its tests, can't be had here; the message says why, and what would change that."""
+    """An editor, or a tool of its tests, can't be installed here; the message says why, and what is required."""
 
 
 def folder(name: str) -> Path:
-    """The folder of one editor or tool, below CODEGEN_LSP_EDITORS_CACHE or the user's cache."""
+    """Return the folder of one editor or tool, in CODEGEN_LSP_EDITORS_CACHE or the user's cache."""
     chosen = os.environ.get("CODEGEN_LSP_EDITORS_CACHE")
     root = Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "codegen-lsp" / "editors"
     return root / name
@@ -22,7 +22,7 @@ def folder(name: str) -> Path:
 
 @contextmanager
 def locked(home: Path) -> Iterator[None]:
-    """Hold an editor's folder, made where there is none, until its installation is finished."""
+    """Create an editor's folder if necessary, and lock it during the installation."""
     home.mkdir(parents=True, exist_ok=True)
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-;;; emacs_batch.el --- The real server from an Emacs without a screen  -*- lexical-binding: t; -*-
+;;; emacs_batch.el --- Tests of the real server in batch mode  -*- lexical-binding: t; -*-
 
 ;;; Commentary:
 
@@ -12,7 +12,8 @@
 (require 'codegen-lsp)
 
 (defun emacs-batch-wait (what condition)
-  "Wait until CONDITION, a function, returns non-nil, and return that; WHAT is for the failure."
+  "Wait until the function CONDITION returns non-nil, and return its value.
+WHAT is the condition in words, for a failure."
   (with-timeout (90 (ert-fail (format "not within 90 s: %s" what)))
     (let (result)
       (while (not (setq result (funcall condition)))
@@ -27,7 +28,7 @@
     (run-hooks 'post-command-hook)))
 
 (defmacro emacs-batch-with (connection &rest body)
-  "Run BODY at the end of the file, with the server reached by CONNECTION."
+  "Run BODY at the end of the file, with `codegen-lsp-connection' CONNECTION."
   (declare (indent 1))
   `(let ((codegen-lsp-connection ,connection)
          (eglot-sync-connect t)
@@ -51,7 +52,7 @@
          (kill-buffer)))))
 
 (defun emacs-batch-last-request ()
-  "What the server says of its last request."
+  "Return the server's record of its last request."
   (let (request)
     (codegen-lsp-execute "codegen.showLastRequest"
                          (vector (list :uri (plist-get (codegen-lsp-document) :uri)))
@@ -59,16 +60,16 @@
     (emacs-batch-wait "the last request" (lambda () request))))
 
 (defun emacs-batch-suggest (text)
-  "Type TEXT, and more where nothing is suggested, and return the suggestion there."
+  "Type TEXT, and more until there is a suggestion, and return the suggestion."
   (emacs-batch-type text)
   (cl-loop for more across "(len(x) + y) * (a - b"
            do (emacs-batch-wait "an answer" (lambda () (or codegen-lsp--ghost codegen-lsp--unanswered)))
-           when codegen-lsp--ghost return (codegen-lsp--rest codegen-lsp--ghost)
+           when codegen-lsp--ghost return (codegen-lsp--remainder codegen-lsp--ghost)
            do (emacs-batch-type (string more))
            finally (ert-fail "nothing was suggested anywhere")))
 
 (ert-deftest emacs-batch-ghost-text ()
-  (dolist (connection '(own eglot))
+  (dolist (connection '(standalone eglot))
     (emacs-batch-with connection
       (should (eq (eq connection 'eglot) (eglot-managed-p)))
       (let* ((ghost (emacs-batch-suggest "return "))
@@ -88,7 +89,7 @@
 (ert-deftest emacs-batch-completion-at-point ()
   (emacs-batch-with 'eglot
     (let (beg end table plist entries)
-      ;; The next text is typed where nothing is offered after the one before.
+      ;; The next text is typed if there is no completion after the one before.
       (cl-loop for text in '("retu" "rn wid" "th * hei" "ght + le") until entries
                do (emacs-batch-type text)
                (pcase-setq `(,beg ,end ,table . ,plist) (eglot-completion-at-point))
@@ -107,32 +108,32 @@
                        (concat before text)))))))
 
 (ert-deftest emacs-batch-write-the-body ()
-  (dolist (connection '(own eglot))
+  (dolist (connection '(standalone eglot))
     (emacs-batch-with connection
       (let ((before (string-trim-right (buffer-string))))
         (codegen-lsp-write-body)
         (emacs-batch-wait "the body" (lambda () (null codegen-lsp--body)))
         (should (string-prefix-p before (buffer-substring-no-properties (point-min) (point-max))))
-        ;; A model may have nothing to write; then the server says so.
+        ;; The model may write nothing; then the record has a reason.
         (should (or (string-match-p "[[:alnum:]]" (substring (buffer-string) (length before)))
                     (plist-get (emacs-batch-last-request) :reason)))))))
 
 (ert-deftest emacs-batch-pausing-and-restarting ()
-  (emacs-batch-with 'own
+  (emacs-batch-with 'standalone
     (cl-flet ((state () (plist-get (codegen-lsp-server-status (codegen-lsp-current-server)) :state)))
       (codegen-lsp-pause)
       (emacs-batch-wait "it is paused" (lambda () (equal (state) "paused")))
       (codegen-lsp-pause)
-      (emacs-batch-wait "it goes on" (lambda () (equal (state) "ready")))
+      (emacs-batch-wait "it is resumed" (lambda () (equal (state) "ready")))
       (codegen-lsp-restart)
-      (emacs-batch-wait "the engine leaves" (lambda () (not (equal (state) "ready"))))
+      (emacs-batch-wait "the engine exits" (lambda () (not (equal (state) "ready"))))
       (emacs-batch-wait "the engine is back" (lambda () (equal (state) "ready")))
       (should (stringp (emacs-batch-suggest "ret"))))))
 
 (ert-deftest emacs-batch-surprise ()
-  (dolist (connection '(own eglot))
+  (dolist (connection '(standalone eglot))
     (emacs-batch-with connection
-      ;; One window of the model's, not ten.
+      ;; One window of the model instead of ten.
       (delete-region (point-min) (- (point-max) 1500))
       (codegen-lsp-surprise)
       (emacs-batch-wait "the colours" (lambda () (consp codegen-lsp--surprise-overlays)))

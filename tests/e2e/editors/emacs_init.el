@@ -1,11 +1,11 @@
-;;; emacs_init.el --- The tests' init file  -*- lexical-binding: t; -*-
+;;; emacs_init.el --- Init file of the tests  -*- lexical-binding: t; -*-
 
 ;;; Commentary:
 
-;; What a user's init file has for the package, and what keeps Emacs quiet.
-;; The environment says where things are: CODEGEN_EMACS_PACKAGE the package,
-;; CODEGEN_EMACS_COMMAND the server's command, CODEGEN_EMACS_LISP an
-;; expression to evaluate at the end.
+;; Sets the package up as a user does, and turns off what disturbs a test.
+;; Environment variables: CODEGEN_EMACS_PACKAGE is the folder of the package,
+;; CODEGEN_EMACS_COMMAND is the command of the server, CODEGEN_EMACS_LISP is
+;; an expression to evaluate at the end.
 
 ;;; Code:
 
@@ -28,7 +28,7 @@
 (setq codegen-lsp-command (split-string-and-unquote (getenv "CODEGEN_EMACS_COMMAND"))
       codegen-lsp-settings '(:minConfidence 0 :candidates 4 :maxTokensLine 24 :maxTokensBlock 48
                              :maxTokensBody 32))
-;; A colour that nothing else on the screen has.
+;; A colour that is used for nothing else on the screen.
 (set-face-attribute 'codegen-lsp-ghost nil :foreground "#8a93b0" :slant 'italic)
 (add-hook 'prog-mode-hook #'codegen-lsp-mode)
 

@@ -1,4 +1,4 @@
-"""A language server that is not codegen-lsp, for the tests that have another one beside it."""
+"""A second language server, for the tests that run codegen-lsp next to another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ server = LanguageServer("other", "1")
 
 @server.feature(lsp.TEXT_DOCUMENT_COMPLETION)
 def complete(_params: lsp.CompletionParams) -> list[lsp.CompletionItem]:
-    """Two names that no model would come up with."""
+    """Return two names that no model would write."""
     return [lsp.CompletionItem(label="from_the_other_server"), lsp.CompletionItem(label="from_there_too")]
 
 

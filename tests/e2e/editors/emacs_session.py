@@ -1,6 +1,6 @@
-"""An Emacs with the package, the real server and a file, on a terminal screen.
+"""Emacs with the package, the real server and a file, on a terminal screen.
 
-Knows keys and what they do, and how to tell ghost text from text. Asserts nothing about what a model writes.
+Knows the key bindings, and how to tell ghost text from text. Asserts nothing about what a model writes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from e2e.editors.screen import Frame, Terminal
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 GHOST = "8a93b0"
-"""The colour that `emacs_init.el` gives to ghost text."""
+"""The colour of ghost text, as set in `emacs_init.el`."""
 
 ACCEPT, WORD, LINE, NEXT, PREVIOUS, DISMISS = "\t", "\x1bf", "\x05", "\x1bn", "\x1bp", "\x07"
 END_OF_FILE, END_OF_LINE, SAVE, MENU, UNDO = "\x1b>", "\x05", "\x18\x13", "\x1b\t", "\x1f"
 
 MORE = "(len(x) + y) * (a - b"
-"""What is typed on where a model, or the filters, have nothing to say."""
+"""What is typed next until there is a suggestion."""
 
 EGLOT = "(progn (codegen-lsp-eglot-setup) (add-hook 'python-mode-hook #'eglot-ensure))"
-"""What a user adds who has Eglot run codegen-lsp itself."""
+"""The configuration with which Eglot runs codegen-lsp itself."""
 
 
 def environment(runtime: Path, lisp: str = "nil") -> dict[str, str]:
-    """What Emacs, the server and the engine are to find in their environment."""
+    """Return the environment variables of Emacs, the server and the engine."""
     return {
         "CODEGEN_LSP_RUNTIME_DIR": str(runtime),
         "CODEGEN_EMACS_PACKAGE": str(ROOT / "editors" / "emacs"),
@@ -61,22 +61,22 @@ class Session:
         self.keys(END_OF_FILE)
 
     def keys(self, keys: str, seconds: float = 0.1) -> Frame:
-        """Press keys, and see what the screen shows a moment later."""
+        """Press keys, and return the screen a moment later."""
         self.terminal.send(keys)
         return self.terminal.look(seconds)
 
     def lisp(self, expression: str) -> Frame:
-        """Evaluate an expression as a user does, with M-:."""
+        """Evaluate an expression with M-:."""
         return self.keys(f"\x1b:{expression}\r")
 
     def command(self, name: str) -> Frame:
-        """Run a command by its name, with M-x."""
+        """Run a command with M-x."""
         return self.keys(f"\x1bx{name}\r")
 
     def suggest(self, text: str, wanted: Callable[[str], object] = bool) -> str:
-        """Type `text`, and more where nothing that is `wanted` is suggested there, until it is.
+        """Type `text`, and more until there is a suggestion that is `wanted`; return the suggestion.
 
-        The suggestion is returned, and `typed` is what was typed for it.
+        The attribute `typed` holds what was typed.
         """
         self.typed = ""
         for keys, seconds in [(text, 10.0), *((character, 4.0) for character in MORE)]:
@@ -93,29 +93,26 @@ class Session:
         raise AssertionError(f"no suggestion as wanted after {self.typed!r}\n{self.terminal.look().text}")
 
     def settled(self, seconds: float = 0.6) -> Frame:
-        """The screen once nothing comes any more."""
+        """Wait until there is no more output, and return the screen."""
         count = -1
         while count != (count := len(self.terminal.frames)):
             frame = self.terminal.look(seconds)
         return frame
 
     def ghost(self, frame: Frame | None = None) -> str:
-        """The ghost text on the screen from the cursor on, line by line; "" for none."""
+        """Return the ghost text on the screen from the cursor on, line by line, or ""."""
         frame = frame or self.terminal.frames[-1]
-        rows = [
-            "".join(c for c, fg in zip(line, colours, strict=True) if fg == GHOST)
-            for line, colours in zip(frame.lines, frame.colours, strict=True)
-        ]
-        shown = [number for number, row in enumerate(rows) if row]
-        return "\n".join(rows[min(shown[0], frame.cursor[0]) : shown[-1] + 1]) if shown else ""
+        rows = frame.rows_in(GHOST)
+        numbers = [number for number, row in enumerate(rows) if row]
+        return "\n".join(rows[min(numbers[0], frame.cursor[0]) : numbers[-1] + 1]) if numbers else ""
 
     def row(self, frame: Frame | None = None) -> str:
-        """The line of the screen that the cursor is in, ghost text and all."""
+        """Return the cursor's line of the screen, with its ghost text."""
         frame = frame or self.terminal.frames[-1]
         return frame.lines[frame.cursor[0]].rstrip()
 
     def save(self) -> bytes:
-        """Save, and read the file."""
+        """Save the file and return its content."""
         self.keys(SAVE)
         self.terminal.wait("the file is saved", lambda frame: f"---  F1  {self.file.name}" in frame.text)
         return self.file.read_bytes()
@@ -127,9 +124,9 @@ class Session:
 
 @contextmanager
 def session(emacs: Emacs, file: Path, settings: Mapping[str, str]) -> Iterator[Session]:
-    """A session that is over at the end, also where the test fails."""
-    opened = Session(emacs, file, settings)
+    """Open a session, and close it when the test ends."""
+    editor = Session(emacs, file, settings)
     try:
-        yield opened
+        yield editor
     finally:
-        opened.close()
+        editor.close()

@@ -1,8 +1,8 @@
-"""Put an Emacs of at least version 29 where the tests can start it, and say where.
+"""Install an Emacs of version 29 or newer for the tests; as a program, print its command.
 
-Run as a program it prints the command. An Emacs that is on `PATH` and recent enough is taken as it is; otherwise, on
-Debian and what descends from it, the packages are fetched with a private apt configuration and unpacked below the
-cache folder: no root, and nothing of the system changes. package-lint comes the same way. Knows nothing of the tests.
+An Emacs on `PATH` is used if it is recent enough. Otherwise, on Debian and its derivatives, the packages are
+downloaded with a private apt configuration and unpacked in the cache folder: this requires no root, and changes
+nothing on the system. package-lint is installed in the same way.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ OLDEST = (29, 1)
 PACKAGES = ("emacs-nox",)
 LINT_PACKAGES = ("elpa-package-lint", "elpa-compat", "elpa-let-alist")
 LINT_SUITE = "trixie"
-"""Where Debian's package-lint is from: bookworm's believes that Emacs 28 is not released yet."""
+"""The Debian suite of package-lint: bookworm's version takes Emacs 28 for unreleased."""
 
 
 @dataclass(frozen=True)
 class Emacs:
-    """An Emacs that starts, and what was installed beside it."""
+    """An installed Emacs, and the libraries installed with it."""
 
     program: Path
     version: tuple[int, ...]
     lisp: tuple[Path, ...] = ()
-    """Folders for `load-path` that hold package-lint; empty where it could not be had."""
+    """Folders for `load-path` with package-lint; empty if it could not be installed."""
 
 
 def install() -> Emacs:
-    """The Emacs to test with, installed now if it must be.
+    """Return the Emacs to test with, and install it first if necessary.
 
     Raises:
-        UnavailableError: there is none, and none can be fetched.
+        UnavailableError: Emacs is not installed, and can't be downloaded.
     """
     root = cache.folder("emacs")
-    found = os.environ.get("CODEGEN_LSP_EMACS") or shutil.which("emacs")
-    if found and (version := read_version(Path(found))) >= OLDEST:
-        return Emacs(Path(found), version, _lint_folders(root))
+    program = os.environ.get("CODEGEN_LSP_EMACS") or shutil.which("emacs")
+    if program and (version := read_version(Path(program))) >= OLDEST:
+        return Emacs(Path(program), version, _lint_folders(root))
     launcher = root / "bin" / "emacs"
     with cache.locked(root):
         if not launcher.exists():
@@ -55,12 +55,12 @@ def install() -> Emacs:
                 raise UnavailableError(f"its packages could not be installed: {error}") from error
     version = read_version(launcher)
     if version < OLDEST:
-        raise UnavailableError(f"the distribution's Emacs is {_dotted(version)}, {_dotted(OLDEST)} is needed")
+        raise UnavailableError(f"requires Emacs {_dotted(OLDEST)}, the distribution has {_dotted(version)}")
     return Emacs(launcher, version, _lint_folders(root))
 
 
 def read_version(program: Path) -> tuple[int, ...]:
-    """What `emacs --version` says, or () where it does not start."""
+    """Return the version of an Emacs, or () if it doesn't start."""
     try:
         command = [str(program), "--version"]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
@@ -77,7 +77,7 @@ def _dotted(version: tuple[int, ...]) -> str:
 def _install_debian(root: Path) -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
-            raise UnavailableError(f"no Emacs {_dotted(OLDEST)} on PATH, and no {tool} to fetch one with")
+            raise UnavailableError(f"no Emacs {_dotted(OLDEST)} on PATH, and no {tool} to download it with")
     release = platform.freedesktop_os_release()
     codename, debian = release.get("VERSION_CODENAME", ""), release.get("ID") == "debian"
     apt = _Apt(root / "apt", [codename, f"{codename}-backports"] if debian else [codename])
@@ -85,14 +85,14 @@ def _install_debian(root: Path) -> None:
         apt.run("update")
         apt.run("install", "-y", "--no-install-recommends", "--download-only", *PACKAGES)
     except subprocess.CalledProcessError as error:
-        reason = f"apt-get could not fetch {PACKAGES[0]}: {error.stderr.strip()[-400:]}"
+        reason = f"apt-get could not download {PACKAGES[0]}: {error.stderr.strip()[-400:]}"
         raise UnavailableError(reason) from None
     lint = _Apt(root / "apt-lint", [LINT_SUITE if debian else codename])
-    try:  # the linter is wanted, not needed: its test says that it is not there
+    try:  # the linter is optional: its test is skipped without it
         lint.run("update")
         lint.run("download", *LINT_PACKAGES)
     except subprocess.CalledProcessError as error:
-        print(f"package-lint could not be fetched: {error.stderr.strip()[-400:]}", file=sys.stderr)
+        print(f"package-lint could not be downloaded: {error.stderr.strip()[-400:]}", file=sys.stderr)
     for package in [*apt.archives.glob("*.deb"), *lint.archives.glob("*.deb")]:
         subprocess.run(["dpkg-deb", "-x", package, root / "root"], check=True, capture_output=True)
         package.unlink()
@@ -100,7 +100,7 @@ def _install_debian(root: Path) -> None:
 
 
 class _Apt:
-    """apt-get for `suites`: knows the machine's mirror and installed packages, writes below `folder` only."""
+    """apt-get for `suites`, with the machine's mirror and installed packages; it writes to `folder` only."""
 
     def __init__(self, folder: Path, suites: list[str]) -> None:
         keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -121,7 +121,7 @@ class _Apt:
         )
 
     def run(self, *arguments: str) -> None:
-        """Run apt-get; packages land in `archives`."""
+        """Run apt-get; packages are downloaded to `archives`."""
         subprocess.run(
             ["apt-get", "-q", *arguments],
             env=os.environ | {"APT_CONFIG": str(self._configuration), "LC_ALL": "C"},
@@ -133,27 +133,27 @@ class _Apt:
 
 
 def _mirror() -> tuple[str, bool]:
-    """Where this machine gets its distribution from, and whether that is Debian itself."""
+    """Return the mirror of this machine's distribution, and whether that is Debian."""
     release = platform.freedesktop_os_release()
     codename = release.get("VERSION_CODENAME", "")
-    wanted = ["--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
-    answer = subprocess.run(["apt-get", "indextargets", *wanted], capture_output=True, text=True, check=True)
+    options = ["--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
+    answer = subprocess.run(["apt-get", "indextargets", *options], capture_output=True, text=True, check=True)
     mirrors = [
         line.split()[0] for line in answer.stdout.splitlines() if line.split()[1:] == [codename, "main"]
     ]
     if not codename or not mirrors:
-        raise UnavailableError("apt has no index of this distribution yet: run `apt-get update` first")
+        raise UnavailableError("apt has no index of this distribution; run `apt-get update` first")
     return mirrors[0], release.get("ID") == "debian"
 
 
 def _write_launcher(root: Path) -> None:
-    """Write a script that tells the unpacked Emacs where its files are: they are not where it was built for."""
+    """Write a script that starts the unpacked Emacs with the paths of its files, which it can't find itself."""
     tree = root / "root" / "usr"
     program = next(tree.glob("bin/emacs-nox"), None)
     lisp = next(tree.glob("share/emacs/*/lisp"), None)
     image = next(tree.glob("libexec/emacs/*/*/emacs*.pdmp"), None)
     if program is None or lisp is None or image is None:
-        raise UnavailableError(f"the unpacked packages below {tree} hold no Emacs that we know how to start")
+        raise UnavailableError(f"the unpacked packages in {tree} have no emacs-nox, lisp folder or dump file")
     libraries = ":".join(str(folder) for folder in tree.glob("lib/*-linux-gnu*"))
     settings = {
         "EMACSLOADPATH": str(lisp),

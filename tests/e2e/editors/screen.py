@@ -1,4 +1,4 @@
-"""A program in a real terminal: keys go in, and what its screen shows comes out, also as a picture.
+"""A program in a real terminal: keys in, frames of its screen out, also as a picture.
 
 Knows pseudo-terminals (pexpect), escape sequences (pyte) and pictures (Pillow). Knows no editor and no server.
 """
@@ -17,7 +17,7 @@ import pyte
 from PIL import Image, ImageDraw, ImageFont
 
 BACKGROUND, FOREGROUND = "1e2229", "d7dae0"
-"""Colours of a picture where the program left them to the terminal."""
+"""Colours of a picture for cells in the terminal's default colours."""
 
 PALETTE = {
     "black": "2b2f37",
@@ -29,35 +29,38 @@ PALETTE = {
     "cyan": "56b6c2",
     "white": "d7dae0",
 }
-"""The eight colours that pyte knows by name."""
+"""The eight colours that pyte names."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What the screen showed at one moment."""
+    """The content of the screen at one moment."""
 
     lines: tuple[str, ...]
     colours: tuple[tuple[str, ...], ...]
-    """The foreground of each cell, as pyte names it."""
+    """The foreground colour of each cell, in pyte's notation."""
     cursor: tuple[int, int]
     """Row and column, from 0."""
 
     @property
     def text(self) -> str:
-        """The lines without the blanks at their ends."""
+        """The lines without trailing blanks."""
         return "\n".join(line.rstrip() for line in self.lines)
 
-    def coloured(self, colour: str) -> str:
-        """The text in one colour, row by row, rows without any left out."""
-        rows = (
+    def rows_in(self, colour: str) -> list[str]:
+        """Return the text of each row in one colour."""
+        return [
             "".join(c for c, fg in zip(line, row, strict=True) if fg == colour)
             for line, row in zip(self.lines, self.colours, strict=True)
-        )
-        return "\n".join(row for row in rows if row)
+        ]
+
+    def coloured(self, colour: str) -> str:
+        """Return the text in one colour, without the rows that have none."""
+        return "\n".join(filter(None, self.rows_in(colour)))
 
 
 class Terminal:
-    """A program that believes it has a screen of 256 colours and more."""
+    """A program in a terminal with 24-bit colours."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], *, rows: int = 30, columns: int = 100
@@ -73,7 +76,7 @@ class Terminal:
             timeout=30,
         )
         self._process.delaybeforesend = None
-        # A program's questions (where is the cursor, what are you) are answered as a terminal would.
+        # Answer the program's queries (cursor position, terminal type) like a terminal.
         self.screen.write_process_input = self._process.send
 
     def send(self, keys: str) -> None:
@@ -81,7 +84,7 @@ class Terminal:
         self._process.send(keys)
 
     def look(self, seconds: float = 0.05) -> Frame:
-        """The screen after `seconds`; every piece of output until then is one of `frames`."""
+        """Return the screen after `seconds`; add a frame to `frames` for each piece of output until then."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
@@ -94,30 +97,30 @@ class Terminal:
         return self._frame()
 
     def wait(self, what: str, shown: Callable[[Frame], bool], seconds: float = 30) -> Frame:
-        """The first screen on which `shown` holds; it fails with `what` and the screen after `seconds`."""
+        """Return the first screen for which `shown` is true; fail with `what` after `seconds`."""
         end = time.monotonic() + seconds
         while not shown(frame := self.look()):
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{frame.text}"
         return frame
 
     def wait_text(self, text: str, seconds: float = 30) -> Frame:
-        """The first screen that shows `text`."""
+        """Return the first screen that contains `text`."""
         return self.wait(repr(text), lambda frame: text in frame.text, seconds)
 
     def close(self) -> None:
-        """Close the terminal, as when its window is closed; the program is gone afterwards."""
+        """Close the terminal as if its window was closed; this ends the program."""
         self._process.close(force=True)
 
     @property
     def pid(self) -> int:
-        """The program's process."""
+        """The id of the program's process."""
         return int(self._process.pid)
 
     def _frame(self) -> Frame:
         rows = [
             [self.screen.buffer[y][x] for x in range(self.screen.columns)] for y in range(self.screen.lines)
         ]
-        # The second cell of a wide character is empty; a blank keeps the columns.
+        # The second cell of a wide character is empty; a blank keeps the columns aligned.
         return Frame(
             tuple("".join(cell.data[:1] or " " for cell in row) for row in rows),
             tuple(tuple(cell.fg for cell in row) for row in rows),
@@ -126,7 +129,7 @@ class Terminal:
 
 
 def picture(screen: pyte.Screen, path: Path, *, rows: int | None = None, size: int = 15) -> None:
-    """Paint the upper `rows` of a screen into a PNG file, with the cursor."""
+    """Write the first `rows` of a screen, with the cursor, to a PNG file."""
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     plain = ImageFont.truetype(fonts / "DejaVuSansMono.ttf", size)
     styles = {(True, False): "Bold", (False, True): "Oblique", (True, True): "BoldOblique"}
@@ -149,7 +152,7 @@ def picture(screen: pyte.Screen, path: Path, *, rows: int | None = None, size: i
             if cell.data.strip():
                 face = faces.get((cell.bold, cell.italics), plain)
                 draw.text((left, top + (height - size) // 2 - 1), cell.data, font=face, fill=f"#{fg}")
-    # Few colours: a palette makes the file a quarter of the size.
+    # A palette of few colours reduces the size of the file to a quarter.
     image.quantize(64).save(path, optimize=True)
 
 

@@ -1,6 +1,6 @@
-"""What the editors' tests have in common: a file to type in, places in it, and a folder for their one engine.
+"""Texts that the editors' tests type, and a folder for the engine that the tests of one editor share.
 
-Knows Python code at whose end a model has something to say. Knows no editor.
+The texts are Python code that a model is likely to continue. Knows no editor.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LINES = (
     ("    def diameter(self):\n        ", "if "),
     ("class Square:\n    def __init__(self, center, radius):\n        ", "self."),
 )
-"""What stands at the end of a file, and what is then typed, to be shown the rest of a line."""
+"""The end of a file, and the text typed there, to get a suggestion for the rest of a line."""
 
 SIGNATURES = (
     "__init__(self, center, radius)",
@@ -56,12 +56,15 @@ SIGNATURES = (
     "move(self, x, y)",
     "read(self, path)",
 )
-"""Methods to be shown a block in."""
+"""Signatures of methods, to get a suggestion for a block."""
 
 
 @contextmanager
 def engine_folder() -> Iterator[Path]:
-    """The folder of an engine's socket, short because a socket's path must be; what runs there ends with it."""
+    """Make a folder for an engine's socket, and stop the engine at the end.
+
+    Its path is short, because the length of a socket's path is limited.
+    """
     folder = Path(tempfile.mkdtemp(prefix="cgl"))
     try:
         yield folder

@@ -1,6 +1,6 @@
-"""Emacs with the real server, the real engine and nano: what a user sees on the screen and finds on the disk.
+"""Emacs with the real server, the real engine and nano: what is on the screen and in the file.
 
-No test knows what nano says: each reads the suggestion from the screen, and asks for the bytes that follow from it.
+No test depends on what nano writes: each reads the suggestion from the screen, and compares the file with it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def emacs() -> Emacs:
     try:
         return install()
     except UnavailableError as reason:
-        pytest.skip(f"Emacs can't be had here: {reason}")
+        pytest.skip(f"Emacs can't be installed here: {reason}")
 
 
 @pytest.fixture(scope="module")
@@ -65,21 +65,21 @@ def runtime() -> Iterator[Path]:
 
 @pytest.fixture
 def opened(emacs: Emacs, runtime: Path, tmp_path: Path) -> Iterator[Open]:
-    """Opens a file with a text in an Emacs with the user's `lisp`, the cursor at its end."""
+    """Open a file with a text in an Emacs with the configuration `lisp`, the cursor at the end of the file."""
     with ExitStack() as stack:
 
-        def opened(text: str | bytes, *, lisp: str = "nil", name: str = "a.py") -> Session:
+        def open_file(text: str | bytes, *, lisp: str = "nil", name: str = "a.py") -> Session:
             file = tmp_path / name
             file.write_bytes(text.encode() if isinstance(text, str) else text)
             return stack.enter_context(session(emacs, file, environment(runtime, lisp)))
 
-        yield opened
+        yield open_file
 
 
-both = pytest.mark.parametrize("lisp", ["nil", EGLOT], ids=["own connection", "eglot"])
+both = pytest.mark.parametrize("lisp", ["nil", EGLOT], ids=["standalone", "eglot"])
 
 
-# What is seen, and what is in the file ---------------------------------------------------------------------
+# The screen and the file -----------------------------------------------------------------------------------
 
 
 @both
@@ -105,7 +105,7 @@ def test_accepting_puts_what_was_shown_into_the_file(opened: Open, lisp: str) ->
     editor = opened(REAL + FUNCTION, lisp=lisp)
     ghost = editor.suggest("return ")
     editor.keys(keys.ACCEPT)
-    # The next suggestion may be there already; it is not in the file.
+    # The next suggestion may be shown already; it is not in the file.
     assert editor.save() == (REAL + FUNCTION + editor.typed + ghost).encode()
     editor.keys(keys.DISMISS)
     editor.keys(keys.UNDO)
@@ -121,18 +121,18 @@ def test_a_word_then_the_line(opened: Open) -> None:
     editor.keys(keys.WORD)
     text = before + editor.typed + word[0]
     assert editor.save().decode() == text
-    rest = editor.ghost()
-    assert rest == ghost[word.end() :]
+    remainder = editor.ghost()
+    assert remainder == ghost[word.end() :]
     editor.keys(keys.LINE)
-    assert editor.save().decode() == text + rest.split("\n")[0]
+    assert editor.save().decode() == text + remainder.split("\n")[0]
 
 
-def test_other_candidates_come_and_go(opened: Open) -> None:
+def test_next_and_previous_candidate(opened: Open) -> None:
     editor = opened(REAL + FUNCTION)
     another = ""
 
     def has_another(first: str) -> bool:
-        """Whether the next one is another, and is shown now."""
+        """Show the next candidate; return whether it differs from the first."""
         nonlocal another
         editor.keys(keys.NEXT)
         frame = editor.settled()
@@ -148,7 +148,7 @@ def test_other_candidates_come_and_go(opened: Open) -> None:
     assert editor.save() == (REAL + FUNCTION + editor.typed + another).encode()
 
 
-def test_dismissed_is_gone_until_the_next_key(opened: Open) -> None:
+def test_a_dismissed_suggestion_stays_away_until_the_next_key(opened: Open) -> None:
     editor = opened(REAL + FUNCTION)
     editor.suggest("re")
     assert editor.ghost(editor.keys(keys.DISMISS)) == ""
@@ -156,7 +156,7 @@ def test_dismissed_is_gone_until_the_next_key(opened: Open) -> None:
     assert editor.suggest("t") != ""
 
 
-def test_moving_away_leaves_nothing_behind(opened: Open) -> None:
+def test_moving_away_removes_the_suggestion(opened: Open) -> None:
     editor = opened(REAL + FUNCTION)
     editor.suggest("re")
     assert editor.ghost(editor.keys("\x1b<")) == ""
@@ -178,7 +178,7 @@ def test_the_menu_has_the_suggestions(opened: Open) -> None:
     assert ghost[:8] in frame.text
 
 
-def test_beside_another_server(opened: Open) -> None:
+def test_together_with_another_server(opened: Open) -> None:
     other = f'("{sys.executable}" "{HERE / "emacs_other_server.py"}")'
     lisp = (
         f"(progn (push '(python-mode . {other}) eglot-server-programs)"
@@ -197,10 +197,10 @@ def test_beside_another_server(opened: Open) -> None:
     assert editor.save().startswith((REAL + FUNCTION + typed + ghost).encode())
 
 
-# Status, pages, the engine's life --------------------------------------------------------------------------
+# Status, pages, restarts -----------------------------------------------------------------------------------
 
 
-def test_pausing_is_seen_and_ends(opened: Open) -> None:
+def test_pausing_and_resuming(opened: Open) -> None:
     editor = opened(REAL + FUNCTION)
     editor.suggest("re")
     editor.command("codegen-lsp-pause")
@@ -231,12 +231,12 @@ def test_surprise_is_coloured_and_its_lines_are_listed(opened: Open) -> None:
         "(length (seq-filter (lambda (o) (overlay-get o 'codegen-lsp-surprise)) (overlays-in 1 (point-max))))"
     )
     editor.command("codegen-lsp-surprise")
-    editor.terminal.wait_text("Bits a token", 90)
+    editor.terminal.wait_text("Bits per token", 90)
     frame = editor.lisp(f'(message "coloured: %s" (> {count} 1))')
     assert "coloured: t" in editor.terminal.wait_text("coloured:").text
-    assert re.search(r"\d+\.\d +\d+ +\S", frame.text[frame.text.index("Bits a token") :])
+    assert re.search(r"\d+\.\d +\d+ +\S", frame.text[frame.text.index("Bits per token") :])
     editor.keys(" x")
-    editor.terminal.wait("gone with a change", lambda frame: "Bits a token" not in frame.text)
+    editor.terminal.wait("gone with a change", lambda frame: "Bits per token" not in frame.text)
     editor.lisp(f'(message "left: %s" {count})')
     editor.terminal.wait_text("left: 0")
 
@@ -250,7 +250,7 @@ def test_a_killed_engine_comes_back(opened: Open, runtime: Path) -> None:
         os.kill(engine.pid, signal.SIGKILL)
     end = time.monotonic() + 90
     editor.keys(keys.DISMISS)
-    # Nothing is promised for the request that runs into it; one of the next keys brings a suggestion.
+    # The first request may get an empty answer, but one of the next keys has to bring a suggestion.
     for character in "turn width * height + width * height + width * height":
         editor.terminal.send(character)
         if editor.ghost(editor.settled(1)):
@@ -366,7 +366,7 @@ def test_in_batch(emacs: Emacs, runtime: Path, tmp_path: Path) -> None:
     assert re.search(r"Ran (\d+) tests, \1 results as expected", done.stderr), done.stderr[-2000:]
 
 
-# The README's picture --------------------------------------------------------------------------------------
+# The picture of the README ---------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(

@@ -1,6 +1,6 @@
-"""The Emacs package by itself: it compiles, passes the linters, and its own tests, in a real Emacs.
+"""The Emacs package in a real Emacs: it compiles, and passes the linters and its own tests.
 
-The server that `codegen-lsp-tests.el` meets is a fake of its own making; `test_emacs.py` has the real one.
+The tests in `editors/emacs/test` have a fake server; `test_emacs.py` has the real one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from e2e.editors.emacs_session import GHOST, HERE, environment
 from e2e.editors.install_emacs import Emacs, install
 from e2e.editors.screen import Terminal
 
-from codegen_lsp.engine.checkpoints import short_names
-
 pytestmark = [pytest.mark.editor]
 
 PACKAGE = Path(__file__).parents[3] / "editors" / "emacs"
@@ -34,33 +32,52 @@ def emacs() -> Emacs:
     try:
         return install()
     except UnavailableError as reason:
-        pytest.skip(f"Emacs can't be had here: {reason}")
+        pytest.skip(f"Emacs can't be installed here: {reason}")
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A copy of the package: compiling leaves files."""
+    """A copy of the package: compiling writes files."""
     return Path(shutil.copytree(PACKAGE, tmp_path / "package"))
 
 
 def batch(emacs: Emacs, folder: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code and output of Emacs without a screen."""
-    load = [word for path in (folder, *emacs.lisp) for word in ("-L", str(path))]
+    """The exit code and the output of Emacs without a screen."""
+    load = [word for path in (folder, folder / "test", *emacs.lisp) for word in ("-L", str(path))]
     command = [str(emacs.program), "-Q", "--batch", *load, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
+def libraries(folder: Path) -> list[str]:
+    """The files that users load."""
+    names = sorted(path.name for path in folder.glob("*.el"))
+    assert "codegen-lsp.el" in names
+    return names
+
+
+def own_tests(folder: Path) -> list[str]:
+    """The files of the package's own tests, which are not on the user's `load-path`."""
+    names = sorted(f"test/{path.name}" for path in (folder / "test").glob("*-tests.el"))
+    assert len(names) > 5
+    return names
+
+
 def sources(folder: Path) -> list[str]:
-    found = sorted(path.name for path in folder.glob("*.el"))
-    assert "codegen-lsp.el" in found
-    return found
+    return [*libraries(folder), "test/codegen-lsp-test-helper.el", *own_tests(folder)]
 
 
 def test_byte_compiles_without_warnings(emacs: Emacs, package: Path) -> None:
     code, output = batch(emacs, package, "-f", "batch-byte-compile", *sources(package))
     assert (code, output) == (0, "")
-    assert len(list(package.glob("*.elc"))) == len(sources(package))
+    assert len(list(package.glob("**/*.elc"))) == len(sources(package))
+
+
+def test_loads_without_its_tests(emacs: Emacs) -> None:
+    load = "(progn (require (quote codegen-lsp)) (princ (featurep (quote codegen-lsp-test-helper))))"
+    command = [str(emacs.program), "-Q", "--batch", "-L", str(PACKAGE), "--eval", load]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "nil"), done.stderr
 
 
 def test_a_warning_would_be_seen(emacs: Emacs, package: Path) -> None:
@@ -85,33 +102,19 @@ def test_passes_checkdoc(emacs: Emacs, package: Path) -> None:
 
 def test_passes_package_lint(emacs: Emacs, package: Path) -> None:
     if not emacs.lisp:
-        pytest.skip("package-lint can't be had here: no Debian package elpa-package-lint")
+        pytest.skip("package-lint can't be installed here: no Debian package elpa-package-lint")
     main = '(setq package-lint-main-file "codegen-lsp.el")'
-    names = [name for name in sources(package) if not name.endswith("-tests.el")]
-    code, output = batch(
-        emacs, package, "-l", "package-lint", "--eval", main, "-f", "package-lint-batch-and-exit", *names
-    )
+    lint = ["-l", "package-lint", "--eval", main, "-f", "package-lint-batch-and-exit"]
+    code, output = batch(emacs, package, *lint, *libraries(package))
     assert (code, output) == (0, "")
-
-
-def test_offers_the_models_that_there_are(emacs: Emacs, package: Path) -> None:
-    code, output = batch(
-        emacs,
-        package,
-        "-l",
-        "codegen-lsp",
-        "--eval",
-        "(mapc (lambda (m) (princ m) (terpri)) codegen-lsp-models)",
-    )
-    assert code == 0
-    assert sorted(output.split()) == sorted(["nano", *short_names()])
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_its_own_tests_pass(emacs: Emacs, package: Path, compiled: bool) -> None:
     if compiled:
         batch(emacs, package, "-f", "batch-byte-compile", *sources(package))
-    code, output = batch(emacs, package, "-l", "codegen-lsp-tests", "-f", "ert-run-tests-batch-and-exit")
+    load = [word for name in own_tests(package) for word in ("-l", name)]
+    code, output = batch(emacs, package, *load, "-f", "ert-run-tests-batch-and-exit")
     ran = re.search(r"Ran (\d+) tests, (\d+) results as expected, 0 unexpected", output)
     assert code == 0, output[-8000:]
     assert ran is not None

@@ -4,12 +4,7 @@ local compat = require('codegen_lsp.compat')
 local M = {}
 
 --- The models that the server knows by name; a folder or a name on the Hugging Face hub works as well.
-M.models = { 'nano' }
-for _, size in ipairs({ '350M', '2B', '6B', '16B' }) do
-  for _, data in ipairs({ 'mono', 'multi', 'nl' }) do
-    M.models[#M.models + 1] = size .. '-' .. data
-  end
-end
+M.models = require('codegen_lsp.models')
 
 ---@param text string
 ---@param level? integer

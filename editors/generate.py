@@ -1,0 +1,169 @@
+"""Write the files of the editors that repeat what the Python code knows: `python editors/generate.py [--check]`.
+
+The server's options become the settings in VS Code's `package.json`. The names and sizes of the models become the
+model menu of each editor. One generator serves all editors, so that a new option or model is added in one place;
+`tests/e2e/editors/test_generate.py` fails if a file is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codegen_lsp.engine.checkpoints import NANO, SHAPES, VARIANTS
+from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.plan import plan
+from codegen_lsp.lsp import options
+
+EDITORS = Path(__file__).parent
+MANIFEST = EDITORS / "vscode" / "package.json"
+
+RESTRICTED = (
+    "allowPickle",
+    "deviceMap",
+    "maxMemory",
+    "model",
+    "offloadFolder",
+    "revision",
+    "server",
+    "token",
+)
+"""Options that decide which files are loaded, how much memory is used, and where code is sent: an untrusted
+workspace can't set them."""
+
+MACHINE = ("deviceMap", "dtype", "maxMemory", "offloadFolder", "prefixCache", "threads")
+"""Options that depend on the hardware: not synchronized between machines, but a workspace can set them."""
+
+SECRET = ("token",)
+"""Options that only the user can set on this machine: neither synchronized nor committed with a workspace."""
+
+DATA = {
+    "mono": "Python",
+    "multi": "C, C++, Go, Java, JavaScript, Python",
+    "nl": "natural language and some code",
+}
+"""What each variant was trained on, in the order of the menus."""
+
+
+# The settings of VS Code -----------------------------------------------------------------------------------
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """Return VS Code's `contributes.configuration.properties`, in the order of the options."""
+    properties = {}
+    for order, option in enumerate(options.describe()):
+        schema = {key: value for key, value in option.items() if key not in ("name", "description")}
+        name = option["name"]
+        scope = "machine" if name in SECRET else "machine-overridable" if name in MACHINE else "window"
+        properties[f"{options.SECTION}.{name}"] = {
+            **schema,
+            "markdownDescription": option["description"],
+            "scope": scope,
+            "order": order,
+        }
+    return properties
+
+
+def manifest() -> str:
+    """Return `package.json` with the settings of the server's options."""
+    content = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    prefix = f"{options.SECTION}."
+    process, server = content["contributes"]["configuration"]
+    trust = content["capabilities"]["untrustedWorkspaces"]
+    others = [name for name in trust["restrictedConfigurations"] if not name.startswith(prefix)]
+    trust["restrictedConfigurations"] = others + [prefix + name for name in RESTRICTED]
+    content["contributes"]["configuration"] = [process, {**server, "properties": settings()}]
+    return _json(content)
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+# The model menus -------------------------------------------------------------------------------------------
+
+
+@cache
+def models() -> tuple[dict[str, str], ...]:
+    """Return name and description of nano and the twelve CodeGen checkpoints, the smallest first."""
+    if DATA.keys() != set(VARIANTS):
+        raise LookupError(f"DATA describes {', '.join(DATA)}; the checkpoints have {', '.join(VARIANTS)}")
+    entries = [{"name": NANO, "description": "bundled and small: Python, nothing to download"}]
+    for size in SHAPES:
+        weights = plan(EngineConfig(model=f"{size}-mono", dtype="bfloat16", device_map="cpu")).weight_bytes
+        for variant, data in DATA.items():
+            description = f"{data} · {weights / 2**30:.1f} GiB in bfloat16"
+            entries.append({"name": f"{size}-{variant}", "description": description})
+    return tuple(entries)
+
+
+def typescript_models() -> str:
+    """Return the models for VS Code, which TypeScript imports as JSON."""
+    return _json(models())
+
+
+def lua_models() -> str:
+    """Return the names of the models as a Lua module."""
+    names = "".join(f"  '{model['name']}',\n" for model in models())
+    return f"--- Names of the models, written by editors/generate.py.\nreturn {{\n{names}}}\n"
+
+
+def lisp_models() -> str:
+    """Return the names of the models as an Emacs Lisp library."""
+    names = "\n    ".join(f'"{model["name"]}"' for model in models())
+    return f""";;; codegen-lsp-models.el --- Names of the models  -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: BSD-3-Clause
+
+;;; Commentary:
+
+;; Written by editors/generate.py.
+
+;;; Code:
+
+(defconst codegen-lsp-models
+  '({names})
+  "Names that `codegen-lsp-select-model' offers.")
+
+(provide 'codegen-lsp-models)
+;;; codegen-lsp-models.el ends here
+"""
+
+
+FILES: dict[Path, Callable[[], str]] = {
+    MANIFEST: manifest,
+    EDITORS / "vscode" / "src" / "models.json": typescript_models,
+    EDITORS / "nvim" / "lua" / "codegen_lsp" / "models.lua": lua_models,
+    EDITORS / "emacs" / "codegen-lsp-models.el": lisp_models,
+}
+"""The generated files, each with the function that returns its text."""
+
+
+def outdated() -> dict[Path, str]:
+    """Return the files whose text differs from the generated one, with the generated text."""
+    texts = {path: generate() for path, generate in FILES.items()}
+    return {
+        path: text
+        for path, text in texts.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files that are out of date; with `--check` only name them."""
+    changes = outdated()
+    if arguments == ["--check"]:
+        for path in changes:
+            sys.stderr.write(f"{path.relative_to(EDITORS)} is out of date; run python editors/generate.py\n")
+        return min(len(changes), 1)
+    for path, text in changes.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
