@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from codegen_lsp.errors import CodegenError
+from codegen_lsp.wire.errors import CodegenError
 
 if TYPE_CHECKING:
     import typer
@@ -78,10 +78,10 @@ def _language_server(arguments: list[str]) -> None:
         )
     import importlib
 
-    sys.exit(importlib.import_module("codegen_lsp.lsp.start").main(tcp=address))
+    sys.exit(importlib.import_module("codegen_lsp.lsp.main").main(tcp=address))
 
 
 def _app() -> typer.Typer:
-    from codegen_lsp.commands import build_app
+    from codegen_lsp.commands.app import build_app
 
     return build_app()

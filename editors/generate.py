@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.engine.checkpoints import NANO, SHAPES, VARIANTS
-from codegen_lsp.engine.config import EngineConfig
-from codegen_lsp.engine.plan import plan
+from codegen_lsp.engine.checkpoints.locate import NANO, SHAPES, VARIANTS
+from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.lsp import options
+from codegen_lsp.wire.config import EngineConfig
 
 EDITORS = Path(__file__).parent
 MANIFEST = EDITORS / "vscode" / "package.json"

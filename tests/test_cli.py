@@ -15,7 +15,7 @@ from support.engines import stop_engines
 
 from codegen_lsp import __version__
 from codegen_lsp.cli import parse_address
-from codegen_lsp.complete import Answer, PlaceError, parse_place, render
+from codegen_lsp.commands.complete import PlaceError, ShownSuggestions, parse_place, render
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,7 +121,7 @@ def test_a_block_is_printed_with_the_indentation_of_its_first_line(tmp_path: Pat
     file.write_text("class A:\n    def f(self):\n        \n")
     block = {"text": "if self:\n            return 1\n        return 2", "score": None, "mean_logprob": None}
     console = Console(record=True, width=80, file=io.StringIO())
-    for part in render(parse_place(f"{file}:3:9"), Answer([block], None, {}, {})):
+    for part in render(parse_place(f"{file}:3:9"), ShownSuggestions([block], None, {}, {})):
         console.print(part)
     (first, *others) = [
         line.strip("│\n")[1:].rstrip() for line in console.export_text().split("\n") if "│" in line

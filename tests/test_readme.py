@@ -10,7 +10,7 @@ import sys
 import pytest
 from support.readme import PARTS, README, current
 
-from codegen_lsp.lsp.types import Reason
+from codegen_lsp.lsp.reasons import Reason
 
 TEXT = README.read_text(encoding="utf-8")
 ROOT = README.parent

@@ -22,25 +22,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import codegen_lsp
-from codegen_lsp.engine import checkpoints
-from codegen_lsp.engine.checkpoints import Checkpoint, CheckpointError
-from codegen_lsp.engine.config import EngineConfig, option
+from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.checkpoints.locate import Checkpoint, CheckpointError
 from codegen_lsp.engine.metrics import Metrics
-from codegen_lsp.errors import CodegenError
-from codegen_lsp.wire import (
-    Choice,
-    CompletionRequest,
-    Health,
-    InternalError,
-    NotReadyError,
-    OverloadedError,
-    WireError,
-)
+from codegen_lsp.wire.answers import Choice, Health
+from codegen_lsp.wire.config import EngineConfig, option
+from codegen_lsp.wire.errors import CodegenError, InternalError, NotReadyError, OverloadedError, WireError
+from codegen_lsp.wire.requests import CompletionRequest
 
 if TYPE_CHECKING:
-    from codegen_lsp.engine.generate import Prepared, Progress, Step
-    from codegen_lsp.engine.model import Model
-    from codegen_lsp.engine.prefix_cache import PrefixCache
+    from codegen_lsp.engine.decode.generate import DecodeProgress, Prepared, Step
+    from codegen_lsp.engine.model.model import Model
+    from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +45,7 @@ MAX_RUNNING = 16
 class Done:
     """A job ended well."""
 
-    progress: Progress
+    progress: DecodeProgress
     queue_ms: float
 
 
@@ -60,7 +53,7 @@ Event = Sequence[Choice] | Done | WireError
 """What a job gives: new parts of choices, any number of times; then its end."""
 
 
-Begin = Callable[["Model", "PrefixCache | None", "Progress", int], "Iterator[Step]"]
+Begin = Callable[["Model", "PrefixCache | None", "DecodeProgress", int], "Iterator[Step]"]
 """Starts the steps of a job, given the model, the prefix cache, what to count up, and tokens a step."""
 
 
@@ -71,7 +64,7 @@ class Job:
     request: CompletionRequest
     prompts: list[Prepared]
     deliver: Callable[[Event], None]
-    progress: Progress
+    progress: DecodeProgress
     submitted: float = field(default_factory=time.perf_counter)
     started: float = 0.0
     cancelled: bool = False
@@ -138,7 +131,7 @@ class Worker:
             NotReadyError: there is no model now; an unloaded one begins to load.
         """
         model = self._ready_model()
-        from codegen_lsp.engine.generate import prepare
+        from codegen_lsp.engine.decode.generate import prepare
 
         return prepare(model, request)
 
@@ -156,9 +149,9 @@ class Worker:
             NotReadyError: there is no model now.
         """
         self._ready_model()
-        from codegen_lsp.engine.generate import Progress
+        from codegen_lsp.engine.decode.generate import DecodeProgress
 
-        job = Job(request, prompts, deliver, Progress(), begin=begin)
+        job = Job(request, prompts, deliver, DecodeProgress(), begin=begin)
         with self._changed:
             if len(self._waiting) >= self.config.max_waiting:
                 raise OverloadedError(f"{len(self._waiting)} requests wait already; try again later")
@@ -254,7 +247,7 @@ class Worker:
             self._finish(job, Done(job.progress, queue_ms))
 
     def _begin(self, job: Job) -> Iterator[Step]:
-        from codegen_lsp.engine.generate import generate
+        from codegen_lsp.engine.decode.generate import generate
 
         model = self.model
         if model is None:
@@ -337,9 +330,9 @@ class Worker:
         started = time.perf_counter()
         try:
             # What is wrong with its files is told before seconds go into importing torch.
-            checkpoints.locate(self.checkpoint, allow_pickle=self.config.allow_pickle, progress=self._report)
-            from codegen_lsp.engine.model import load
-            from codegen_lsp.engine.prefix_cache import PrefixCache
+            locate.locate(self.checkpoint, allow_pickle=self.config.allow_pickle, progress=self._report)
+            from codegen_lsp.engine.model.model import load
+            from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
             model = load(self.config, self.checkpoint, self._report)
         except Exception as error:

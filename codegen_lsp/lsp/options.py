@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.engine.config import (
+from codegen_lsp.wire.config import (
     DTYPES,
     ConfigError,
     EngineConfig,

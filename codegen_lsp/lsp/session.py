@@ -11,17 +11,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from codegen_lsp.errors import CodegenError
-from codegen_lsp.lsp.last_request import Method, Outcome, Record, Records
+from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.status import StatusBoard
-from codegen_lsp.lsp.suggestions import Memory
-from codegen_lsp.lsp.types import Cursor, Reason
+from codegen_lsp.lsp.suggest.request_log import Method, Outcome, Record, Records
+from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
+from codegen_lsp.wire.errors import CodegenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from codegen_lsp.lsp.backend import Backend, EngineState
-    from codegen_lsp.lsp.pipeline import Pipeline
+    from codegen_lsp.lsp.engines.backend import Backend, EngineState
+    from codegen_lsp.lsp.suggest.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,8 @@ def make_backend(options: Options, on_change: Callable[[EngineState], None]) -> 
     Raises:
         ConfigError: the options contradict each other, or no folder is safe for a socket.
     """
-    from codegen_lsp.lsp.backend import RemoteBackend
-    from codegen_lsp.lsp.supervisor import Supervisor
+    from codegen_lsp.lsp.engines.backend import RemoteBackend
+    from codegen_lsp.lsp.engines.supervisor import Supervisor
 
     if options.server:
         return RemoteBackend(options.server, options.bearer(), options.timeout, on_change)
@@ -62,7 +63,7 @@ class Session:
         self.options = Options()
         self.board = board
         self.records = Records()
-        self.memory = Memory()
+        self.memory = SuggestionCache()
         self.backend: Backend | None = None
         self.pipeline: Pipeline | None = None
         self.paused = False
@@ -81,7 +82,7 @@ class Session:
             logging.getLogger("codegen_lsp").setLevel(options.log_level.upper())
             if self.pipeline is None and options.enabled:
                 # httpx and the parser cost a quarter of a second: not before `initialize` was answered.
-                await asyncio.to_thread(importlib.import_module, "codegen_lsp.lsp.pipeline")
+                await asyncio.to_thread(importlib.import_module, "codegen_lsp.lsp.suggest.pipeline")
             old, self.options = self.options, options
             if not options.enabled:
                 await self._close_backend()
@@ -97,8 +98,8 @@ class Session:
         await self._close_backend()
 
     def _open_backend(self, options: Options) -> None:
-        from codegen_lsp.lsp.backend import EngineState
-        from codegen_lsp.lsp.pipeline import Pipeline
+        from codegen_lsp.lsp.engines.backend import EngineState
+        from codegen_lsp.lsp.suggest.pipeline import Pipeline
 
         try:
             backend = self._make(options, self._engine_changed)
@@ -107,7 +108,7 @@ class Session:
             self._engine_changed(EngineState("error", options.model, message))
             return
         self.backend = backend
-        self.memory = Memory()
+        self.memory = SuggestionCache()
         self.pipeline = Pipeline(
             backend, options, self.memory, lambda running: self.board.update(running=running)
         )

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from codegen_lsp.lsp.backend import EngineState
+from codegen_lsp.lsp.engines.backend import EngineState
 
 METHOD = "didChangeStatus"
 State = Literal["starting", "loading", "ready", "busy", "paused", "error"]

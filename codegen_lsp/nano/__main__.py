@@ -17,9 +17,9 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from codegen_lsp.errors import CodegenError
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.nano import MODEL_DIR
+from codegen_lsp.wire.errors import CodegenError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
@@ -34,7 +34,7 @@ THRESHOLD = round(math.log(Options().min_confidence), 3)
 @app.command()
 def corpus(work: Work = DEFAULT_WORK) -> None:
     """Collect what there is to learn from on this machine; writes corpus.jsonl and manifest.json."""
-    from codegen_lsp.nano.corpus import build
+    from codegen_lsp.nano.corpus.corpus import build
 
     entries = build(work)
     total = sum(entry.bytes for entry in entries.values())
@@ -44,9 +44,9 @@ def corpus(work: Work = DEFAULT_WORK) -> None:
 @app.command()
 def tokenizer(work: Work = DEFAULT_WORK) -> None:
     """Train the tokenizer on the corpus and turn the corpus into tokens."""
-    from codegen_lsp.nano.corpus import documents
-    from codegen_lsp.nano.data import tokenize_corpus
-    from codegen_lsp.nano.tokenizer import save_tokenizer, train_tokenizer, training_texts
+    from codegen_lsp.nano.corpus.corpus import documents
+    from codegen_lsp.nano.corpus.data import tokenize_corpus
+    from codegen_lsp.nano.corpus.tokenizer import save_tokenizer, train_tokenizer, training_texts
 
     trained = train_tokenizer(training_texts(documents(work)))
     save_tokenizer(trained, work / "tokenizer")
@@ -75,9 +75,9 @@ def train(
     """Train after a recipe, or go on with the training that the folder holds."""
     import torch
 
-    from codegen_lsp.nano.recipes import named
-    from codegen_lsp.nano.train import Run
-    from codegen_lsp.nano.train import train as run_training
+    from codegen_lsp.nano.training.recipes import named
+    from codegen_lsp.nano.training.train import Run
+    from codegen_lsp.nano.training.train import train as run_training
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -124,9 +124,9 @@ def evaluate(
     work: Work = DEFAULT_WORK,
 ) -> None:
     """Measure nano, the baselines and any other model on held-out code; prints one table."""
-    from codegen_lsp.nano import evaluate as evaluation
-    from codegen_lsp.nano.heldout import SEED, cut_points, load, load_all
-    from codegen_lsp.nano.predictors import BufferWords, LanguageModel, NGramPredictor, Predictor
+    from codegen_lsp.nano.corpus.heldout import SEED, cut_points, load, load_all
+    from codegen_lsp.nano.evaluation import evaluate as evaluation
+    from codegen_lsp.nano.evaluation.predictors import BufferWords, LanguageModel, NGramPredictor, Predictor
 
     held_out = load_all() if every_file else load()
     if files is not None:
@@ -155,7 +155,7 @@ def evaluate(
 @app.command()
 def lists() -> None:
     """Choose the held-out files anew from what is installed; writes held_out.json beside this code."""
-    from codegen_lsp.nano.heldout import LIST, write_list
+    from codegen_lsp.nano.corpus.heldout import LIST, write_list
 
     write_list()
     typer.echo(str(LIST))
@@ -169,8 +169,8 @@ def ship(
     work: Work = DEFAULT_WORK,
 ) -> None:
     """Put a training's last checkpoint, manifest, log and picture into the package; then evaluate, then card."""
-    from codegen_lsp.nano.checkpoint import ship as ship_checkpoint
-    from codegen_lsp.nano.recipes import named
+    from codegen_lsp.nano.training.checkpoint import ship as ship_checkpoint
+    from codegen_lsp.nano.training.recipes import named
 
     chosen = named(recipe)
     step = ship_checkpoint(run or work / "runs" / recipe, work, chosen, out)
@@ -182,7 +182,7 @@ def held_out_files(
     count: Annotated[int, typer.Option(min=1, help="Files, in turn from each held-out distribution.")] = 10,
 ) -> None:
     """Print where held-out files are on this machine, a line each: what to type in `codegen-lsp eval replay`."""
-    from codegen_lsp.nano.heldout import paths
+    from codegen_lsp.nano.corpus.heldout import paths
 
     for path in paths(count):
         typer.echo(str(path))
@@ -194,7 +194,7 @@ def keep_results(
     out: Annotated[Path, typer.Option(help="The checkpoint.")] = MODEL_DIR,
 ) -> None:
     """Summarise the reports of evaluations beside the checkpoint, for its card."""
-    from codegen_lsp.nano.results import keep
+    from codegen_lsp.nano.evaluation.results import keep
 
     for path in keep(runs, out):
         typer.echo(str(path))
@@ -207,8 +207,8 @@ def card(
     out: Annotated[Path, typer.Option(help="The checkpoint.")] = MODEL_DIR,
 ) -> None:
     """Write the model card from the manifest, the log and the evaluation that lie beside the checkpoint."""
-    from codegen_lsp.nano.card import write_card
-    from codegen_lsp.nano.recipes import named
+    from codegen_lsp.nano.evaluation.card import write_card
+    from codegen_lsp.nano.training.recipes import named
 
     typer.echo(str(write_card(out, named(recipe), note)))
 
@@ -218,7 +218,7 @@ def pack(
     out: Annotated[Path, typer.Argument(help="Folder for the parts.")], work: Work = DEFAULT_WORK
 ) -> None:
     """Compress tokens and tokenizer into parts of at most 15 MiB, 64 MiB in all, for another machine."""
-    from codegen_lsp.nano.pack import pack as write_parts
+    from codegen_lsp.nano.corpus.pack import pack as write_parts
 
     for part in write_parts(work, out):
         typer.echo(f"{part}: {part.stat().st_size / 2**20:.1f} MiB")
@@ -229,7 +229,7 @@ def unpack(
     parts: Annotated[Path, typer.Argument(help="Folder with the parts.")], work: Work = DEFAULT_WORK
 ) -> None:
     """Put a packed corpus into the work folder of this machine."""
-    from codegen_lsp.nano.pack import unpack as read_parts
+    from codegen_lsp.nano.corpus.pack import unpack as read_parts
 
     read_parts(parts, work)
     typer.echo(f"unpacked into {work}")

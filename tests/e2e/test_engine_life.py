@@ -58,7 +58,7 @@ async def test_the_first_minutes(editor: StartEditor) -> None:
 
 async def test_the_language_server_holds_no_model_and_little_memory(editor: StartEditor) -> None:
     ed = await editor()
-    uri = ed.open((ROOT / "codegen_lsp" / "wire.py").read_text())
+    uri = ed.open((ROOT / "codegen_lsp" / "wire" / "answers.py").read_text())
     await ed.ready()
     for line in range(100, 130):
         await ed.inline(uri, line, 0, invoked=True)

@@ -22,12 +22,12 @@ from lsprotocol import types as lsp
 from support.engines import engines_in, stop_engines
 from support.readme import put
 
-from codegen_lsp.session import Session
+from codegen_lsp.headless_editor import HeadlessEditor
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "codegen_lsp" / "wire.py"
+FILE = ROOT / "codegen_lsp" / "wire" / "answers.py"
 KEYSTROKES = 200
 
 
@@ -55,7 +55,7 @@ async def start_times(env: dict[str, str], runs: int) -> list[float]:
     """Milliseconds from process start to `initialize` answered."""
     times = []
     for _ in range(runs):
-        session = Session({"model": "nano"}, env=env)
+        session = HeadlessEditor({"model": "nano"}, env=env)
         started = time.perf_counter()
         await session.__aenter__()
         times.append((time.perf_counter() - started) * 1000)
@@ -66,7 +66,7 @@ async def start_times(env: dict[str, str], runs: int) -> list[float]:
 class Typist:
     """Types into one document of a session, character by character, and keeps the version."""
 
-    def __init__(self, session: Session, uri: str, line: int, column: int) -> None:
+    def __init__(self, session: HeadlessEditor, uri: str, line: int, column: int) -> None:
         self.session, self.uri, self.line, self.column = session, uri, line, column
         self.version = 1
 
@@ -81,7 +81,7 @@ class Typist:
         return await self.session.inline(self.uri, self.line, self.column, invoked=False)
 
 
-async def keystrokes(session: Session, figures: dict[str, list[float]]) -> None:
+async def keystrokes(session: HeadlessEditor, figures: dict[str, list[float]]) -> None:
     """Take the middle out of a real file and type it again."""
     lines = FILE.read_text().splitlines(keepends=True)
     start = next(i for i, line in enumerate(lines) if i > 300 and line.startswith("    def "))
@@ -104,7 +104,7 @@ async def keystrokes(session: Session, figures: dict[str, list[float]]) -> None:
             figures["tokens"].append(usage.get("prompt_tokens", 0) - usage.get("cached_tokens", 0))
 
 
-async def typed_through(session: Session, figures: dict[str, list[float]]) -> None:
+async def typed_through(session: HeadlessEditor, figures: dict[str, list[float]]) -> None:
     """Type into the suggestion that is shown."""
     text = FILE.read_text()
     uri = session.open(FILE.with_name("typed_through.py"), text)
@@ -123,7 +123,7 @@ async def typed_through(session: Session, figures: dict[str, list[float]]) -> No
                 figures["typed-through"].append(elapsed)
 
 
-async def busy_changes(session: Session, figures: dict[str, list[float]]) -> None:
+async def busy_changes(session: HeadlessEditor, figures: dict[str, list[float]]) -> None:
     """Change a document and ask for the status while a generation runs; the answer shows the change was handled."""
     uri = session.open(FILE.with_name("busy.py"), "import os\n\n\ndef walk(folder):\n    ")
     other = session.open(FILE.with_name("other.py"), FILE.read_text())
@@ -151,7 +151,7 @@ async def measure(env: dict[str, str], folder: Path) -> list[tuple[str, str]]:
         "didChange while generating": [],
     }
     started = await start_times(env, 7)
-    async with Session({"model": "nano", "debounce": 0}, env=env) as session:
+    async with HeadlessEditor({"model": "nano", "debounce": 0}, env=env) as session:
         await session.ready()
         await keystrokes(session, figures)
         await typed_through(session, figures)

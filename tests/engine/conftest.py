@@ -6,7 +6,7 @@ import pytest
 from support.checkpoints import Shape, save
 from support.local import load_model
 
-from codegen_lsp.engine.model import Model
+from codegen_lsp.engine.model.model import Model
 
 
 @pytest.fixture(scope="session")

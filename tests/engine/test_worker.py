@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from codegen_lsp.engine import checkpoints
-from codegen_lsp.engine.config import EngineConfig
+from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.worker import Done, Event, Job, Worker
-from codegen_lsp.wire import CompletionRequest, InternalError, NotReadyError, OverloadedError, WireError
+from codegen_lsp.wire.config import EngineConfig
+from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError
+from codegen_lsp.wire.requests import CompletionRequest
 
-TEXT = (Path(__file__).resolve().parents[2] / "codegen_lsp" / "wire.py").read_text(encoding="utf-8")
+TEXT = (Path(__file__).resolve().parents[2] / "codegen_lsp" / "wire" / "answers.py").read_text(
+    encoding="utf-8"
+)
 
 
 class Client:
@@ -60,7 +63,7 @@ def wait_for(worker: Worker, state: str) -> None:
 
 def make_worker(folder: Path, **options: Any) -> Worker:
     config = EngineConfig(model=str(folder), **{"dtype": "float32", "prefill_chunk": 8, **options})
-    return Worker(config, checkpoints.of(config), Metrics())
+    return Worker(config, locate.of(config), Metrics())
 
 
 @pytest.fixture

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
+from support.data import data_file
 
-from codegen_lsp.evals.sandbox import Sandbox, SandboxError
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-DATA = Path(os.environ.get("CODEGEN_LSP_EVAL_DATA", Path(__file__).resolve().parents[2] / "../shared/data"))
-
-
-def data_file(name: str) -> Path:
-    """A benchmark's file; the test is skipped where it is missing."""
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{name} is not in {DATA}; CODEGEN_LSP_EVAL_DATA names its folder")
-    return path
+from codegen_lsp.evals.sandbox.sandbox import Sandbox, SandboxError
 
 
 @pytest.fixture(scope="session")

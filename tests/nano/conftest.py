@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from codegen_lsp.nano.corpus import build
-from codegen_lsp.nano.data import tokenize_corpus
-from codegen_lsp.nano.recipes import CPU, Recipe, Stage
-from codegen_lsp.nano.sources import Distribution, standard_library
-from codegen_lsp.nano.tokenizer import save_tokenizer, train_tokenizer, training_texts
+from codegen_lsp.nano.corpus.corpus import build
+from codegen_lsp.nano.corpus.data import tokenize_corpus
+from codegen_lsp.nano.corpus.sources import Distribution, standard_library
+from codegen_lsp.nano.corpus.tokenizer import save_tokenizer, train_tokenizer, training_texts
+from codegen_lsp.nano.training.recipes import CPU, Recipe, Stage
 
 EVENLY = {"core": 0.3, "focus": 0.4, "broad": 0.3}
 
@@ -43,7 +43,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, small_distributions: list[Dis
     """A work folder with a corpus, a tokenizer of 1,000 tokens and the tokens."""
     folder = tmp_path_factory.mktemp("work")
     build(folder, small_distributions)
-    from codegen_lsp.nano.corpus import documents
+    from codegen_lsp.nano.corpus.corpus import documents
 
     trained = train_tokenizer(training_texts(documents(folder)), 1000)
     save_tokenizer(trained, folder / "tokenizer")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen_lsp.nano.card import parameters
+from codegen_lsp.nano.evaluation.card import parameters
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,7 @@ def make_tokenizer(size: int = 500) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     package = Path(__file__).resolve().parents[2] / "codegen_lsp"
-    tokenizer.train_from_iterator([(package / "wire.py").read_text(encoding="utf-8")], trainer)
+    tokenizer.train_from_iterator([(package / "wire" / "answers.py").read_text(encoding="utf-8")], trainer)
     tokenizer.add_tokens([" " * n for n in range(SPACES, 1, -1)] + ["\t" * n for n in range(3, 1, -1)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
 

@@ -18,7 +18,7 @@ import psutil
 from lsprotocol import types as lsp
 from pytest_lsp.client import make_test_lsp_client
 
-from codegen_lsp.client import HttpEngine
+from codegen_lsp.wire.client import HttpEngineClient
 from support.engines import engines_in
 from support.fake_engine import until
 
@@ -152,7 +152,7 @@ class Editor:
         """The engine's counters, labels left out and summed over."""
         (engine,) = self.engines()
         words = engine.cmdline()
-        http = HttpEngine(socket=Path(words[words.index("--socket") + 1]))
+        http = HttpEngineClient(socket=Path(words[words.index("--socket") + 1]))
         try:
             text = await http.metrics()
         finally:

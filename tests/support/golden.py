@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from codegen_lsp.lsp.cursor import at_offset
-from codegen_lsp.lsp.types import Cursor
+from codegen_lsp.lsp.code.cursor import Cursor, at_offset
 
 FOLDER = Path(__file__).parents[1] / "golden"
 CURSOR = "‸"

@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
-from codegen_lsp.engine import checkpoints
-from codegen_lsp.engine.config import EngineConfig
-from codegen_lsp.engine.generate import Prepared, Progress, generate, prepare
-from codegen_lsp.engine.model import Model, load
-from codegen_lsp.engine.prefix_cache import PrefixCache
-from codegen_lsp.wire import Choice, Completion, CompletionRequest, join_chunks
+from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.decode.generate import DecodeProgress, Prepared, generate, prepare
+from codegen_lsp.engine.model.model import Model, load
+from codegen_lsp.engine.model.prefix_cache import PrefixCache
+from codegen_lsp.wire.answers import Choice, Completion, join_chunks
+from codegen_lsp.wire.config import EngineConfig
+from codegen_lsp.wire.requests import CompletionRequest
 
 
 def load_model(folder: object, **options: Any) -> Model:
     """A checkpoint in float32."""
     config = EngineConfig(model=str(folder), **{"dtype": "float32", **options})
-    return load(config, checkpoints.of(config))
+    return load(config, locate.of(config))
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Answer:
     """What a request gave, and cost."""
 
     choices: tuple[Choice, ...]
-    progress: Progress
+    progress: DecodeProgress
     steps: list[str] = field(default_factory=list)
     emitted: list[Sequence[Choice]] = field(default_factory=list)
 
@@ -49,7 +50,7 @@ def ask(
         prompts=tuple(p if isinstance(p, str) else tuple(p) for p in prompts),
         **{"temperature": 0.0, **fields},
     )
-    progress = Progress()
+    progress = DecodeProgress()
     emitted: list[Sequence[Choice]] = []
     prepared: list[Prepared] = prepare(model, request)
     steps = list(generate(model, cache, request, prepared, emitted.append, progress, chunk))

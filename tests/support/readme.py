@@ -34,8 +34,8 @@ def settings() -> str:
 
 def models() -> str:
     """Shapes and sizes of the twelve checkpoints, from the configurations in the code."""
-    from codegen_lsp.engine.config import EngineConfig
-    from codegen_lsp.engine.plan import plan
+    from codegen_lsp.engine.checkpoints.plan import plan
+    from codegen_lsp.wire.config import EngineConfig
 
     rows = [
         "| model | parameters | weights, 16 bit | KV cache per token | for 2,048 tokens |",

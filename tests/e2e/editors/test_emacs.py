@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow]
 
 Open = Callable[..., Session]
 
-REAL = (ROOT / "codegen_lsp" / "wire.py").read_text(encoding="utf-8")
+REAL = (ROOT / "codegen_lsp" / "wire" / "answers.py").read_text(encoding="utf-8")
 FUNCTION = '\n\ndef area(width: int, height: int) -> int:\n    """Return the area of a rectangle."""\n    '
 SHAPES = """\
 class Rectangle:

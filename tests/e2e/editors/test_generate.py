@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from codegen_lsp.engine.checkpoints import NANO, short_names
-from codegen_lsp.lsp.syntax import _GRAMMARS as GRAMMARS
+from codegen_lsp.engine.checkpoints.locate import NANO, short_names
+from codegen_lsp.lsp.code.syntax import _GRAMMARS as GRAMMARS
 
 EDITORS = Path(__file__).parents[3] / "editors"
 DIALECTS = {"javascriptreact"}

@@ -1,0 +1,1 @@
+"""Find, plan, place and synthesize checkpoints."""

@@ -1,0 +1,1 @@
+"""Decode rows of tokens from a prompt."""

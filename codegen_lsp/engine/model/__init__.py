@@ -1,0 +1,1 @@
+"""The model: forward pass, keys and values, prefix cache, vocabulary."""

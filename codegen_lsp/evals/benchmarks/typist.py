@@ -1,0 +1,170 @@
+"""How a person types a file that exists already: where, in which order, with which slips. Pure.
+
+A file is taken as it is but for a few gaps, mostly bodies of functions, which the person fills in, jumping from one
+to another. On the way they mistype and take it back, and once go up to write a line above, which moves everything
+below it. All of it follows from the file's text and a seed.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from codegen_lsp.evals.harness.records import EvaluationError
+
+_OPENER = re.compile(
+    r"^\s*(?:async\s+def|def|func|function|class|public|private|static|void|int)\b.*$|.*[{:]\s*$"
+)
+MIN_GAP = 20
+"""Characters; a shorter gap says nothing."""
+
+MEDIAN_SECONDS = 0.18
+"""Between two keys: a practised typist, 60 to 70 words a minute."""
+TYPO = 0.02
+"""The chance that a key is a wrong one, which is taken back at once."""
+
+
+@dataclass
+class Gap:
+    """Text that is still to be typed."""
+
+    at: int
+    """Where its next character goes, in characters from the document's start."""
+    left: str
+
+
+@dataclass
+class Draft:
+    """The document as it stands, and what is missing from it."""
+
+    text: str
+    gaps: list[Gap]
+    above: Gap | None = None
+    """A whole line, near the top, that is written in the middle of the work."""
+    order: list[int] = field(default_factory=list)
+    """In which order the gaps are filled."""
+
+    def insert(self, at: int, text: str) -> None:
+        """Put text into the document; what lies behind it moves."""
+        self.text = self.text[:at] + text + self.text[at:]
+        self._shift(at, len(text))
+
+    def remove(self, start: int, end: int) -> None:
+        """Take text out of the document."""
+        self.text = self.text[:start] + self.text[end:]
+        self._shift(start, start - end)
+
+    def _shift(self, at: int, by: int) -> None:
+        for gap in [*self.gaps, *([self.above] if self.above else [])]:
+            if gap.at > at or (gap.at == at and by > 0):
+                gap.at += by
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """0-based line and character of an offset."""
+        line = self.text.count("\n", 0, offset)
+        return line, offset - (self.text.rfind("\n", 0, offset) + 1)
+
+
+Move = Literal["key", "typo"]
+
+
+def draft(text: str, characters: int, gaps: int, seed: int | str) -> Draft:
+    """A document with gaps of about `characters` characters together.
+
+    Raises:
+        EvaluationError: the file is too short to take anything out of it.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    source = random.Random(seed)
+    lines = text.splitlines(keepends=True)
+    openers = [n for n, line in enumerate(lines[:-1]) if _OPENER.match(line.rstrip("\n"))]
+    source.shuffle(openers)
+    taken: list[tuple[int, int]] = []
+    for opener in openers:
+        span = _span(lines, opener + 1, max(MIN_GAP, characters // gaps))
+        if len("".join(lines[slice(*span)])) < MIN_GAP or any(a < span[1] and span[0] < b for a, b in taken):
+            continue
+        taken.append(span)
+        if len(taken) == gaps:
+            break
+    if not taken:
+        raise EvaluationError("the file holds no function or block to type; choose another file")
+    above = _line_above(lines, min(start for start, _ in taken), source)
+    return _cut(lines, sorted(taken), above, source)
+
+
+def _span(lines: Sequence[str], start: int, characters: int) -> tuple[int, int]:
+    end, length = start, 0
+    while end < len(lines) and length + len(lines[end]) <= max(characters, len(lines[start])):
+        length += len(lines[end])
+        end += 1
+    while end > start and not lines[end - 1].strip():
+        end -= 1
+    return start, end
+
+
+def _line_above(lines: Sequence[str], first: int, source: random.Random) -> int | None:
+    candidates = [
+        n for n in range(first - 1) if lines[n].strip() and not lines[n].startswith((" ", "\t", '"', "'"))
+    ]
+    return source.choice(candidates) if candidates else None
+
+
+def _cut(
+    lines: Sequence[str], spans: Sequence[tuple[int, int]], above: int | None, source: random.Random
+) -> Draft:
+    """The gap keeps its first line's indentation and its last line's end in the document, as an editor would."""
+    text = ""
+    gaps: list[Gap] = []
+    missing: Gap | None = None
+    number = 0
+    while number < len(lines):
+        span = next((s for s in spans if s[0] == number), None)
+        if number == above:
+            missing = Gap(len(text), lines[number])
+            number += 1
+        elif span is not None:
+            body = "".join(lines[slice(*span)])
+            indentation = body[: len(body) - len(body.lstrip(" \t"))]
+            text += indentation
+            gaps.append(Gap(len(text), body[len(indentation) :].rstrip("\n")))
+            text += "\n"
+            number = span[1]
+        else:
+            text += lines[number]
+            number += 1
+    order = list(range(len(gaps)))
+    source.shuffle(order)
+    return Draft(text, gaps, missing, order)
+
+
+def next_key(left: str) -> str:
+    """What the next key writes: a character, or a line end with the indentation that editors write by themselves."""
+    if not left.startswith("\n"):
+        return left[:1]
+    indented = re.match(r"\n+[ \t]*", left)
+    # Empty lines in between are keys of their own; the last one brings the indentation.
+    return left[:1] if left.startswith("\n\n") else indented[0] if indented else left[:1]
+
+
+def keys(text: str) -> int:
+    """Keys that a text takes without help."""
+    count = 0
+    while text:
+        text = text[len(next_key(text)) :]
+        count += 1
+    return count
+
+
+def moves(seed: int | str) -> Iterator[tuple[Move, float, str]]:
+    """Without end: what the next press is, the seconds before it, and the wrong character of a typo."""
+    source = random.Random(f"{seed}:moves")
+    while True:
+        seconds = source.lognormvariate(0.0, 0.5) * MEDIAN_SECONDS
+        if source.random() < 0.04:
+            seconds += source.uniform(0.5, 2.5)  # a thought
+        kind: Move = "typo" if source.random() < TYPO else "key"
+        yield kind, seconds, source.choice("etaoinshrdlu(=.")

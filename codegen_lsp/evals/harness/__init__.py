@@ -1,0 +1,1 @@
+"""What the benchmarks share: engine, retries, records, reports, statistics."""

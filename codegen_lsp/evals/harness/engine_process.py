@@ -1,0 +1,114 @@
+"""The engine that an evaluation asks: a server by its URL, or this machine's own, started where none runs."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codegen_lsp.evals.harness.records import EvaluationError
+from codegen_lsp.wire.config import EngineConfig, log_path, socket_path
+
+if TYPE_CHECKING:
+    from codegen_lsp.wire.answers import ModelInfo
+    from codegen_lsp.wire.client import HttpEngineClient
+
+ANSWER_SECONDS = 600.0
+"""How long one answer may take: a batch of long samples from a large model on a processor."""
+START_SECONDS = 60.0
+"""How long a started engine may take to listen; it loads its model after that."""
+
+
+@dataclass(frozen=True)
+class Connected:
+    """An engine, and what it said about its model."""
+
+    engine: HttpEngineClient
+    info: ModelInfo
+    address: str
+    """The URL, or `local`; for reports."""
+
+
+@asynccontextmanager
+async def connect(
+    model: str, server: str | None = None, token: str | None = None
+) -> AsyncIterator[Connected]:
+    """The engine at `server`, or this machine's for `model`.
+
+    Raises:
+        EvaluationError: the local engine did not start, or could not load the model.
+        WireError: the server can't be reached, or serves no such model.
+    """
+    from codegen_lsp.wire.client import HttpEngineClient
+
+    if server:
+        engine = HttpEngineClient(
+            url=server.rstrip("/").removesuffix("/v1"), token=token or "", timeout=ANSWER_SECONDS
+        )
+    else:
+        config = EngineConfig(model=absolute(model))
+        engine = HttpEngineClient(socket=socket_path(config), timeout=ANSWER_SECONDS)
+    try:
+        if not server:
+            await _wait_until_ready(engine, config)
+        info = _choose(await engine.models(), model if server else None)
+        engine.extensions = bool(info.extensions)
+        yield Connected(engine, info, server or "local")
+    finally:
+        await engine.aclose()
+
+
+def absolute(model: str) -> str:
+    """The model, with the whole path where it is a folder: other processes stand elsewhere."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model
+
+
+def _choose(models: tuple[ModelInfo, ...], wanted: str | None) -> ModelInfo:
+    if not models:
+        raise EvaluationError("the server lists no model at /v1/models; is it a completions server?")
+    found = next((m for m in models if m.id == wanted), None)
+    # `--model` has a default, for the local engine; a server with one model needs no name.
+    if found is None and len(models) > 1:
+        names = ", ".join(m.id for m in models)
+        raise EvaluationError(f"the server has no model {wanted!r}; choose with --model one of: {names}")
+    return found or models[0]
+
+
+async def _wait_until_ready(engine: HttpEngineClient, config: EngineConfig) -> None:
+    from codegen_lsp.wire.client import TransportError
+
+    started: subprocess.Popen[bytes] | None = None
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            health = await engine.health()
+        except TransportError:
+            if started is None:
+                started = _start(config)
+            elif started.poll() not in (None, 0) or time.monotonic() > deadline:
+                raise EvaluationError(
+                    f"the engine did not start; {log_path(config)} says why, and `codegen-lsp doctor` may too"
+                ) from None
+        else:
+            if health.state in ("ready", "unloaded"):
+                return
+            if health.state == "error":
+                raise EvaluationError(health.message or "the engine could not load its model")
+            deadline = time.monotonic() + START_SECONDS
+        await asyncio.sleep(0.1)
+
+
+def _start(config: EngineConfig) -> subprocess.Popen[bytes]:
+    """Start the engine that everybody with this configuration shares; it leaves by itself when nobody asks."""
+    command = [sys.executable, "-m", "codegen_lsp", "serve", *config.to_argv()]
+    with log_path(config).open("ab") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )

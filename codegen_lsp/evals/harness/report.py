@@ -1,0 +1,63 @@
+"""Reports: one JSON file for programs, one Markdown page for people, one picture.
+
+Knows how they are written and drawn, not what they say. matplotlib is imported when a picture is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codegen_lsp.evals.harness.records import EvaluationError, write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Draw = Callable[["Axes"], None]
+
+
+def write(folder: Path, data: Mapping[str, Any], lines: Iterable[str], draw: Draw | None = None) -> None:
+    """Write `report.json`, `report.md` and, with `draw`, `report.png` (which the page then shows)."""
+    text = "\n".join(lines).rstrip() + "\n"
+    if draw is not None:
+        save_picture(folder / "report.png", draw)
+        text += "\n![The figures as a picture](report.png)\n"
+    write_atomically(folder / "report.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "report.md", text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table; the columns after the first are aligned to the right."""
+    lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    return [*lines, *(f"| {' | '.join(_cell(c) for c in row)} |" for row in rows)]
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.2f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def save_picture(path: Path, draw: Draw) -> None:
+    """Draw into a PNG file, without a display and without matplotlib's global state.
+
+    Raises:
+        EvaluationError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise EvaluationError(
+            "pictures need matplotlib; install it with: pip install 'codegen-lsp[eval]'"
+        ) from error
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(visible=True, alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    draw(axes)
+    partial = path.with_name(path.name + ".partial")
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(partial, metadata={"Software": None})
+    partial.replace(path)

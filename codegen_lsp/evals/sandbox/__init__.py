@@ -1,0 +1,1 @@
+"""Run generated code where it can do no harm."""

@@ -1,0 +1,1 @@
+"""Source text around a cursor: positions, languages, lines, statements, syntax."""

@@ -1,0 +1,264 @@
+"""What a parser says of half-typed code: its errors, and where a body belongs.
+
+Knows tree-sitter, whose grammars are imported on first use, and that its offsets are bytes. A language
+without a grammar has no errors, and a body only below a comment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from typing import Literal
+
+from tree_sitter import Language, Node, Parser, Tree
+
+from codegen_lsp.lsp.code import lines
+from codegen_lsp.lsp.code.cursor import Cursor
+
+_GRAMMARS = {
+    "python": "tree_sitter_python",
+    "c": "tree_sitter_c",
+    "cpp": "tree_sitter_cpp",
+    "go": "tree_sitter_go",
+    "java": "tree_sitter_java",
+    "javascript": "tree_sitter_javascript",
+    "javascriptreact": "tree_sitter_javascript",
+}
+_LONG_LINE = 2000
+"""Characters past which a line is no signature, docstring or comment."""
+_REGION = 32 * 1024
+"""Characters on each side of the cursor that are parsed to find a body's place."""
+FUNCTIONS = frozenset(
+    [
+        "function_definition",
+        "function_declaration",
+        "generator_function_declaration",
+        "method_declaration",
+        "constructor_declaration",
+        "method_definition",
+        "arrow_function",
+        "function_expression",
+    ]
+)
+_BLANK_LINES = re.compile(r"(?:(?:\r\n?|\n)[ \t]+(?=[\r\n]|\Z))*")
+_PLACEHOLDERS = frozenset(["pass_statement", "comment", "line_comment", "block_comment"])
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTarget:
+    """Where *Write the body* writes. Offsets are characters of the document."""
+
+    kind: Literal["function", "comment"]
+    title: str
+    """What the code action says: ``Write the body of `add` ``."""
+    start: int
+    """The new text replaces `document[start:end]`; `start` ends the docstring's, signature's or comment's line."""
+    end: int
+    indent: str
+    """The leading whitespace of the body's lines, as the document writes it."""
+    line: int
+    """0-based line of the definition or the comment's last line."""
+    tail: str = ""
+    """What follows the body: a line's end and the closing brace's indentation, where they shared a line."""
+
+    def cursor(self, cursor: Cursor) -> Cursor:
+        """The cursor as if it stood on the body's first line, which is what prompt, filters and ranking need."""
+        text = cursor.prefix + cursor.suffix
+        before = text[: self.start]
+        return replace(
+            cursor,
+            prefix=before + cursor.newline + self.indent,
+            suffix=self.tail + text[self.end :],
+            line=lines.normalize(before).count("\n") + 1,
+            selected=None,
+        )
+
+
+def supported(language: str) -> bool:
+    """Whether there is a grammar for a language id."""
+    return language in _GRAMMARS
+
+
+def parse(language: str, data: bytes) -> Tree | None:
+    """The tree of UTF-8 text, or None for a language without a grammar."""
+    grammar = _grammar(language)
+    return Parser(grammar).parse(data) if grammar is not None else None
+
+
+@cache
+def _grammar(language: str) -> Language | None:
+    name = _GRAMMARS.get(language)
+    return Language(importlib.import_module(name).language()) if name else None
+
+
+def encode(text: str) -> bytes:
+    """UTF-8, of any text that an editor may send, lone surrogates too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def decode(data: bytes) -> str:
+    """The text of UTF-8 cut at a node's edges."""
+    return data.decode("utf-8", "replace")
+
+
+@lru_cache(maxsize=256)
+def error_count(language: str, text: str) -> int:
+    """Places where the text doesn't parse: errors and missing tokens. 0 for a language without a grammar."""
+    tree = parse(language, encode(text))
+    if tree is None or not tree.root_node.has_error:
+        return 0
+    count, todo = 0, [tree.root_node]
+    while todo:
+        node = todo.pop()
+        count += node.is_error or node.is_missing
+        todo.extend(c for c in node.children if c.has_error or c.is_missing)
+    return count
+
+
+def body_target(cursor: Cursor) -> BodyTarget | None:
+    """The comment at the cursor, or the function there that has a docstring or a signature but no body yet."""
+    if lines.is_comment(cursor.line_prefix + cursor.line_suffix, cursor.language):
+        return _comment_target(cursor)
+    return _function_target(cursor)
+
+
+def _comment_target(cursor: Cursor) -> BodyTarget | None:
+    own = cursor.line_prefix + cursor.line_suffix
+    comment, end, last = [own.strip()], cursor.offset + len(cursor.line_suffix), cursor.line
+    if "*" in own[: len(own) - len(own.lstrip()) + 2] and not own.rstrip().endswith("*/"):
+        return None  # the inside of a block comment
+    suffix = cursor.suffix[len(cursor.line_suffix) :]
+    for line in lines.below(cursor):
+        if not lines.is_comment(line, cursor.language):
+            break
+        ending = 2 if suffix.startswith("\r\n") else 1
+        end, suffix, last = end + ending + len(line), suffix[ending + len(line) :], last + 1
+        comment.append(line.strip())
+    for line in reversed(lines.above(cursor)):
+        if not lines.is_comment(line, cursor.language):
+            break
+        comment.insert(0, line.strip())
+    words = " ".join(c.lstrip("#/*- ").removesuffix("*/").strip() for c in comment).strip()
+    if not words:
+        return None
+    title = f"Write the code for “{words[:40].rstrip()}{'…' if len(words) > 40 else ''}”"
+    return BodyTarget("comment", title, end, end, lines.leading(own), last)
+
+
+def _function_target(cursor: Cursor) -> BodyTarget | None:
+    own = cursor.line_prefix + cursor.line_suffix
+    if len(own) > _LONG_LINE:
+        return None
+    text, offset = cursor.prefix + cursor.suffix, cursor.offset
+    if own.strip():
+        offset = max(offset, offset - len(cursor.line_prefix) + len(lines.leading(own)) + 1)
+    else:
+        offset -= len(text[max(0, offset - _REGION) : offset]) - len(
+            text[max(0, offset - _REGION) : offset].rstrip()
+        )
+    start = max(0, offset - _REGION)
+    start = text.find("\n", start, offset) + 1 or start if start else 0
+    region = text[start : offset + _REGION]
+    stub = _stub_at(cursor.language, region, len(encode(region[: offset - start])))
+    if stub is None:
+        return None
+    data = encode(region)
+    end = start + _length(data[: stub.end])
+    at = start + _length(data[: stub.definition])
+    before = lines.normalize(text[:at])
+    outer = lines.leading(before[before.rfind("\n") + 1 :])
+    return BodyTarget(
+        kind="function",
+        title=f"Write the body of `{stub.name}`",
+        start=start + _length(data[: stub.start]),
+        end=end if stub.closed else _BLANK_LINES.match(text, end).end(),  # type: ignore[union-attr]
+        indent=outer + cursor.indent,
+        line=before.count("\n"),
+        tail=cursor.newline + outer if stub.closed else "",
+    )
+
+
+def _length(data: bytes) -> int:
+    return len(data.decode("utf-8", "surrogatepass"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stub:
+    """A function without a body of its own; offsets are bytes."""
+
+    name: str
+    definition: int
+    start: int
+    end: int
+    closed: bool
+    """Whether a brace follows `end`."""
+
+
+@lru_cache(maxsize=8)
+def _stub_at(language: str, text: str, offset: int) -> _Stub | None:
+    """The innermost function at a byte, if it is a stub."""
+    tree = parse(language, encode(text))
+    if tree is None:
+        return None
+    node = tree.root_node.descendant_for_byte_range(max(0, offset - 1), offset)
+    while node is not None and node.type not in FUNCTIONS:
+        inner = node.child_by_field_name("definition") if node.type == "decorated_definition" else None
+        node = inner if inner is not None and inner.type in FUNCTIONS else node.parent
+    return _stub(node) if node is not None else None
+
+
+def _stub(node: Node) -> _Stub | None:
+    body = node.child_by_field_name("body")
+    if body is None or any(c.is_error for c in node.children):
+        return None
+    braces = body.child_count > 0 and body.children[0].type == "{"
+    opener = body.children[0] if braces else next((c for c in node.children if c.type == ":"), None)
+    if opener is None:
+        return None
+    start = end = opener.end_byte
+    specification = True  # docstring and comments, up to the first statement
+    comments = [c for c in node.children if c.type == "comment" and c.start_byte >= opener.end_byte]
+    for index, child in enumerate([*comments, *body.named_children]):
+        docstring = index == len(comments) and _is_string(child)
+        if not docstring and not _is_placeholder(child):
+            return None
+        specification = specification and (docstring or "comment" in child.type)
+        start, end = (child.end_byte if specification else start), child.end_byte
+    closer = body.children[-1] if braces else None
+    closed = closer is not None and closer.type == "}" and not closer.is_missing
+    if closed and closer is not None:
+        end = closer.start_byte
+    return _Stub(_name(node), node.start_byte, start, end, closed)
+
+
+def _is_string(node: Node) -> bool:
+    """Whether a statement is a string by itself, as docstrings are."""
+    return node.type == "expression_statement" and [c.type for c in node.children] == ["string"]
+
+
+def _is_placeholder(node: Node) -> bool:
+    """Whether a statement only holds a body's place."""
+    text = decode(node.text or b"")
+    if node.type in ("raise_statement", "throw_statement", "expression_statement", "statement_list"):
+        words = text.lower().replace(" ", "")
+        return words == "..." or (
+            words.startswith(("raisenotimplemented", "thrownew", "panic("))
+            and ("notimplemented" in words or "unsupported" in words or "todo" in words)
+        )
+    return node.type in _PLACEHOLDERS
+
+
+def _name(node: Node) -> str:
+    """The function's name, looked for where each grammar keeps it."""
+    found: Node | None = node
+    while found is not None:
+        if (name := found.child_by_field_name("name")) is not None:
+            return decode(name.text or b"")
+        found = found.child_by_field_name("declarator")
+        if found is not None and found.type.endswith("identifier"):
+            return decode(found.text or b"")
+    parent = node.parent
+    name = parent.child_by_field_name("name") if parent is not None else None
+    return decode(name.text or b"") if name is not None else "function"

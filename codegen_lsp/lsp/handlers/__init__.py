@@ -1,0 +1,1 @@
+"""Handlers of LSP methods and commands: translate between LSP and the session."""

@@ -1,0 +1,143 @@
+"""*Write the body*: the code action, its command, its progress, and the edit it ends with.
+
+Knows the order of these and what can come between (a change of the document, a cancel, no engine). What the
+model is asked, and where the text goes, the pure functions decide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from codegen_lsp.lsp.code import cursor as cursors
+from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.reasons import Reason
+from codegen_lsp.lsp.server.progress import cancellable
+from codegen_lsp.lsp.server.server import CodegenServer
+from codegen_lsp.lsp.suggest.request_log import Outcome
+
+WRITE_BODY = "codegen.writeBody"
+KIND = types.CodeActionKind.RefactorRewrite
+
+
+def register(server: CodegenServer) -> None:
+    """Give a server the code action and its command."""
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=[KIND]))
+    def code_action(params: types.CodeActionParams) -> list[types.CodeAction] | None:
+        wanted = params.context.only
+        if wanted is not None and not any(
+            KIND.value == k or KIND.value.startswith(f"{k}.") for k in map(_text, wanted)
+        ):
+            return None
+        cursor = _cursor(server, params.text_document.uri, params.range.start)
+        if not server.session.options.write_body or server.session.refusal(cursor) is not None:
+            return None
+        from codegen_lsp.lsp.code import syntax
+
+        target = syntax.body_target(cursor)
+        if target is None:
+            return None
+        position = {"line": params.range.start.line, "character": params.range.start.character}
+        command = types.Command(target.title, WRITE_BODY, arguments=[cursor.uri, position])
+        return [types.CodeAction(target.title, kind=KIND, command=command)]
+
+    @server.command(WRITE_BODY)
+    def write_body(*arguments: Any) -> Any:
+        uri, position = _arguments(arguments)
+        return _write(server, _cursor(server, uri, position), position)
+
+
+def _text(kind: types.CodeActionKind | str) -> str:
+    return kind.value if isinstance(kind, types.CodeActionKind) else kind
+
+
+def _arguments(arguments: tuple[Any, ...]) -> tuple[str, types.Position]:
+    """The command's document and position.
+
+    Raises:
+        JsonRpcInvalidParams: they are none.
+    """
+    if len(arguments) == 2 and isinstance(arguments[0], str) and isinstance(arguments[1], dict):
+        line, character = arguments[1].get("line"), arguments[1].get("character")
+        whole = all(
+            isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 2**31 for n in (line, character)
+        )
+        if whole:
+            return arguments[0], types.Position(line, character)  # type: ignore[arg-type]
+    raise JsonRpcInvalidParams(f"{WRITE_BODY} takes a document's URI and a position")
+
+
+def _cursor(server: CodegenServer, uri: str, position: types.Position) -> Cursor:
+    # Without a notebook's other cells: the edit counts in characters of this document.
+    return cursors.read(server.document(uri), position, server.protocol.documents.encoding)
+
+
+async def _write(server: CodegenServer, cursor: Cursor, position: types.Position) -> dict[str, Any]:
+    """Write a body and apply it; says to the user why, where that can't be."""
+    from codegen_lsp.lsp.code import syntax
+
+    target = syntax.body_target(cursor)
+    session = server.session
+    reason = session.refusal(cursor)
+    if target is None:
+        return _told(
+            server, "there is no function with a docstring, and no comment, at the cursor.", Reason.NO_CONTEXT
+        )
+    if reason is not None or session.pipeline is None or session.backend is None:
+        return _told(server, "suggestions are off for this document.", reason or Reason.STARTING)
+    reason = await session.backend.acquire(10.0)
+    if reason is not None:
+        return _told(server, session.backend.state.message, reason)
+    outcome = await cancellable(server, target.title, lambda _: _generate(server, cursor, target))
+    if outcome is None:
+        return {"applied": False, "reason": Reason.CANCELLED.value, "text": ""}
+    at = (position.line, position.character)
+    session.keep(cursor, at, "writeBody", outcome, invoked=True)
+    if not outcome.ranked:
+        return _told(server, outcome.message or "the model wrote nothing that fits here.", outcome.reason)
+    return await _apply(server, cursor, target, outcome.ranked[0].candidate.text)
+
+
+async def _generate(server: CodegenServer, cursor: Cursor, target: Any) -> Outcome:
+    from codegen_lsp.lsp.prompts import prompt
+
+    pipeline = server.session.pipeline
+    assert pipeline is not None
+    count = await pipeline.counter()
+    return await pipeline.write(
+        target.cursor(cursor), prompt.build_body(cursor, target, pipeline.limits(), count)
+    )
+
+
+async def _apply(server: CodegenServer, before: Cursor, target: Any, text: str) -> dict[str, Any]:
+    """Apply the edit, if what stands above the place, and at it, is still what the model read."""
+    from codegen_lsp.lsp.suggest import edits
+
+    document = server.protocol.documents.find(before.uri)
+    if document is None:
+        return _told(server, "the document was closed; nothing was written.", Reason.CANCELLED)
+    whole = before.prefix + before.suffix
+    if document.source[: target.end] != whole[: target.end]:
+        return _told(server, "the document changed above the place; nothing was written.", Reason.CANCELLED)
+    # Clients that can't check versions get an edit without one.
+    versioned = server.supports("workspace", "workspace_edit", "document_changes")
+    now = cursors.at_offset(
+        document.source,
+        before.offset,
+        uri=before.uri,
+        language=before.language,
+        version=document.version if versioned else None,
+    )
+    edit = edits.body_edit(now, target, text, server.protocol.documents.encoding)
+    answer = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=target.title))
+    if not answer.applied:
+        return _told(server, answer.failure_reason or "the editor refused the edit.", Reason.CANCELLED)
+    return {"applied": True, "reason": None, "text": text}
+
+
+def _told(server: CodegenServer, message: str, reason: Reason | None) -> dict[str, Any]:
+    server.say(message[:1].upper() + message[1:], types.MessageType.Info)
+    return {"applied": False, "reason": reason.value if reason else None, "text": ""}

@@ -1,0 +1,1 @@
+"""Build the prompt: header, window, token budget."""

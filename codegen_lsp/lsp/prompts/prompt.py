@@ -1,0 +1,211 @@
+"""Cursor -> Prompt: the shape that the place asks for, header, window and budget. Pure.
+
+A prompt is `header + window`, and the window's end is the text just before the cursor. Where the whole prefix
+fits there is no header. Line endings are `\\n` whatever the document has, and Python is indented by spaces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from codegen_lsp.lsp.code import hints, lines
+from codegen_lsp.lsp.code.cursor import Cursor, Shape
+from codegen_lsp.lsp.code.syntax import BodyTarget, supported
+from codegen_lsp.lsp.prompts import header, window
+from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
+
+_CLOSING = " \t)]}>\"'`;:,"
+"""What may stand after the cursor where the line is as good as at its end: auto-closed pairs, and what ends it."""
+_SLACK = 64
+"""The part of the budget (1/64) that is kept free, so that a sum over lines needn't be checked against the whole:
+byte-pair encodings may have a token more for a line that ends in white space than the line by itself has."""
+_PARAGRAPHS = "\n\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLimits:
+    """How long a prompt and its continuation may be, in tokens."""
+
+    context: int = 2048
+    """Prompt and continuation together."""
+    line_tokens: int = 48
+    """A continuation of one line, at most."""
+    block_tokens: int = 160
+    """A block, at most."""
+    body_tokens: int = 320
+    """A whole body (*Write the body*), at most."""
+    header_share: float = 0.25
+    """The part of the prompt that the header may take."""
+
+
+def build(cursor: Cursor, limits: PromptLimits, count: Count, shape: Shape | None = None) -> Prompt:
+    """The prompt at a cursor, of at most `limits.context` tokens together with its continuation.
+
+    `count` is best a `budget.TokenCounter` that lives as long as the model: it remembers lines. `shape` is
+    decided by the place where it isn't given.
+    """
+    shape = shape or decide_shape(cursor)
+    return _build(
+        cursor, limits, count, shape, limits.line_tokens if shape == "line" else limits.block_tokens
+    )
+
+
+def build_body(cursor: Cursor, target: BodyTarget, limits: PromptLimits, count: Count) -> Prompt:
+    """The prompt of *Write the body*: the document up to the body's first line, and all of its comments.
+
+    Filters and ranking of its candidates need the cursor `target.cursor(cursor)`.
+    """
+    return _build(target.cursor(cursor), limits, count, "block", limits.body_tokens, body=True)
+
+
+def decide_shape(cursor: Cursor) -> Shape:
+    """What the place asks for: the rest of the line, or a block.
+
+    A block where the line before opens one that has no body yet, below a docstring without code, and on the
+    empty line below a comment; a line everywhere else.
+    """
+    before, after = cursor.line_prefix, cursor.line_suffix
+    if after.strip(_CLOSING) or lines.open_string(cursor) or lines.in_comment(cursor):
+        return "line"
+    if before.strip():
+        if not (lines.opens_block(before, cursor.language) or lines.closes_docstring(before)):
+            return "line"
+        return "line" if _has_body(cursor, before) else "block"
+    above = lines.above(cursor)
+    gap = 0
+    while above and not above[-1].strip():
+        above.pop()
+        gap += 1
+    if not above:
+        return "line"
+    line = above[-1]
+    if gap == 0 and lines.is_comment(line, cursor.language):
+        return "line" if _has_code_next(cursor) else "block"
+    opens = lines.opens_block(line, cursor.language) or line.lstrip().startswith("@")
+    if opens or (lines.closes_docstring(line) and _is_docstring(cursor, above)):
+        return "line" if _has_body(cursor, _opener(above)) else "block"
+    return "line"
+
+
+def _build(
+    cursor: Cursor, limits: PromptLimits, count: Count, shape: Shape, max_tokens: int, *, body: bool = False
+) -> Prompt:
+    cursor = _shown(cursor)
+    counter = count if isinstance(count, TokenCounter) else TokenCounter(count)
+    max_tokens = max(1, min(max_tokens, limits.context // 2))
+    budget = max(1, limits.context - max_tokens)
+    head, start, tokens = _fit(cursor, limits, budget - budget // _SLACK, counter)
+    tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
+    if tokens + tail.count(" \n") + tail.count("\t\n") > budget:
+        tokens = counter.exact(head + tail)
+    while tokens > budget and (head or tail):
+        head, tail = "", tail if head else _shorter(tail)
+        tokens = counter.exact(head + tail)
+    opening = hints.opening(cursor) if shape == "line" else ""
+    return Prompt(
+        text=head + tail,
+        header=head,
+        window=tail,
+        shape=shape,
+        stop=_stop(cursor, shape) if not opening else ("\n",),
+        max_tokens=max_tokens,
+        heal=bool(tail) and not tail.endswith("\n") and not opening,
+        tokens=tokens,
+        body=body,
+        start=opening,
+    )
+
+
+def _shown(cursor: Cursor) -> Cursor:
+    """The document as the model is shown it."""
+    if not lines.shows_spaces(cursor):
+        return cursor
+    before, after = lines.with_spaces(cursor.prefix), lines.with_spaces(cursor.suffix)
+    return replace(cursor, prefix=before, suffix=after, indent="    ")
+
+
+def _fit(cursor: Cursor, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
+    """(header, the window's start, tokens of both)."""
+    everything = window.whole(cursor.prefix, budget, count)
+    if everything is not None:
+        return "", 0, everything.tokens
+    share = int(budget * min(max(limits.header_share, 0.0), 0.5)) if supported(cursor.language) else 0
+    part = window.cut(cursor.prefix, budget - share, count)
+    if cursor.language == "python":
+        part = window.after_string(cursor.prefix, part, count)
+    specification = window.specification_start(cursor.prefix, cursor.language)
+    part = window.extended(cursor.prefix, part, specification, budget, count)
+    share = min(share, budget - part.tokens)
+    head = header.build(cursor, part.start, share, count) if share > 0 else ""
+    return head, part.start, part.tokens + count(head)
+
+
+def _stop(cursor: Cursor, shape: Shape) -> tuple[str, ...]:
+    if shape == "line" and cursor.line_prefix:
+        return ("\n",)
+    return (_PARAGRAPHS,)  # at a line's start a blank line or two may come before what is wanted
+
+
+def _shorter(text: str) -> str:
+    cut = len(text) // 8 + 1
+    newline = text.find("\n", cut)
+    return text[newline + 1 :] if 0 <= newline < len(text) // 2 else text[cut:]
+
+
+def _is_docstring(cursor: Cursor, above: list[str]) -> bool:
+    """Whether the string that ends on the last line stands right below a signature."""
+    return cursor.language == "python" and _signature(above) is not None
+
+
+def _signature(above: list[str]) -> str | None:
+    """The line that opens the block whose docstring ends on the last line."""
+    last = above[-1].strip()
+    quote = last[-3:]
+    index = len(above) - 1
+    if last.count(quote) < 2:
+        index = next((i for i in range(len(above) - 2, -1, -1) if quote in above[i]), 0)
+    candidate = above[index - 1] if index > 0 else ""
+    return candidate if lines.opens_block(candidate, "python") else None
+
+
+def _opener(above: list[str]) -> str:
+    return (_signature(above) or above[-1]) if lines.closes_docstring(above[-1]) else above[-1]
+
+
+def _has_body(cursor: Cursor, opener: str) -> bool:
+    """Whether the lines below already are the body of the block that a line opens."""
+    following = next((ln for ln in lines.below(cursor) if ln.strip()), "")
+    if not following or following.lstrip().startswith(tuple(lines.CLOSERS)):
+        return False
+    return lines.width(following, cursor.indent) > lines.width(opener, cursor.indent)
+
+
+def _has_code_next(cursor: Cursor) -> bool:
+    """Whether the very next line is code of the same block, which the comment above is about."""
+    following = next(iter(lines.below(cursor)), "")
+    if not following.strip() or following.lstrip().startswith(tuple(lines.CLOSERS)):
+        return False
+    own = lines.width(cursor.line_prefix, cursor.indent)
+    return lines.width(following, cursor.indent) >= own
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent to the model, and how its answer is to be read."""
+
+    text: str
+    """`header + window`: what the engine continues. Line endings are `\\n` whatever the document has, and Python is
+    indented by spaces."""
+    header: str
+    window: str
+    shape: Shape
+    stop: tuple[str, ...]
+    max_tokens: int
+    heal: bool = True
+    tokens: int = 0
+    """Tokens of `text`, counted or estimated."""
+    body: bool = False
+    """Whether a whole body is asked for (*Write the body*), not what fits while typing."""
+    start: str = ""
+    """What the code below the cursor says that the continuation starts with (`hints.py`). The engine continues
+    `text + start`; every candidate starts with it."""

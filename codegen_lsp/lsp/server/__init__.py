@@ -1,0 +1,1 @@
+"""What makes pygls fast and strict: transport, protocol, handshake, documents, progress."""

@@ -1,0 +1,1 @@
+"""From a cursor to ranked edits: generation, filters, ranking, caches."""

@@ -1,0 +1,91 @@
+"""Trains the tokenizer in CodeGen's manner: byte-level BPE, and single tokens for runs of spaces and tabs.
+
+Takes text, writes a folder that `AutoTokenizer` loads. Knows nothing about models.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError
+
+END_OF_TEXT = "<|endoftext|>"
+"""Separates documents; also begins a text and pads, as with CodeGen."""
+
+VOCABULARY = 8192
+"""Tokens in all, with the special one and the runs of white space."""
+
+SPACES = [" " * length for length in range(31, 1, -1)]
+TABS = ["\t" * length for length in range(9, 1, -1)]
+
+_RUN = re.compile(r" {2,}|\t{2,}")
+
+_WORDS = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""GPT-2's words, but numbers in groups of at most three digits: a small vocabulary has no room for years."""
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
+    """A tokenizer with `vocabulary` tokens: 256 bytes, merges, `<|endoftext|>`, then the runs."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    runs = [*SPACES, *TABS]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(runs) - 1,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        max_token_length=24,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((_between_runs(text) for text in texts), trainer)
+    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
+    tokenizer.add_tokens([AddedToken(run, normalized=False) for run in runs])
+    return tokenizer
+
+
+def _between_runs(text: str) -> list[str]:
+    """The pieces of a text between runs of white space, which are tokens of their own, outside BPE."""
+    return [piece for piece in _RUN.split(text) if piece]
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, length: int = 2048) -> None:
+    """Write `tokenizer.json` and `tokenizer_config.json` into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT,
+        "pad_token": END_OF_TEXT,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": length,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer that `save_tokenizer` wrote."""
+    path = folder / "tokenizer.json"
+    if not path.exists():
+        raise CorpusError(f"{path} does not exist: run `python -m codegen_lsp.nano tokenizer` first")
+    return Tokenizer.from_file(str(path))
+
+
+def training_texts(documents: Iterable[CorpusDocument], characters: int = 45_000_000) -> Iterator[str]:
+    """The texts that merges are counted on: the closer pools first, then others, up to `characters`."""
+    texts = sorted(documents, key=lambda document: document.pool == "broad")
+    for document in texts:
+        characters -= len(document.text)
+        if characters < 0:
+            return
+        yield document.text

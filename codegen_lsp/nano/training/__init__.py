@@ -1,0 +1,1 @@
+"""Train nano's weights: network, optimizers, recipes, checkpoints."""

@@ -1,0 +1,73 @@
+"""Writes a trained model as a folder that `AutoModelForCausalLM` and `AutoTokenizer` load."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import CodeGenConfig, CodeGenForCausalLM
+
+from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer
+from codegen_lsp.nano.training.recipes import Recipe
+
+MAX_SHARD = "12MB"
+"""Below the 15 MB that a shard may have, with room for its header."""
+
+
+def model_config(recipe: Recipe, end_of_text: int) -> CodeGenConfig:
+    """The configuration of a model after a recipe."""
+    config: CodeGenConfig = CodeGenConfig(  # type: ignore[call-arg]
+        vocab_size=recipe.vocab_size,
+        n_positions=recipe.n_positions,
+        n_ctx=recipe.n_positions,
+        n_embd=recipe.n_embd,
+        n_layer=recipe.n_layer,
+        n_head=recipe.n_head,
+        rotary_dim=recipe.rotary_dim,
+        bos_token_id=end_of_text,
+        eos_token_id=end_of_text,
+        pad_token_id=end_of_text,
+    )
+    return config
+
+
+def export(
+    model: CodeGenForCausalLM, tokenizer_folder: Path, folder: Path, dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Write weights (sharded), configuration and tokenizer into `folder`; other files stay as they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("model*.safetensors"), *folder.glob("*.index.json")]:
+        old.unlink()
+    copy = CodeGenForCausalLM(model.config)
+    nn.Module.to(copy, dtype)
+    copy.load_state_dict(model.state_dict())
+    copy.config.use_cache = True
+    copy.config.dtype = dtype
+    copy.save_pretrained(folder, max_shard_size=MAX_SHARD)
+    for shard in folder.glob("model*.safetensors"):
+        shard.chmod(0o644)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(tokenizer_folder / name, folder / name)
+
+
+def end_of_text_id(tokenizer_folder: Path) -> int:
+    """The id of the token between documents."""
+    found = load_tokenizer(tokenizer_folder).token_to_id(END_OF_TEXT)
+    if found is None:
+        raise ValueError(f"{tokenizer_folder} has no {END_OF_TEXT}: run the tokenizer command again")
+    return int(found)
+
+
+def ship(run: Path, work: Path, recipe: Recipe, folder: Path) -> int:
+    """Export the last checkpoint of a training, with its manifest, log and picture; returns its step."""
+    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    model = CodeGenForCausalLM(model_config(recipe, end_of_text_id(work / "tokenizer")))
+    model.load_state_dict(state["model"])
+    export(model, work / "tokenizer", folder)
+    shutil.copyfile(work / "manifest.json", folder / "manifest.json")
+    for name in ("curve.png", "log.jsonl"):
+        if (run / name).exists():
+            shutil.copyfile(run / name, folder / name)
+    return int(state["clock"]["step"])

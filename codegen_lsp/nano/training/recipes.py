@@ -1,0 +1,117 @@
+"""The recipes: every number that a training depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen_lsp.nano.corpus.corpus import Pool
+from codegen_lsp.nano.corpus.tokenizer import VOCABULARY
+from codegen_lsp.wire.errors import CodegenError
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a training, up to `until` (share of the whole): the batch's shape, and shares of the pools."""
+
+    until: float
+    rows: int
+    length: int
+    shares: dict[Pool, float]
+
+
+MIXED: dict[Pool, float] = {"core": 0.2, "focus": 0.4, "broad": 0.4}
+CLOSE: dict[Pool, float] = {"core": 0.5, "focus": 0.4, "broad": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Shape of the model, batches, learning rates. Learning rates are those of the plateau."""
+
+    name: str
+    minutes: float
+    n_embd: int
+    n_layer: int
+    n_head: int
+    rotary_dim: int
+    stages: tuple[Stage, ...]
+    matrix_lr: float
+    embedding_lr: float
+    head_lr: float
+    vector_lr: float
+    weight_decay: float = 0.1
+    warmup: float = 0.02
+    """Share of the training in which the rates rise from nothing."""
+    decay_from: float = 0.35
+    """Share of the training after which the rates fall, linearly, to nothing at the end."""
+    bfloat16: bool = False
+    compiled: bool = True
+    device: str = "cpu"
+    chunk: int = 512
+    """Positions whose logits exist at the same time."""
+    vocab_size: int = VOCABULARY
+    n_positions: int = 2048
+
+    def rate(self, progress: float) -> float:
+        """The share of the plateau's learning rate at `progress` in [0, 1]: a trapezoid."""
+        if progress < self.warmup:
+            return max(progress / self.warmup, 0.02)
+        return min(1.0, max(0.0, (1.0 - progress) / (1.0 - self.decay_from)))
+
+    def stage(self, progress: float) -> Stage:
+        """The stage that `progress` in [0, 1] falls into."""
+        return next((stage for stage in self.stages if progress < stage.until), self.stages[-1])
+
+
+CPU = Recipe(
+    name="cpu",
+    minutes=115,
+    n_embd=256,
+    n_layer=4,
+    n_head=4,
+    rotary_dim=32,
+    stages=(
+        Stage(0.15, 16, 256, MIXED),
+        Stage(0.40, 8, 512, MIXED),
+        Stage(0.60, 4, 2048, MIXED),
+        Stage(1.00, 4, 2048, CLOSE),
+    ),
+    matrix_lr=1e-2,
+    embedding_lr=1e-2,
+    head_lr=3e-3,
+    vector_lr=3e-3,
+)
+"""Two cores for less than two hours; fp32, because bfloat16 products are slower without tiles (AMX)."""
+
+GPU = Recipe(
+    name="gpu",
+    minutes=25,
+    n_embd=448,
+    n_layer=9,
+    n_head=8,
+    rotary_dim=32,
+    stages=(
+        Stage(0.70, 128, 1024, MIXED),
+        Stage(1.00, 64, 2048, CLOSE),
+    ),
+    matrix_lr=6e-3,
+    embedding_lr=6e-3,
+    head_lr=2e-3,
+    vector_lr=2e-3,
+    bfloat16=True,
+    device="cuda",
+    chunk=16384,
+)
+"""One H200 for 25 minutes: 29 million parameters (58 MB in bfloat16), meant to see a billion tokens."""
+
+RECIPES = {recipe.name: recipe for recipe in (CPU, GPU)}
+
+
+class RecipeError(CodegenError):
+    """There is no such recipe, or a folder holds a training after another one."""
+
+
+def named(name: str) -> Recipe:
+    """The recipe of a name."""
+    if name not in RECIPES:
+        raise RecipeError(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
+    return RECIPES[name]

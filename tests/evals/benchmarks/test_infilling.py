@@ -1,0 +1,169 @@
+"""Single-line infilling: the tasks, the server's way against the raw model's, and going on after a stop."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.scripted_client import ScriptedClient
+
+from codegen_lsp.evals.benchmarks import infilling
+from codegen_lsp.evals.benchmarks.infilling import Filler, InfillingSettings, Task
+from codegen_lsp.evals.harness.judging import Judges
+from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
+from codegen_lsp.evals.harness.retrying_client import RetryingClient
+from codegen_lsp.evals.sandbox.sandbox import Limits, Sandbox
+from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
+from codegen_lsp.wire.errors import InternalError
+from codegen_lsp.wire.requests import CompletionRequest
+
+TASKS = [
+    Task(
+        "S/0",
+        "f",
+        "def f(x):\n",
+        "    return y\n",
+        "    y = x + 1\n",
+        "def check(f):\n    assert f(1) == 2\n",
+    ),
+    Task("S/1", "g", "def g(x):\n    y = x\n", "", "    return y\n", "def check(f):\n    assert f(1) == 1\n"),
+]
+
+
+def test_reads_the_benchmark(infilling_data: Path) -> None:
+    tasks = infilling.read_tasks(infilling_data)
+    assert len(tasks) == 1033
+    assert len({t.task_id for t in tasks}) == 1033
+    some = infilling.read_tasks(infilling_data, 10)
+    assert len(some) == 10
+    assert some[5] == tasks[516]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_lines_taken_out_pass(infilling_data: Path, walls: Sandbox) -> None:
+    tasks = infilling.read_tasks(infilling_data)
+    failed = {}
+    with Judges(walls, 2) as judges:
+        for task in tasks:
+            result = await judges.run(task.program(task.line.rstrip("\n")), limits=Limits(seconds=20))
+            if not result.passed:
+                failed[task.task_id] = result.verdict()
+    assert failed == {}
+
+
+@pytest.mark.parametrize("entry", [{"task_id": "x"}, {}])
+def test_other_files_are_refused(tmp_path: Path, entry: dict[str, str]) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(entry).encode() + b"\n"))
+    with pytest.raises(DataError, match="is not the single-line infilling benchmark"):
+        infilling.read_tasks(path)
+
+
+def test_cursor_stands_on_the_empty_line() -> None:
+    cursor = TASKS[0].cursor()
+    assert cursor.line == 1
+    assert cursor.line_prefix == ""
+    assert cursor.line_suffix == ""
+    assert cursor.prefix + cursor.suffix == "def f(x):\n\n    return y\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "exact"),
+    [
+        ("    y = x + 1", True),
+        ("    y = x + 1  \n", True),
+        ("y = x + 1", False),
+        ("    y = x+1", False),
+        ("", False),
+    ],
+)
+def test_exact_match_minds_indentation_and_no_line_end(line: str, exact: bool) -> None:
+    assert infilling.is_exact(line, TASKS[0]) is exact
+
+
+def filler(engine: ScriptedClient) -> Filler:
+    return Filler(RetryingClient(engine, pause=0), engine, InfillingSettings(), TokenCounter(estimate), 2048)  # type: ignore[arg-type]
+
+
+async def test_raw_is_greedy_and_its_first_line_that_holds_something() -> None:
+    engine = ScriptedClient(lambda *_: "\n\n    y = 1\n    z = 2\n")
+    assert await filler(engine).raw(TASKS[0]) == "    y = 1"
+    request = engine.requests[0]
+    assert request.prompts == (TASKS[0].prefix,)
+    assert (request.temperature, request.n, request.heal) == (0.0, 1, False)
+
+
+async def test_server_goes_its_own_way() -> None:
+    """Its prompt, its decoding options, its filters: a candidate that repeats the next line is dropped."""
+    task = Task("S/2", "h", "def h(x):\n    y = x\n", "    z = y\n    return z\n", "    y += 1\n", "")
+    lines = ["z = y", "y += 1", "y += 2", "y += 1", ""]
+
+    def write(prompt: str, seed: int, request: CompletionRequest) -> str:
+        return lines[seed] if request.stream else ""
+
+    engine = ScriptedClient(write)
+    rows = await filler(engine).server(task)
+    request = engine.requests[0]
+    assert request.branch
+    assert request.n == 5
+    assert [r["reason"] for r in rows] == ["repeats-suffix", None, None, "duplicate", "empty"]
+    record = {"raw": "    z = 3", "rows": rows}
+    chosen = infilling.choices(record)
+    assert chosen["raw"] == "    z = 3"
+    assert chosen["prompt"] == ""
+    assert chosen["server"] == "    y += 1"
+    scoring = engine.requests[1]
+    assert scoring.echo
+    assert scoring.max_tokens == 0
+
+
+async def test_the_code_below_says_how_the_line_starts() -> None:
+    engine = ScriptedClient(lambda *_: " x + 1")
+    rows = await filler(engine).server(TASKS[0])
+    assert engine.requests[0].prompts == ("def f(x):\n    y =",)
+    assert rows[0]["text"] == "    y = x + 1"
+
+
+def writer(prompt: str, seed: int, request: CompletionRequest) -> str:
+    if not request.branch:
+        return "    pass\n"
+    return " x + 1" if prompt.endswith("y =") else "    return y"
+
+
+async def run(folder: Path, engine: ScriptedClient, walls: Sandbox) -> dict[str, Any]:
+    with Folder(folder, {"model": "fake"}) as opened, Judges(walls, 2) as judges:
+        records = await infilling.evaluate(filler(engine), judges, opened, TASKS, lambda *_: None)
+        about = {"model": "fake", "walls": {"level": "x", "protection": {"files": "y"}}}
+        return infilling.write_report(opened, records, TASKS, about)
+
+
+async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
+    whole = await run(tmp_path / "whole", ScriptedClient(writer), walls)
+    assert whole["ways"]["raw"]["exact_match"]["mean"] == 0.0
+    assert whole["ways"]["server"]["exact_match"]["mean"] == 1.0
+    assert whole["ways"]["server"]["pass_rate"]["mean"] == 1.0
+    assert whole["gain_exact_match"] == 1.0
+    assert whole["gain_of_each_part"] == {"prompt": 1.0, "mean": 0.0, "server": 0.0}
+    page = (tmp_path / "whole" / "report.md").read_text(encoding="utf-8")
+    assert "+100.00 points" in page
+    assert (tmp_path / "whole" / "report.png").exists()
+    reports, stops = [], 0
+    while not reports:
+        engine = ScriptedClient(writer)
+        engine.lives = 3
+        try:
+            reports.append(await run(tmp_path / "parts", engine, walls))
+        except InternalError:
+            stops += 1
+    assert stops >= 1
+    assert reports == [whole]
+
+
+@pytest.mark.parametrize("wrong", [{"rows": 0}, {"max_tokens": 0}, {"seconds": 0}, {"tasks": -1}])
+def test_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(EvaluationError):
+        InfillingSettings(**wrong)

@@ -1,0 +1,46 @@
+"""Lines that fit between those above and below, and lines that don't."""
+
+from __future__ import annotations
+
+import pytest
+from support.golden import cursor
+
+from codegen_lsp.lsp.fitting.line_checks import FITS, LineIssues, checker_for
+from codegen_lsp.lsp.suggest.rank import rank
+from codegen_lsp.lsp.suggest.values import Candidate, Verdict
+
+HEAD = "import os\n\n\ndef f(xs):\n    total = 0\n"
+INSIDE = HEAD + "‸\n    return total\n"
+END = HEAD + "    for x in xs:\n        total += x\n‸\n\n\ndef g():\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("at", "line", "found"),
+    [
+        (INSIDE, "    total += len(xs)", FITS),
+        (INSIDE, "    total += _get_length(np, xs)", LineIssues(unknown=2)),
+        (INSIDE, "    y = y", LineIssues(unknown=1)),
+        (INSIDE, "    y = [z for z in xs if g(os.path, key=z)]", LineIssues(unknown=1)),
+        (INSIDE, "    return total", FITS),
+        (INSIDE, "", FITS),
+        (INSIDE, "    # nothing", FITS),
+        (END, "    return total", LineIssues(last=True)),
+        (END, "    return", FITS),
+        (END, "        return total", FITS),
+        (END, "    return g()", LineIssues(last=True)),
+        ("x = ‸\n", "unknown", FITS),
+    ],
+)
+def test_how_a_line_fits(at: str, line: str, found: LineIssues) -> None:
+    assert checker_for(cursor(at))(line) == found
+
+
+def test_other_languages_are_not_judged() -> None:
+    assert checker_for(cursor("int f() {\n‸\n}\n", "c"))("  return unknown;") == FITS
+
+
+def test_a_line_that_fits_comes_first() -> None:
+    likely, fitting = Candidate("    y = y", -0.5), Candidate("    y = 0", -1.5)
+    shown, _ = rank([Verdict(likely), Verdict(fitting)], cursor(INSIDE))
+    assert [r.candidate for r in shown] == [fitting, likely]
+    assert dict(shown[1].parts)["fit"] < 0

@@ -1,0 +1,76 @@
+"""Training: resumes to the same curve, ends on time, leaves a checkpoint that loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from codegen_lsp.nano.training.recipes import GPU, Recipe, RecipeError, Stage
+from codegen_lsp.nano.training.train import Run, train
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_resumed_training_has_the_same_curve(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    whole = Run(work, tmp_path / "whole", tiny, minutes=1, steps=24)
+    assert train(whole)["done"]
+    pieces = replace(whole, out=tmp_path / "pieces", piece_steps=7)
+    ends = [train(pieces)["done"] for _ in range(4)]
+    assert ends == [False, False, False, True]
+    assert losses(whole.out) == losses(pieces.out)
+    assert len(losses(whole.out)) == 24
+    assert losses(whole.out)[-1] < losses(whole.out)[0]
+    weights = [torch.load(run.out / "checkpoint.pt", weights_only=True)["model"] for run in (whole, pieces)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_another_seed_gives_another_curve(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    for seed in (0, 1):
+        train(Run(work, tmp_path / str(seed), tiny, minutes=1, steps=3, seed=seed))
+    assert losses(tmp_path / "0") != losses(tmp_path / "1")
+
+
+def test_wall_time_ends_a_training_and_it_leaves_all_that_is_needed(
+    tmp_path: Path, work: Path, tiny: Recipe
+) -> None:
+    result = train(Run(work, tmp_path, tiny, minutes=0.05))
+    assert result["done"]
+    assert result["seconds"] >= 3
+    assert result["rate"] == 0.0
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert model.dtype == torch.bfloat16
+    ids = tokenizer("import ", return_tensors="pt")
+    assert model.generate(**ids, max_new_tokens=3, do_sample=False).shape[1] <= ids.input_ids.shape[1] + 3
+
+
+def test_a_finished_training_stays_as_it_is(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    run = Run(work, tmp_path, tiny, minutes=1, steps=2)
+    first = train(run)
+    assert train(run) == first
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    train(Run(work, tmp_path, tiny, minutes=1, steps=1))
+    with pytest.raises(RecipeError, match="choose another"):
+        train(Run(work, tmp_path, replace(tiny, name="other"), minutes=1, steps=2))
+
+
+@pytest.mark.slow
+def test_the_recipe_for_a_gpu_takes_steps_in_pieces(tmp_path: Path, work: Path) -> None:
+    """Its shape and bfloat16, on the processor: short rows, not compiled, three steps."""
+    rows = tuple(Stage(stage.until, 1, 64, stage.shares) for stage in GPU.stages)
+    recipe = replace(GPU, stages=rows, compiled=False, vocab_size=1000)
+    run = Run(work, tmp_path, recipe, minutes=1, steps=3, piece_steps=2)
+    assert not train(run)["done"]
+    assert train(run)["done"]
+    assert len(losses(tmp_path)) == 3
