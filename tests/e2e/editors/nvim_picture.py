@@ -1,6 +1,6 @@
 """A terminal's screen as a picture.
 
-Knows pyte's cells and Pillow. The font is the DejaVu Sans Mono that matplotlib brings along.
+Knows pyte's cells and Pillow. The font is the DejaVu Sans Mono that is part of matplotlib.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MARGIN = 10
 
 
 def draw(screen: pyte.Screen, path: Path) -> None:
-    """Writes what is on the screen, cursor included, to a PNG."""
+    """Write the screen with its cursor to a PNG file."""
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     regular = ImageFont.truetype(str(fonts / "DejaVuSansMono.ttf"), SIZE)
     bold = ImageFont.truetype(str(fonts / "DejaVuSansMono-Bold.ttf"), SIZE)
@@ -42,5 +42,5 @@ def draw(screen: pyte.Screen, path: Path) -> None:
 
 
 def _colour(name: str, default: str) -> str:
-    known = len(name) == 6 and all(digit in "0123456789abcdef" for digit in name.lower())
-    return f"#{name if known else default}"
+    is_hexadecimal = len(name) == 6 and all(digit in "0123456789abcdef" for digit in name.lower())
+    return f"#{name if is_hexadecimal else default}"

@@ -1,7 +1,7 @@
-"""A real Neovim in a real terminal screen: keys in, frames out.
+"""A real Neovim in a real terminal: keys in, frames out.
 
-Knows pseudo-terminals (pexpect) and escape sequences (pyte), and how a frame of Neovim's begins and ends. Text that
-the editor only shows, and doesn't hold, is told apart by its colour. Knows no language server.
+Knows pseudo-terminals (pexpect) and escape sequences (pyte), and where a frame of Neovim ends. Ghost text is
+recognized by its colour. Knows no language server.
 """
 
 from __future__ import annotations
@@ -21,52 +21,60 @@ import pexpect
 import pyte
 
 GHOST = "8a93b0"
-"""The colour that ghost text is given, as the terminal gets it: 24 bits, in hexadecimal."""
+"""The colour of ghost text: 24 bits in hexadecimal."""
 
 _FRAME_END = b"\x1b[?25h"
-"""Neovim hides the cursor while it draws and shows it again when the frame is complete."""
+"""Neovim hides the cursor while it draws, and shows it when the frame is complete."""
 
-_NOT_PYTES = re.compile(rb"\x1bP.*?\x1b\\|\x1b\[\??[\d;]*\$p|\x1b\[\?u|\x1b\[[\d;]*:[\d;:]*m", re.DOTALL)
-"""Queries and underline styles that pyte would print: device control strings, mode requests, `4:3`."""
+_UNKNOWN_TO_PYTE = re.compile(
+    rb"""
+    \x1bP.*?\x1b\\              # device control strings
+    | \x1b\[\??[\d;]*\$p        # mode requests
+    | \x1b\[\?u                 # keyboard protocol query
+    | \x1b\[[\d;]*:[\d;:]*m     # underline styles such as 4:3
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Escape sequences that pyte would print as text."""
 
-_BACKGROUND_ASKED = b"\x1b]11;?"
-"""Neovim asks the terminal for its background and waits for the answer."""
+_BACKGROUND_QUERY = b"\x1b]11;?"
+"""Neovim asks the terminal for its background colour, and waits for the answer."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What is on the screen at one moment."""
+    """The content of the screen at one moment."""
 
     lines: tuple[str, ...]
     ghost: tuple[str, ...]
-    """The ghost text of each line that has some, from top to bottom."""
+    """The ghost text of each line that has ghost text, from top to bottom."""
     cursor: tuple[int, int]
     """Row and column, 0-based."""
 
     @property
     def text(self) -> str:
-        """All lines."""
+        """The lines, joined."""
         return "\n".join(self.lines)
 
     @property
     def suggestion(self) -> str:
-        """The ghost text, its lines joined."""
+        """The lines of ghost text, joined."""
         return "\n".join(self.ghost)
 
 
 def _quoted(text: str) -> str:
-    """A string of Vim's."""
+    """Return `text` as a Vim string."""
     return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass
 class Editor:
-    """A running Neovim. Leave it with `close`."""
+    """A running Neovim; `close` ends it."""
 
     nvim: Path
     arguments: list[str]
     folder: Path
-    """Where its configuration, state and socket are kept."""
+    """The folder of its configuration, state and socket."""
     environment: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, int] = (30, 100)
     """Rows and columns."""
@@ -77,7 +85,7 @@ class Editor:
         self.screen = pyte.Screen(columns, rows)
         self.screen.write_process_input = self.keys
         self._stream = pyte.ByteStream(self.screen)
-        self._held = b""
+        self._incomplete = b""
         self.socket = self.folder / "nvim.sock"
         homes = {
             f"XDG_{name}_HOME": str(self.folder / name.lower())
@@ -97,18 +105,18 @@ class Editor:
         self._terminal = pexpect.spawn(
             str(self.nvim), command, dimensions=self.size, env=environment, cwd=str(self.folder), timeout=10
         )
-        # pexpect would wait before each send; Neovim waits no longer than that for its queries' answers.
+        # By default pexpect waits before each send, as long as Neovim waits for an answer to a query.
         self._terminal.delaybeforesend = None
         self.until(lambda frame: self.socket.exists() and frame.text.strip() != "", "Neovim started")
 
     # Keys and frames ---------------------------------------------------------------------------------------
 
     def keys(self, keys: str | bytes) -> None:
-        """Sends keys as a keyboard does; escape sequences are the caller's."""
+        """Send keys; the caller writes escape sequences for special keys."""
         self._terminal.send(keys)
 
     def type(self, text: str, *, pause: float = 0.03) -> list[Frame]:
-        """Types `text` character by character; returns the frames that were drawn meanwhile."""
+        """Type `text` character by character, and return the frames that were drawn in the meantime."""
         start = len(self.frames)
         for character in text:
             self.keys(character)
@@ -121,17 +129,17 @@ class Editor:
         return self.frames[-1] if self.frames else self._look()
 
     def watch(self, seconds: float) -> Frame:
-        """Draws for a while, whatever comes."""
+        """Read output for a while, and return the newest frame."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._read(left)
         return self.frame
 
     def until(self, wanted: Callable[[Frame], bool], what: str, seconds: float = 30) -> Frame:
-        """Draws until a frame is as wanted.
+        """Read output until a frame is as wanted.
 
         Raises:
-            AssertionError: it never was; the message holds the screen.
+            AssertionError: there was no such frame in time; the message contains the screen.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -142,18 +150,17 @@ class Editor:
 
     def _read(self, seconds: float) -> None:
         try:
-            data = self._held + self._terminal.read_nonblocking(65536, timeout=max(seconds, 0.001))
+            data = self._incomplete + self._terminal.read_nonblocking(65536, timeout=max(seconds, 0.001))
         except pexpect.TIMEOUT:
             return
         except pexpect.EOF as error:
-            raise AssertionError(f"Neovim left\n{self._look().text}") from error
-        if _BACKGROUND_ASKED in data:
+            raise AssertionError(f"Neovim exited\n{self._look().text}") from error
+        if _BACKGROUND_QUERY in data:
             self.keys("\x1b]11;rgb:1414/1616/1b1b\x1b\\")
-        *complete, rest = data.split(_FRAME_END)
+        *complete, self._incomplete = data.split(_FRAME_END)
         for part in complete:
-            self._stream.feed(_NOT_PYTES.sub(b"", part) + _FRAME_END)
+            self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", part) + _FRAME_END)
             self.frames.append(self._look())
-        self._held = rest
 
     def _look(self) -> Frame:
         buffer = self.screen.buffer
@@ -169,24 +176,24 @@ class Editor:
     # The editor's own state --------------------------------------------------------------------------------
 
     def lua(self, expression: str, *arguments: object) -> Any:
-        """The value of a Lua expression in the editor; `arguments` are its `...`."""
+        """Return the value of a Lua expression in the editor; `arguments` are its `...`."""
         code = f"vim.json.encode(((function(...) return {expression} end)(unpack(_A))))"
-        given = f"json_decode({_quoted(json.dumps(arguments))})"
-        return json.loads(self._remote(f"luaeval({_quoted(code)}, {given})"))
+        values = f"json_decode({_quoted(json.dumps(arguments))})"
+        return json.loads(self._remote(f"luaeval({_quoted(code)}, {values})"))
 
     def _remote(self, expression: str) -> str:
-        asked = subprocess.run(
+        done = subprocess.run(
             [str(self.nvim), "--server", str(self.socket), "--remote-expr", expression],
             capture_output=True,
             text=True,
             timeout=20,
             check=False,
         )
-        assert asked.returncode == 0, asked.stderr
-        return asked.stdout
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def close(self) -> None:
-        """Leaves without saving; its language servers are told to go."""
+        """Quit without saving; Neovim shuts its language servers down."""
         if self._terminal.isalive():
             self.keys("\x1c\x0e:qall!\r")
             with contextlib.suppress(pexpect.TIMEOUT):

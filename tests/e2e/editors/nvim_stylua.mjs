@@ -1,5 +1,5 @@
-// Checks Lua files with StyLua's WebAssembly build: `node nvim_stylua.mjs FOLDER [--fix]`. Exits with 1 and names
-// the files that are formatted otherwise. NVIM_STYLUA is the folder of the npm package.
+// Checks Lua files with StyLua's WebAssembly build: `node nvim_stylua.mjs FOLDER [--fix]`. Lists the files that are
+// not formatted and exits with 1. NVIM_STYLUA is the folder of the npm package.
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 const [folder, fix] = process.argv.slice(2);
 const stylua = createRequire(import.meta.url)(join(process.env.NVIM_STYLUA, "stylua_lib_node.cjs"));
 
-// The npm package has no reader of `.stylua.toml`: these are its four lines.
+// The npm package can't read `.stylua.toml`, which has four lines of this form.
 const settings = Object.fromEntries(
   readFileSync(join(folder, ".stylua.toml"), "utf8")
     .split("\n")
@@ -15,7 +15,7 @@ const settings = Object.fromEntries(
     .map((line) => line.split("=").map((part) => part.trim().replaceAll('"', ""))),
 );
 
-// Formatting takes the configuration away, so each file gets its own.
+// Formatting consumes the configuration, so each file needs a new one.
 function configuration() {
   const config = stylua.Config.new();
   config.column_width = Number(settings.column_width);
@@ -33,6 +33,6 @@ for (const name of readdirSync(folder, { recursive: true }).filter((name) => nam
   const formatted = stylua.formatCode(text, configuration(), undefined, stylua.OutputVerification.None);
   if (formatted === text) continue;
   if (fix) writeFileSync(path, formatted);
-  else wrong++, console.error(`${path} is formatted otherwise`);
+  else wrong++, console.error(`${path} is not formatted`);
 }
 process.exit(wrong ? 1 : 0);

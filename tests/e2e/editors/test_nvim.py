@@ -1,7 +1,7 @@
 """Neovim on a real screen with the real server, the real engine and nano, in the oldest and the newest version.
 
-No test knows what nano says: each reads the suggestion from the screen and then asks for the bytes that follow from
-it. `test_nvim_plugin.py` has the cases that need a certain suggestion.
+No test depends on what nano writes: each reads the suggestion from the screen, and compares the file with it.
+`test_nvim_plugin.py` has the tests that depend on a certain suggestion.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ ROOT = HERE.parents[2]
 PICTURE = ROOT / "editors" / "pictures" / "nvim.png"
 ALT = "\x1b"
 LONG = 90
-"""Seconds that a machine with other work may take to load a model."""
+"""Time in seconds for loading a model on a busy machine."""
 
 OPTIONS = {
     "cmd": [sys.executable, "-m", "codegen_lsp"],
     "settings": {"minConfidence": 0, "candidates": 4, "maxTokensLine": 20, "maxTokensBlock": 48},
 }
-"""Show whatever nano writes: these tests are not about how good it is."""
+"""Show everything that nano writes: these tests are not about its quality."""
 
 HEADER = shapes.OPENING + shapes.CIRCLE
 
 BLOCKS = tuple((f"    def {signature}", ":\r") for signature in shapes.SIGNATURES)
-"""What stands at the end of the file, and what is then typed, to be shown a block; the editor indents the new line."""
+"""The end of the file, and the text typed there, to get a block; the editor indents the new line."""
 
 Open = Callable[..., Editor]
 
@@ -62,7 +62,7 @@ def nvim(version: str) -> Path:
     try:
         return install_nvim.install(version)
     except UnavailableError as error:
-        pytest.skip(f"Neovim {version} can't be had here: {error}")
+        pytest.skip(f"Neovim {version} can't be installed here: {error}")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def runtime() -> Iterator[Path]:
 
 @pytest.fixture
 def start(nvim: Path, version: str, runtime: Path, tmp_path: Path) -> Iterator[Open]:
-    """Opens a file with this text and waits until the server is ready; the cursor is at the end of the last line."""
+    """Open a file with this text and wait until the server is ready; the cursor is at the end of the last line."""
     editors: list[Editor] = []
 
     def start(
@@ -82,7 +82,7 @@ def start(nvim: Path, version: str, runtime: Path, tmp_path: Path) -> Iterator[O
         file = tmp_path / name
         file.write_bytes(text.encode() if isinstance(text, str) else text)
         options = f"vim.json.decode([=[{json.dumps(OPTIONS)}]=])"
-        # Each version is set up in the way that its users will: one line.
+        # Each version is set up as its users do, in one line.
         setup = (
             f"vim.g.codegen_lsp = {options} vim.lsp.enable('codegen_lsp')"
             if version == "0.12"
@@ -108,7 +108,7 @@ def start(nvim: Path, version: str, runtime: Path, tmp_path: Path) -> Iterator[O
 
 
 def status(frame: Frame) -> str:
-    """The right end of the statusline."""
+    """Return the right end of the statusline."""
     return frame.lines[-2].split("  ")[-1].strip()
 
 
@@ -119,7 +119,7 @@ def saved(editor: Editor, name: str = "shapes.py") -> bytes:
 
 
 def settled(editor: Editor, seconds: float = 8) -> str:
-    """The suggestion that is shown once the server has answered; empty where there is none."""
+    """Return the suggestion that is shown once the server has answered; empty if there is none."""
     try:
         editor.until(lambda frame: bool(frame.ghost), "ghost text", seconds)
     except AssertionError:
@@ -129,7 +129,7 @@ def settled(editor: Editor, seconds: float = 8) -> str:
 
 
 def replace(editor: Editor, text: str) -> None:
-    """Another text in the editor, the cursor at its end, as if it had been written there; in normal mode."""
+    """Replace the text in the editor, and put the cursor at its end, in normal mode."""
     editor.keys("\x1b")
     editor.watch(0.1)
     editor.lua("vim.api.nvim_buf_set_lines(0, 0, -1, false, ...)", text.split("\n"))
@@ -137,7 +137,7 @@ def replace(editor: Editor, text: str) -> None:
 
 
 def a_line(editor: Editor, wanted: Callable[[str], bool] = lambda text: len(text) > 5) -> tuple[str, str]:
-    """The text up to the cursor and a suggestion for the rest of its line that is as wanted."""
+    """Return the text up to the cursor, and a suggestion as wanted for the rest of its line."""
     for before, typed in shapes.LINES:
         replace(editor, HEADER + before)
         editor.keys("A")
@@ -145,11 +145,11 @@ def a_line(editor: Editor, wanted: Callable[[str], bool] = lambda text: len(text
         suggestion = settled(editor)
         if suggestion and "\n" not in suggestion and wanted(suggestion):
             return HEADER + before + typed, suggestion
-    raise AssertionError(f"no such suggestion at any of {len(shapes.LINES)} places\n{editor.frame.text}")
+    raise AssertionError(f"no such suggestion after any of {len(shapes.LINES)} texts\n{editor.frame.text}")
 
 
 def a_block(editor: Editor) -> tuple[str, str]:
-    """The text up to the cursor and a suggestion of several lines."""
+    """Return the text up to the cursor, and a suggestion of several lines."""
     for before, typed in BLOCKS:
         replace(editor, HEADER + before)
         editor.keys("A")
@@ -158,17 +158,17 @@ def a_block(editor: Editor) -> tuple[str, str]:
         if "\n" in suggestion:
             return "\n".join(editor.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)")), suggestion
     raise AssertionError(
-        f"no suggestion of several lines at any of {len(BLOCKS)} places\n{editor.frame.text}"
+        f"no suggestion of several lines after any of {len(BLOCKS)} texts\n{editor.frame.text}"
     )
 
 
-def test_typed_through_then_accepted_it_is_on_the_disk(start: Open) -> None:
+def test_a_suggestion_that_is_typed_through_and_accepted_is_in_the_file(start: Open) -> None:
     editor = start(HEADER)
     text, suggestion = a_line(editor)
     typed = suggestion[:4]
     frames = editor.type(typed, pause=0.2)
-    left = [suggestion[n:] for n in range(5)]
-    assert [frame.suggestion for frame in frames if frame.suggestion not in left] == []
+    remainders = [suggestion[n:] for n in range(5)]
+    assert [frame.suggestion for frame in frames if frame.suggestion not in remainders] == []
     editor.watch(1)
     assert editor.frame.suggestion == suggestion[4:]
     editor.keys(ALT + "l")
@@ -179,16 +179,16 @@ def test_typed_through_then_accepted_it_is_on_the_disk(start: Open) -> None:
 def test_words_then_the_line(start: Open) -> None:
     editor = start(HEADER)
     text, suggestion = a_line(editor, lambda text: len(re.findall(r"\w+|[^\w\s]+", text)) > 3)
-    left = suggestion
+    remainder = suggestion
     for _ in range(2):
         start_of = len(editor.frames)
         editor.keys(ALT + "w")
-        editor.until(lambda frame, left=left: frame.suggestion != left, "a word less", 5)
+        editor.until(lambda frame, shown=remainder: frame.suggestion != shown, "a word less", 5)
         assert all(frame.ghost for frame in editor.frames[start_of:])
-        assert left.endswith(editor.frame.suggestion)
-        left = editor.frame.suggestion
+        assert remainder.endswith(editor.frame.suggestion)
+        remainder = editor.frame.suggestion
     editor.keys(ALT + "j")
-    editor.until(lambda frame: left not in frame.suggestion, "the line is accepted", 5)
+    editor.until(lambda frame: remainder not in frame.suggestion, "the line is accepted", 5)
     assert saved(editor) == (text + suggestion + "\n").encode()
 
 
@@ -204,11 +204,11 @@ def test_a_block_line_by_line(start: Open) -> None:
     editor.until(lambda frame: lines[-1] not in frame.ghost, "accepted", 5)
     written = saved(editor).decode()
     assert written.startswith(text)
-    got = [line for line in written[len(text) :].split("\n") if line.strip()]
-    assert got == lines
+    accepted_lines = [line for line in written[len(text) :].split("\n") if line.strip()]
+    assert accepted_lines == lines
 
 
-def test_the_next_one_and_back(start: Open) -> None:
+def test_next_and_previous_candidate(start: Open) -> None:
     editor = start(HEADER)
 
     for before, typed in shapes.LINES:
@@ -222,7 +222,7 @@ def test_the_next_one_and_back(start: Open) -> None:
         if first and "\n" not in first and second and second != first:
             break
     else:
-        raise AssertionError("one candidate at most at all places")
+        raise AssertionError("fewer than two candidates everywhere")
     assert "(2/" in editor.frame.text
     editor.keys(ALT + "p")
     editor.until(lambda frame: frame.suggestion == first, "the first again", 5)
@@ -245,13 +245,13 @@ def test_the_completion_menu(start: Open) -> None:
     editor.keys("\x19")
     editor.watch(0.3)
     line = text.split("\n")[-1]
-    got = editor.lua("vim.api.nvim_get_current_line()")
-    assert got.startswith(line)
-    assert got.strip().endswith(word.split("\n")[-1].strip())
-    assert len(got) > len(line)
+    completed = editor.lua("vim.api.nvim_get_current_line()")
+    assert completed.startswith(line)
+    assert completed.strip().endswith(word.split("\n")[-1].strip())
+    assert len(completed) > len(line)
 
 
-def test_paused_here_and_everywhere_it_says_so_and_suggests_nothing(start: Open) -> None:
+def test_pausing_in_a_file_and_everywhere(start: Open) -> None:
     editor = start(HEADER)
     text, suggestion = a_line(editor)
     assert suggestion
@@ -275,7 +275,7 @@ def test_paused_here_and_everywhere_it_says_so_and_suggests_nothing(start: Open)
         assert settled(editor, 20)
 
 
-def test_the_last_request_is_shown_whole(start: Open) -> None:
+def test_the_page_about_the_last_request(start: Open) -> None:
     editor = start(HEADER, size=(60, 140))
     text, suggestion = a_line(editor)
     editor.keys("\x1b:CodegenLsp last\r")
@@ -311,17 +311,17 @@ def test_surprise_is_coloured_and_its_lines_are_listed(start: Open) -> None:
     text = HEADER + "    def zebra(self):\n        return qqzz[::-7] @ 'ÿ😀' ** self.radius\n"
     editor = start(text)
     editor.keys(":CodegenLsp surprise\r")
-    editor.until(lambda frame: "bits a token: " in frame.text, "the list of lines", LONG)
+    editor.until(lambda frame: "bits per token: " in frame.text, "the list of lines", LONG)
     groups = editor.lua(
         "vim.tbl_map(function(mark) return mark[4].hl_group end, vim.api.nvim_buf_get_extmarks(0,"
         " vim.api.nvim_get_namespaces()['codegen_lsp.surprise'], 0, -1, { details = true }))"
     )
     assert len(set(groups)) > 1
-    listed = [item["lnum"] for item in editor.lua("vim.fn.getloclist(0)")]
-    assert len(set(listed)) == len(listed) > 1
-    assert all(text.split("\n")[number - 1].strip() for number in listed)
+    numbers = [item["lnum"] for item in editor.lua("vim.fn.getloclist(0)")]
+    assert len(set(numbers)) == len(numbers) > 1
+    assert all(text.split("\n")[number - 1].strip() for number in numbers)
     editor.keys("x")
-    editor.until(lambda frame: "bits a token: " not in frame.text, "gone with a change", 10)
+    editor.until(lambda frame: "bits per token: " not in frame.text, "a change closes the list", 10)
 
 
 def test_a_killed_engine_comes_back_and_suggests_again(start: Open, runtime: Path) -> None:
@@ -345,13 +345,13 @@ def test_a_killed_engine_comes_back_and_suggests_again(start: Open, runtime: Pat
         return bool(editor.frame.ghost)
 
     editor.until(suggests, "ghost text after the engine was killed", LONG)
-    # What was remembered may be shown before there is another engine.
+    # A cached suggestion may be shown before there is another engine.
     editor.until(lambda _: bool(engines_in(runtime)), "another engine", LONG)
     (another,) = engines_in(runtime)
     assert another.pid != engine.pid
 
 
-def test_a_server_that_died_leaves_nothing_behind_and_can_be_started_again(start: Open) -> None:
+def test_a_killed_server_is_cleaned_up_and_can_be_restarted(start: Open) -> None:
     editor = start(HEADER)
     text, _ = a_line(editor)
     command = editor.lua("vim.fn.getpid()")
@@ -375,7 +375,7 @@ def test_status_restart_and_health(start: Open, runtime: Path) -> None:
     editor.keys("\r")
     (engine,) = engines_in(runtime)
     editor.keys(":CodegenLsp restart\r")
-    editor.until(lambda frame: not engine.is_running(), "the engine has left", 30)
+    editor.until(lambda frame: not engine.is_running(), "the engine has exited", 30)
     editor.until(lambda frame: status(frame).startswith("nano"), "another is ready", LONG)
     assert [other.pid for other in engines_in(runtime)] != [engine.pid]
     editor.keys("\r:checkhealth codegen_lsp\r")
@@ -387,7 +387,7 @@ def test_status_restart_and_health(start: Open, runtime: Path) -> None:
     assert "WARNING" not in report
 
 
-def test_another_model_that_is_not_there_and_back(start: Open, tmp_path: Path) -> None:
+def test_choosing_a_missing_model_and_nano_again(start: Open, tmp_path: Path) -> None:
     editor = start(HEADER)
     assert editor.lua("vim.fn.getcompletion('CodegenLsp model 350M-', 'cmdline')") == [
         "350M-mono",
@@ -408,24 +408,25 @@ def test_another_model_that_is_not_there_and_back(start: Open, tmp_path: Path) -
 
 def test_loading_is_reported_as_progress(start: Open, runtime: Path) -> None:
     stop_engines(runtime)
-    listen = (
+    record = (
         "_G.seen = {} vim.api.nvim_create_autocmd('LspProgress', { callback = function(event)"
         " table.insert(seen, vim.fs.basename(event.match)) end })"
         " vim.api.nvim_create_autocmd('User', { pattern = 'CodegenLspStatus', callback = function(event)"
         " table.insert(seen, event.data.state) end })"
     )
-    editor = start(HEADER, before=listen)
+    editor = start(HEADER, before=record)
     editor.watch(0.5)
-    seen = editor.lua("seen")
-    assert "loading" in seen
-    assert "ready" in seen
-    assert seen.index("begin") < seen.index("end")
+    events = editor.lua("seen")
+    assert "loading" in events
+    assert "ready" in events
+    assert events.index("begin") < events.index("end")
 
 
 def suggested_at(editor: Editor, before: str, endings: Sequence[str], *, back: str = "") -> str:
-    """Puts the cursor behind one of the endings, the first at which something is suggested; the text without it.
+    """Try the endings until there is a suggestion after one, and return the text up to that.
 
-    `back` are keys that move the cursor from the end of the text. The place is typed at, so that it is asked about.
+    `back` are keys that move the cursor back from the end of the text. A blank is typed and deleted, which makes the
+    editor request a suggestion.
     """
     for ending in endings:
         replace(editor, before + ending)
@@ -433,11 +434,11 @@ def suggested_at(editor: Editor, before: str, endings: Sequence[str], *, back: s
         editor.type(" \x7f", pause=0.3)
         if settled(editor, 15):
             return before + ending
-    raise AssertionError(f"nothing was suggested at any of {endings}\n{editor.frame.text}")
+    raise AssertionError(f"no suggestion after any of {endings}\n{editor.frame.text}")
 
 
 def accepted(editor: Editor) -> tuple[str, int]:
-    """Accepts what is shown: the cursor's line as it stood on the screen with it, and the line's number."""
+    """Accept the suggestion; return the cursor's line as the screen showed it before, and its number."""
     suggestion = editor.frame.suggestion
     line = editor.frame.lines[editor.frame.cursor[0]]
     row = editor.lua("vim.fn.line('.')")
@@ -476,7 +477,7 @@ def test_crlf_stays_crlf(start: Open) -> None:
     assert line_shown in written.decode().split("\r\n")
 
 
-def test_an_edit_above_moves_it_and_it_is_accepted_where_it_stands(start: Open) -> None:
+def test_an_edit_above_moves_the_suggestion(start: Open) -> None:
     editor = start(HEADER)
     text, suggestion = a_line(editor)
     editor.lua("vim.api.nvim_buf_set_lines(0, 2, 3, false, { 'import math', 'import cmath', 'import os' })")
@@ -489,7 +490,7 @@ def test_an_edit_above_moves_it_and_it_is_accepted_where_it_stands(start: Open) 
     assert saved(editor) == expected.encode()
 
 
-def test_nothing_is_left_running(start: Open, runtime: Path) -> None:
+def test_only_the_engine_keeps_running(start: Open, runtime: Path) -> None:
     editor = start(HEADER)
     (server,) = editor.lua(
         "vim.tbl_map(function(c) return c.id end, vim.lsp.get_clients({ name = 'codegen_lsp' }))"

@@ -1,7 +1,7 @@
-"""The plugin in a real Neovim on a real screen, with a server that suggests what a test dictates.
+"""The plugin in a real Neovim on a real screen, with a fake server whose answers a test dictates.
 
-Here is what needs a certain suggestion at a certain moment: late answers, brackets that close themselves, tabs,
-emoji, line endings. `test_nvim.py` has the real server.
+These tests depend on a certain suggestion at a certain moment: late answers, brackets that are closed
+automatically, tabs, emoji, line endings. `test_nvim.py` has the real server.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def nvim(request: pytest.FixtureRequest) -> Path:
     try:
         return install_nvim.install(request.param)
     except UnavailableError as error:
-        pytest.skip(f"Neovim {request.param} can't be had here: {error}")
+        pytest.skip(f"Neovim {request.param} can't be installed here: {error}")
 
 
 @pytest.fixture
 def start(nvim: Path, tmp_path: Path) -> Iterator[Open]:
-    """Opens a file with this text, the fake server attached; the cursor is at the end of the last line."""
+    """Open a file with this text and attach the fake server; the cursor is at the end of the last line."""
     editors: list[Editor] = []
 
     def start(text: str, *, name: str = "a.py", options: str = "{}", before: str = "") -> Editor:
@@ -74,23 +74,23 @@ def offer(editor: Editor, *texts: str, tail: int = 0, col: int | None = None) ->
     editor.lua("fake.offer(...)", list(texts), tail, *([] if col is None else [col]))
 
 
-def test_typing_through_shrinks_it_and_no_frame_is_without_it(start: Open) -> None:
+def test_typing_through_shrinks_the_suggestion_in_each_frame(start: Open) -> None:
     editor = start("total = ")
     offer(editor, "sum(values) / n")
     editor.keys("A")
     shows(editor, "sum(values) / n")
     frames = editor.type("sum(val", pause=0.12)
-    seen = [frame.suggestion for frame in frames]
-    left = ["sum(values) / n"[n:] for n in range(8)]
-    assert all(suggestion in left for suggestion in seen)
-    assert seen == sorted(seen, key=len, reverse=True)
+    suggestions = [frame.suggestion for frame in frames]
+    remainders = ["sum(values) / n"[n:] for n in range(8)]
+    assert all(suggestion in remainders for suggestion in suggestions)
+    assert suggestions == sorted(suggestions, key=len, reverse=True)
     shows(editor, "ues) / n")
     start_of = len(editor.frames)
-    editor.watch(0.5)  # the server's answer for the new place must not change what is shown
+    editor.watch(0.5)  # the server's answer for the new position must not change what is shown
     assert {frame.suggestion for frame in editor.frames[start_of:]} <= {"ues) / n"}
 
 
-def test_a_character_that_does_not_fit_hides_it_in_the_same_frame(start: Open) -> None:
+def test_a_character_that_does_not_fit_hides_the_suggestion_in_the_same_frame(start: Open) -> None:
     editor = start("total = ")
     offer(editor, "sum(values)")
     editor.keys("A")
@@ -118,11 +118,9 @@ def test_accepting_words_and_lines(start: Open) -> None:
     offer(editor, "sum(values) / len(values)\n\n\ndef g():\n    pass")
     editor.keys("A")
     shows(editor, "sum(values) / len(values)\ndef g():\n    pass")
-    shown = []
-    for left in ("(values) / len(values)", "values) / len(values)", ") / len(values)"):
+    for remainder in ("(values) / len(values)", "values) / len(values)", ") / len(values)"):
         editor.keys(ALT + "w")
-        shows(editor, left + "\ndef g():\n    pass")
-        shown.append(editor.frames[-1])
+        shows(editor, remainder + "\ndef g():\n    pass")
     start_of = len(editor.frames)
     editor.keys(ALT + "j")
     shows(editor, "def g():\n    pass")
@@ -137,7 +135,7 @@ def test_accepting_words_and_lines(start: Open) -> None:
     assert kinds.count("textDocument/didPartiallyAcceptCompletion") == 5
 
 
-def test_one_undo_takes_back_what_was_accepted_and_no_more(start: Open) -> None:
+def test_one_undo_removes_what_was_accepted_and_no_more(start: Open) -> None:
     editor = start("")
     offer(editor, "y = 1")
     editor.keys("A")
@@ -152,7 +150,7 @@ def test_one_undo_takes_back_what_was_accepted_and_no_more(start: Open) -> None:
     assert editor.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)") == ["x = 0", "y"]
 
 
-def test_cycling_is_kept_while_typing(start: Open) -> None:
+def test_the_chosen_suggestion_is_kept_while_typing(start: Open) -> None:
     editor = start("x = ")
     offer(editor, "first(1)", "fast(2)", "other")
     editor.keys("A")
@@ -172,17 +170,17 @@ def test_cycling_is_kept_while_typing(start: Open) -> None:
     assert editor.lua("fake.accepted") == ["2"]
 
 
-def test_dismissed_it_stays_away_until_something_is_typed(start: Open) -> None:
+def test_a_dismissed_suggestion_stays_away_until_something_is_typed(start: Open) -> None:
     editor = start("x = ")
     offer(editor, "first(1)")
     editor.keys("A")
     shows(editor, "first(1)")
     editor.keys("\x1d")
-    editor.until(lambda frame: not frame.ghost, "it is gone", 5)
-    before = len(editor.frames)
+    editor.until(lambda frame: not frame.ghost, "it is hidden", 5)
+    start_of = len(editor.frames)
     editor.lua("vim.cmd('doautocmd CursorMovedI')")
     editor.watch(0.6)
-    assert not any(frame.ghost for frame in editor.frames[before:])
+    assert not any(frame.ghost for frame in editor.frames[start_of:])
     editor.keys("f")
     shows(editor, "irst(1)")
 
@@ -201,13 +199,13 @@ def test_a_late_answer_does_not_show_what_no_longer_fits(start: Open) -> None:
     assert not any(frame.ghost for frame in editor.frames if "fz" in frame.text)
 
 
-def test_it_is_gone_after_leaving_insert_mode(start: Open) -> None:
+def test_leaving_insert_mode_hides_the_suggestion(start: Open) -> None:
     editor = start("x = ")
     offer(editor, "first(1)")
     editor.keys("A")
     shows(editor, "first(1)")
     editor.keys("\x1b")
-    editor.until(lambda frame: not frame.ghost, "it is gone", 5)
+    editor.until(lambda frame: not frame.ghost, "it is hidden", 5)
 
 
 def test_an_auto_closed_bracket_is_not_doubled(start: Open) -> None:
@@ -224,7 +222,7 @@ def test_an_auto_closed_bracket_is_not_doubled(start: Open) -> None:
     assert saved(editor) == b"print(a, b);\n"
 
 
-def test_a_suggestion_that_goes_on_after_the_bracket(start: Open) -> None:
+def test_a_suggestion_that_continues_after_the_bracket(start: Open) -> None:
     editor = start("def f()")
     offer(editor, "a, b):\n    return a + b", tail=1)
     editor.keys("i")
@@ -257,7 +255,7 @@ end, { expr = true })
 """
 
 
-def test_brackets_and_quotes_that_close_themselves_while_typing_through(start: Open) -> None:
+def test_typing_through_with_automatically_closed_brackets_and_quotes(start: Open) -> None:
     editor = start("x = ", before=PAIRS)
     offer(editor, 'open("a.txt", "r")')
     editor.keys("A")
@@ -288,7 +286,7 @@ def test_an_emoji_before_an_auto_closed_bracket(start: Open) -> None:
     assert saved(editor) == 'print("😀", "🎉")\n'.encode()
 
 
-def test_tabs_are_written_as_tabs_and_drawn_as_wide(start: Open) -> None:
+def test_tabs_are_written_as_tabs_and_drawn_as_spaces(start: Open) -> None:
     editor = start("def f():\n\tif x:", before="vim.g.python_recommended_style = 0")
     editor.lua("vim.cmd('setlocal tabstop=8 noexpandtab')")
     offer(editor, "\n\t\treturn 1\n\treturn 2")
@@ -310,7 +308,7 @@ def test_a_file_with_crlf_keeps_it(start: Open) -> None:
     assert saved(editor) == b"def f():\r\n    x = 10\r\n    return x\r\n"
 
 
-def test_an_edit_above_takes_it_along(start: Open) -> None:
+def test_an_edit_above_moves_the_suggestion(start: Open) -> None:
     editor = start("import os\n\nx = ")
     offer(editor, "os.getcwd()")
     editor.keys("A")
@@ -335,7 +333,7 @@ def test_a_suggestion_is_typed_through_over_a_line_break(start: Open) -> None:
     assert saved(editor) == b"def f():\n    return 1\n"
 
 
-def test_tab_is_left_alone_unless_asked_for(start: Open) -> None:
+def test_tab_is_not_mapped_by_default(start: Open) -> None:
     editor = start("x = ")
     assert editor.lua("vim.fn.maparg('<Tab>', 'i', false, true).buffer or 0") == 0
     offer(editor, "first(1)")
@@ -345,7 +343,7 @@ def test_tab_is_left_alone_unless_asked_for(start: Open) -> None:
     assert saved(editor) == b"x =     \n"
 
 
-def test_tab_accepts_where_asked_for_and_else_does_what_it_did(start: Open) -> None:
+def test_a_mapped_tab_accepts_and_otherwise_runs_its_previous_mapping(start: Open) -> None:
     user = "vim.keymap.set('i', '<Tab>', function() return '<!>' end, { expr = true })"
     editor = start("x = ", options="{ keymaps = { accept = '<Tab>' } }", before=user)
     editor.keys("A\t")
@@ -360,7 +358,7 @@ def test_tab_accepts_where_asked_for_and_else_does_what_it_did(start: Open) -> N
     assert saved(editor) == b"x = <!> first(1)\n"
 
 
-def test_no_keys_at_all_where_none_are_wanted(start: Open) -> None:
+def test_no_keys_are_mapped_with_keymaps_false(start: Open) -> None:
     editor = start("x = ", options="{ keymaps = false }")
     offer(editor, "first(1)")
     editor.keys("A")
@@ -371,7 +369,7 @@ def test_no_keys_at_all_where_none_are_wanted(start: Open) -> None:
     assert saved(editor) == b"x = first(1)\n"
 
 
-def test_a_suggestion_asked_for_by_hand(start: Open) -> None:
+def test_a_requested_suggestion(start: Open) -> None:
     editor = start("x = ")
     editor.keys("A")
     editor.watch(0.5)
@@ -383,9 +381,9 @@ def test_a_suggestion_asked_for_by_hand(start: Open) -> None:
     assert editor.lua("fake.params.formattingOptions") == {"tabSize": 4, "insertSpaces": True}
 
 
-def test_neovims_own_accept_finds_it_up_to_date(start: Open, nvim: Path) -> None:
+def test_neovims_own_function_accepts_the_current_suggestion(start: Open, nvim: Path) -> None:
     if "forky" not in str(nvim):
-        pytest.skip("vim.lsp.inline_completion comes with Neovim 0.12")
+        pytest.skip("vim.lsp.inline_completion requires Neovim 0.12")
     editor = start("x = ", before="vim.keymap.set('i', '<C-y>', vim.lsp.inline_completion.get)")
     assert editor.lua("vim.lsp.inline_completion.is_enabled({ bufnr = 0 })") is True
     offer(editor, "first(1)")
@@ -397,11 +395,11 @@ def test_neovims_own_accept_finds_it_up_to_date(start: Open, nvim: Path) -> None
     assert editor.lua("fake.accepted") == ["1"]
 
 
-def test_wrong_options_are_named_and_the_rest_is_kept(start: Open) -> None:
-    told = "_G.told = {} vim.notify = function(text) table.insert(told, text) end"
-    editor = start("x = ", options="{ keymap = {}, ghost = 'yes', debounce = 10 }", before=told)
-    messages = "\n".join(editor.lua("told"))
-    assert "there is no option `keymap`" in messages
+def test_wrong_options_are_reported_and_the_others_apply(start: Open) -> None:
+    record = "_G.messages = {} vim.notify = function(text) table.insert(messages, text) end"
+    editor = start("x = ", options="{ keymap = {}, ghost = 'yes', debounce = 10 }", before=record)
+    messages = "\n".join(editor.lua("messages"))
+    assert "unknown option `keymap`" in messages
     assert '`ghost` must be a boolean, not "yes"' in messages
     assert editor.lua("require('codegen_lsp.config').get().debounce") == 10
     assert editor.lua("require('codegen_lsp.config').get().ghost") is True
@@ -423,7 +421,7 @@ def test_the_help_has_its_tags(start: Open, tmp_path: Path) -> None:
     editor.until(lambda frame: "codegen-lsp.txt" in frame.text, "the help opened", 5)
 
 
-def test_the_help_names_every_option_key_and_command(start: Open) -> None:
+def test_the_help_describes_every_option_key_and_command(start: Open) -> None:
     editor = start("x = ")
     text = (PLUGIN / "doc" / "codegen-lsp.txt").read_text()
     config = "require('codegen_lsp.config').get()"
@@ -460,13 +458,13 @@ MARKS = (
 
 
 def surprised(editor: Editor) -> None:
-    """Shows what the server says of the surprise."""
+    """Show the surprise that the fake server reports."""
     editor.lua("(function(answer) fake.surprise = answer return 0 end)(...)", SURPRISE)
     editor.keys("\x1b:CodegenLsp surprise\r")
-    editor.until(lambda frame: "13.5 bits a token: y = zebra" in frame.text, "the list", 10)
+    editor.until(lambda frame: "13.5 bits per token: y = zebra" in frame.text, "the list", 10)
 
 
-def test_surprise_is_coloured_and_listed_and_gone_the_second_time(start: Open) -> None:
+def test_surprise_is_coloured_and_listed_and_hidden_the_second_time(start: Open) -> None:
     editor = start(SURPRISING)
     surprised(editor)
     assert editor.lua("fake.measured[1].uri").endswith("/a.py")
@@ -478,57 +476,57 @@ def test_surprise_is_coloured_and_listed_and_gone_the_second_time(start: Open) -
     ]
     background = editor.lua("vim.api.nvim_get_hl(0, { name = 'CodegenLspSurprise4' }).bg")
     assert any(cell.bg == f"{background:06x}" for cell in editor.screen.buffer[1].values())
-    assert "1.500 bits a byte" in editor.lua("vim.fn.getloclist(0, { title = 1 }).title")
+    assert "1.500 bits per byte" in editor.lua("vim.fn.getloclist(0, { title = 1 }).title")
     assert editor.lua("vim.fn.expand('%:t')") == "a.py"  # The cursor stays where it was.
     assert [item["lnum"] for item in editor.lua("vim.fn.getloclist(0)")] == [2, 1]
     editor.keys("gg:lfirst\r")
     editor.until(lambda _: editor.lua("vim.fn.line('.')") == 2, "the most surprising line", 10)
     editor.keys(":CodegenLsp surprise\r")
-    editor.until(lambda frame: "bits a token" not in frame.text, "it is gone", 10)
+    editor.until(lambda frame: "bits per token" not in frame.text, "the list is closed", 10)
     assert editor.lua(MARKS) == []
 
 
-def test_surprise_is_gone_with_a_change(start: Open) -> None:
+def test_a_change_hides_surprise(start: Open) -> None:
     editor = start(SURPRISING)
     surprised(editor)
     editor.keys("ggA")
     editor.type("x")
-    editor.until(lambda frame: "bits a token" not in frame.text, "it is gone", 10)
+    editor.until(lambda frame: "bits per token" not in frame.text, "the list is closed", 10)
     assert editor.lua(MARKS) == []
 
 
-def test_surprise_of_another_text_or_for_a_reason_is_not_shown(start: Open) -> None:
+def test_surprise_of_a_changed_text_and_an_empty_answer_are_not_shown(start: Open) -> None:
     editor = start(SURPRISING)
     editor.lua("(function(answer) fake.surprise, fake.delay = answer, 1500 return 0 end)(...)", SURPRISE)
     editor.keys("\x1b:CodegenLsp surprise\r")
     editor.watch(0.1)
     editor.keys("ggAx\x1b")
-    editor.until(lambda frame: "the text changed meanwhile" in frame.text, "it says so", 10)
+    editor.until(lambda frame: "the text changed during the measurement" in frame.text, "it says so", 10)
     assert editor.lua(MARKS) == []
-    why = {"reason": "nothing-to-go-on", "message": "The document is empty.", "tokens": [], "lines": []}
-    editor.lua("(function(answer) fake.surprise, fake.delay = answer, 20 return 0 end)(...)", why)
+    answer = {"reason": "nothing-to-go-on", "message": "The document is empty.", "tokens": [], "lines": []}
+    editor.lua("(function(answer) fake.surprise, fake.delay = answer, 20 return 0 end)(...)", answer)
     editor.keys("\r:CodegenLsp surprise\r")
     editor.until(lambda frame: "The document is empty." in frame.text, "the reason", 10)
     assert editor.lua(MARKS) == []
 
 
 CACHED = [
-    pytest.param({"cachedCharacters": 6}, "s = '😀", "(shaded)", id="told by the server"),
-    pytest.param({"cachedCharacters": None}, "s = '😀", "(about the shaded part)", id="guessed"),
+    pytest.param({"cachedCharacters": 6}, "s = '😀", "(shaded)", id="reported"),
+    pytest.param({"cachedCharacters": None}, "s = '😀", "(about the shaded part)", id="estimated"),
 ]
 
 
-@pytest.mark.parametrize(("told", "shaded", "says"), CACHED)
+@pytest.mark.parametrize(("characters", "shaded", "label"), CACHED)
 def test_the_cached_part_of_a_prompt_is_shaded(
-    start: Open, told: dict[str, object], shaded: str, says: str
+    start: Open, characters: dict[str, object], shaded: str, label: str
 ) -> None:
     editor = start(SURPRISING)
-    prompt = {"text": "s = '😀' + t\n", "tokens": 2, "cachedTokens": 1, **told}
+    prompt = {"text": "s = '😀' + t\n", "tokens": 2, "cachedTokens": 1, **characters}
     record = {"method": "inlineCompletion", "trigger": "automatic", "prompt": prompt, "candidates": []}
     editor.lua("(function(answer) fake.last = answer return 0 end)(...)", record)
     editor.keys(":CodegenLsp last\r")
     editor.until(lambda frame: "Prompt" in frame.text, "the page", 10)
-    assert says in "\n".join(editor.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)"))
+    assert label in "\n".join(editor.lua("vim.api.nvim_buf_get_lines(0, 0, -1, false)"))
     (mark,) = editor.lua(
         "vim.tbl_filter(function(m) return m[4].hl_group == 'CodegenLspCached' end,"
         " vim.api.nvim_buf_get_extmarks(0, -1, 0, -1, { details = true }))"
@@ -537,15 +535,15 @@ def test_the_cached_part_of_a_prompt_is_shaded(
     assert line.encode()[mark[2] : mark[3]["end_col"]].decode() == shaded
 
 
-def test_luacheck_has_nothing_to_say() -> None:
+def test_luacheck_reports_nothing() -> None:
     try:
         luacheck = install_nvim.install_luacheck()
     except UnavailableError as error:
-        pytest.skip(f"luacheck can't be had here: {error}")
-    checked = subprocess.run(
+        pytest.skip(f"luacheck can't be installed here: {error}")
+    done = subprocess.run(
         [*luacheck, "--no-color", "."], cwd=PLUGIN, capture_output=True, text=True, check=False
     )
-    assert checked.returncode == 0, checked.stdout
+    assert done.returncode == 0, done.stdout
 
 
 def test_stylua_would_change_nothing() -> None:
@@ -553,14 +551,14 @@ def test_stylua_would_change_nothing() -> None:
     try:
         stylua = install_nvim.install_stylua()
     except UnavailableError as error:
-        pytest.skip(f"StyLua can't be had here: {error}")
+        pytest.skip(f"StyLua can't be installed here: {error}")
     if node is None:
-        pytest.skip("StyLua's npm package needs node")
-    checked = subprocess.run(
+        pytest.skip("StyLua's npm package requires node")
+    done = subprocess.run(
         [node, str(HERE / "nvim_stylua.mjs"), str(PLUGIN)],
         env={**os.environ, "NVIM_STYLUA": str(stylua)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert checked.returncode == 0, checked.stderr
+    assert done.returncode == 0, done.stderr

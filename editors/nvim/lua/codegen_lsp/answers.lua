@@ -1,24 +1,24 @@
---- Where requests were made, and which of their answers still fit the text.
+--- The origins of requests, and the suggestions of their answers that fit the text.
 ---
---- Knows buffers, marks and the cursor. What is left of one suggestion is computed in `suggestion`.
+--- Knows buffers, marks and the cursor; strings are compared in `suggestion`.
 local suggestion = require('codegen_lsp.suggestion')
 
 local M = {}
 
-local places = vim.api.nvim_create_namespace('codegen_lsp.places')
+local origins = vim.api.nvim_create_namespace('codegen_lsp.origins')
 
 ---@class codegen_lsp.Cursor
 ---@field row integer 0-based
 ---@field col integer bytes
 ---@field line string
 
---- Where a request was made. The mark follows edits further up.
----@class codegen_lsp.Place : codegen_lsp.Around
+--- The cursor of a request. The mark moves with edits above it.
+---@class codegen_lsp.Origin : codegen_lsp.Around
 ---@field mark integer
----@field number integer of the request, in order
----@field tick integer
+---@field number integer of the request
+---@field tick integer the changedtick at the time of the request
 
---- The cursor, nil where `buf` is not being written in.
+--- The cursor, nil unless `buf` is the current buffer and in insert mode.
 ---@param buf integer
 ---@return codegen_lsp.Cursor?
 function M.cursor(buf)
@@ -30,89 +30,89 @@ function M.cursor(buf)
   return { row = row - 1, col = col, line = line }
 end
 
---- Remembers the cursor for the answer to a request that is about to be sent.
+--- Stores the cursor for the answer to a request that is about to be sent.
 ---@param buf integer
 ---@param number integer
----@return codegen_lsp.Place?
-function M.place(buf, number)
+---@return codegen_lsp.Origin?
+function M.origin(buf, number)
   local cursor = M.cursor(buf)
   return cursor
     and {
       row = cursor.row,
       before = cursor.line:sub(1, cursor.col),
       after = cursor.line:sub(cursor.col + 1),
-      mark = vim.api.nvim_buf_set_extmark(buf, places, cursor.row, cursor.col, { right_gravity = false }),
+      mark = vim.api.nvim_buf_set_extmark(buf, origins, cursor.row, cursor.col, { right_gravity = false }),
       number = number,
       tick = vim.api.nvim_buf_get_changedtick(buf),
     }
 end
 
---- Forgets a place whose answer was not taken up.
+--- Removes an origin whose answer is not used.
 ---@param buf integer
----@param place codegen_lsp.Place
-function M.drop(buf, place)
-  vim.api.nvim_buf_del_extmark(buf, places, place.mark)
+---@param origin codegen_lsp.Origin
+function M.drop(buf, origin)
+  vim.api.nvim_buf_del_extmark(buf, origins, origin.mark)
 end
 
---- Forgets the places of a buffer that were left before `place`.
+--- Removes the origins of a buffer that are older than `origin`.
 ---@param buf integer
----@param place codegen_lsp.Place
-function M.retire(buf, place)
-  for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(buf, places, 0, -1, {})) do
-    if mark[1] < place.mark then
-      vim.api.nvim_buf_del_extmark(buf, places, mark[1])
+---@param origin codegen_lsp.Origin
+function M.retire(buf, origin)
+  for _, mark in ipairs(vim.api.nvim_buf_get_extmarks(buf, origins, 0, -1, {})) do
+    if mark[1] < origin.mark then
+      vim.api.nvim_buf_del_extmark(buf, origins, mark[1])
     end
   end
 end
 
---- Forgets all places of a buffer.
+--- Removes all origins of a buffer.
 ---@param buf integer
 function M.forget(buf)
-  vim.api.nvim_buf_clear_namespace(buf, places, 0, -1)
+  vim.api.nvim_buf_clear_namespace(buf, origins, 0, -1)
 end
 
---- What was typed since `place`, nil where the cursor or the text before it is elsewhere.
+--- The text that was typed since `origin`, nil if the cursor or the text before it has moved away.
 ---@param buf integer
----@param place codegen_lsp.Place
+---@param origin codegen_lsp.Origin
 ---@param cursor codegen_lsp.Cursor
 ---@return string?
-local function typed_since(buf, place, cursor)
-  local mark = vim.api.nvim_buf_get_extmark_by_id(buf, places, place.mark, {})
+local function typed_since(buf, origin, cursor)
+  local mark = vim.api.nvim_buf_get_extmark_by_id(buf, origins, origin.mark, {})
   local row, col = mark[1], mark[2]
   if not row or cursor.row < row or (cursor.row == row and cursor.col < col) then
     return nil
   end
   local line = vim.api.nvim_buf_get_lines(buf, row, row + 1, false)[1]
-  if line:sub(1, col) ~= place.before then
+  if line:sub(1, col) ~= origin.before then
     return nil
   end
   return table.concat(vim.api.nvim_buf_get_text(buf, row, col, cursor.row, cursor.col, {}), '\n')
 end
 
---- What is left of each item at the cursor, items that no longer fit left out.
+--- The items that fit the text at the cursor.
 ---@param buf integer
----@param place? codegen_lsp.Place
+---@param origin? codegen_lsp.Origin
 ---@param items codegen_lsp.Item[]
 ---@param cursor? codegen_lsp.Cursor
----@return codegen_lsp.Live[]
-function M.lives(buf, place, items, cursor)
-  local typed = place and cursor and typed_since(buf, place, cursor)
+---@return codegen_lsp.Match[]
+function M.matches(buf, origin, items, cursor)
+  local typed = origin and cursor and typed_since(buf, origin, cursor)
   if not typed then
     return {}
   end
-  local lives = {}
+  local matches = {}
   for _, item in ipairs(items) do
-    lives[#lives + 1] = suggestion.live(item, place.after, typed, cursor.line:sub(cursor.col + 1))
+    matches[#matches + 1] = suggestion.match(item, origin.after, typed, cursor.line:sub(cursor.col + 1))
   end
-  return lives
+  return matches
 end
 
----@param lives codegen_lsp.Live[]
+---@param matches codegen_lsp.Match[]
 ---@param chosen? codegen_lsp.Item
----@return integer index 1 where it is not among them
-function M.index(lives, chosen)
-  for index, live in ipairs(lives) do
-    if live.item == chosen then
+---@return integer index of the chosen item; 1 if it is not among the matches
+function M.index(matches, chosen)
+  for index, match in ipairs(matches) do
+    if match.item == chosen then
       return index
     end
   end

@@ -1,12 +1,13 @@
---- What happens when the server is started, attached to a buffer or gone.
+--- Starts the server, and sets a buffer up when the server is attached to it or detached.
 local compat = require('codegen_lsp.compat')
 local config = require('codegen_lsp.config')
 
 local M = {}
 
+--- The client with this id, nil if it is a client of another server.
 ---@param id integer
 ---@return vim.lsp.Client?
-local function ours(id)
+local function client_of(id)
   local client = vim.lsp.get_client_by_id(id)
   return client and client.name == 'codegen_lsp' and client or nil
 end
@@ -23,13 +24,13 @@ local function attach(client, buf)
   end
 end
 
---- Watches for the client, once.
+--- Creates the autocommands that follow the client.
 function M.listen()
   local group = vim.api.nvim_create_augroup('codegen_lsp', { clear = true })
   vim.api.nvim_create_autocmd('LspAttach', {
     group = group,
     callback = function(event)
-      local client = ours(event.data.client_id)
+      local client = client_of(event.data.client_id)
       if client then
         attach(client, event.buf)
         vim.schedule(function()
@@ -41,7 +42,7 @@ function M.listen()
   vim.api.nvim_create_autocmd('LspDetach', {
     group = group,
     callback = function(event)
-      -- Asked by id: of a server that has died, Neovim no longer has the client.
+      -- By id, because Neovim no longer has the client of a server that was killed.
       if require('codegen_lsp.ghost').detach(event.buf, event.data.client_id) then
         require('codegen_lsp.keymaps').remove(event.buf)
       end
@@ -59,7 +60,7 @@ function M.listen()
   })
 end
 
---- Starts the server for a buffer; says what to do where there is none.
+--- Starts the server for a buffer, or shows how to install it.
 ---@param buf integer
 local function start_for(buf)
   if vim.bo[buf].buftype ~= '' then
@@ -73,7 +74,7 @@ local function start_for(buf)
   vim.lsp.start(client, { bufnr = buf })
 end
 
---- Starts the server for the file types of the options, in open buffers too.
+--- Starts the server for the file types of the options, for open buffers as well.
 function M.start()
   M.listen()
   if compat.has_011 then

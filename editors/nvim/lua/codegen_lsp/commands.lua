@@ -12,18 +12,21 @@ local function say(text, level)
   vim.notify('codegen-lsp: ' .. text, level or vim.log.levels.INFO)
 end
 
---- The server of the current buffer, else any.
+--- The server of the current buffer, otherwise any server.
 ---@return vim.lsp.Client?
 local function server()
-  local found = vim.lsp.get_clients({ name = 'codegen_lsp', bufnr = 0 })[1]
+  local client = vim.lsp.get_clients({ name = 'codegen_lsp', bufnr = 0 })[1]
     or vim.lsp.get_clients({ name = 'codegen_lsp' })[1]
-  if not found then
-    say('no server is running; open a file of one of the file types, or see :checkhealth codegen_lsp', 3)
+  if not client then
+    say(
+      'no server is running; open a file of a supported type, or see :checkhealth codegen_lsp',
+      vim.log.levels.WARN
+    )
   end
-  return found
+  return client
 end
 
---- Runs a command of the server and hands its result on; an error is shown.
+--- Runs a command of the server and calls the handler with its result; an error is shown.
 ---@param name string
 ---@param argument? table
 ---@param handler fun(result: any, client: vim.lsp.Client)
@@ -41,7 +44,7 @@ local function call(name, argument, handler)
   end)
 end
 
---- Forgets the suggestions of all buffers of a client.
+--- Removes the suggestions of all buffers of a client.
 ---@param client vim.lsp.Client
 local function forget(client)
   for buf in pairs(client.attached_buffers) do
@@ -73,18 +76,19 @@ subcommands.pause = {
   end,
   run = function(words)
     if words[1] and words[1] ~= 'all' and words[1] ~= 'buffer' then
-      return say(':CodegenLsp pause takes `all` or `buffer`', vim.log.levels.ERROR)
+      return say(':CodegenLsp pause requires `all` or `buffer`', vim.log.levels.ERROR)
     end
-    local here = words[1] == 'buffer'
-    local argument = here and { uri = vim.uri_from_bufnr(0) } or vim.empty_dict()
+    local buffer_only = words[1] == 'buffer'
+    local argument = buffer_only and { uri = vim.uri_from_bufnr(0) } or vim.empty_dict()
     call('codegen.pause', argument, function(result, client)
       forget(client)
-      say(('suggestions are %s%s'):format(result.paused and 'paused' or 'on', here and ' in this file' or ''))
+      local scope = buffer_only and ' in this file' or ''
+      say(('suggestions are %s%s'):format(result.paused and 'paused' or 'on', scope))
     end)
   end,
 }
 
---- Makes `name` the model of all running servers, and of those that start later in this session.
+--- Sets the model of all running servers, and of those that start later in this session.
 ---@param name? string
 local function choose(name)
   local client = name and server()
@@ -129,7 +133,7 @@ subcommands.last = {
   run = function()
     call('codegen.showLastRequest', nil, function(record)
       if type(record) ~= 'table' then
-        return say('there was no request yet')
+        return say('no suggestion was requested yet')
       end
       require('codegen_lsp.last').open(record)
     end)
@@ -154,21 +158,28 @@ subcommands.log = {
   end,
 }
 
+--- The names of the subcommands, sorted.
+---@return string[]
+local function names()
+  local sorted = vim.tbl_keys(subcommands)
+  table.sort(sorted)
+  return sorted
+end
+
 --- Runs `:CodegenLsp`; without a subcommand it shows the status.
 ---@param arguments vim.api.keyset.create_user_command.command_args
 function M.run(arguments)
   local words = vim.deepcopy(arguments.fargs)
   local name = table.remove(words, 1) or 'status'
-  local found = subcommands[name]
-  if not found then
-    local known = vim.tbl_keys(subcommands)
-    table.sort(known)
+  local subcommand = subcommands[name]
+  if not subcommand then
+    local expected = table.concat(names(), ', ')
     return say(
-      ('there is no :CodegenLsp %s; there are %s'):format(name, table.concat(known, ', ')),
+      ('unknown subcommand :CodegenLsp %s; expected one of %s'):format(name, expected),
       vim.log.levels.ERROR
     )
   end
-  found.run(words)
+  subcommand.run(words)
 end
 
 --- Completes the command line of `:CodegenLsp`.
@@ -179,14 +190,13 @@ function M.complete(lead, line)
   local name = line:match('CodegenLsp%s+(%S+)%s')
   local choices
   if name then
-    local found = subcommands[name]
-    choices = found and found.complete and found.complete() or {}
+    local subcommand = subcommands[name]
+    choices = subcommand and subcommand.complete and subcommand.complete() or {}
     if name == 'model' and lead:match('^[./~]') then
       return vim.fn.getcompletion(lead, 'dir')
     end
   else
-    choices = vim.tbl_keys(subcommands)
-    table.sort(choices)
+    choices = names()
   end
   return vim.tbl_filter(function(choice)
     return vim.startswith(choice, lead)

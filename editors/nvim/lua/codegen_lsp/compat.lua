@@ -1,9 +1,9 @@
---- What Neovim 0.10 and 0.11+ call by different names. Knows the versions; nothing else here does.
+--- Functions whose names or parameters differ between Neovim 0.10 and later. Only this module compares versions.
 local M = {}
 
---- `vim.lsp.config` and `vim.lsp.enable` are there, clients have methods.
+--- Whether there are `vim.lsp.config` and `vim.lsp.enable`, and clients have methods.
 M.has_011 = vim.fn.has('nvim-0.11') == 1
---- Neovim draws ghost text itself (`vim.lsp.inline_completion`).
+--- Whether Neovim draws ghost text itself (`vim.lsp.inline_completion`).
 M.has_native_ghost = vim.fn.has('nvim-0.12') == 1 and vim.lsp.inline_completion ~= nil
 
 ---@param client vim.lsp.Client
@@ -33,7 +33,7 @@ function M.cancel(client, id)
   return client.cancel_request(id)
 end
 
---- Runs a command of the server. The handler gets `(err, result)`; without one an error is shown.
+--- Runs a command of the server. The handler gets `(err, result)`; without a handler an error is shown.
 ---@param client vim.lsp.Client
 ---@param command { command: string, arguments?: any[] }
 ---@param buf integer
@@ -49,7 +49,7 @@ function M.command(client, command, buf, handler)
   end, buf)
 end
 
---- Stops the client; the server gets a `shutdown`.
+--- Stops the client with a `shutdown` request.
 ---@param client vim.lsp.Client
 function M.stop(client)
   if M.has_011 then
@@ -58,7 +58,7 @@ function M.stop(client)
   return client.stop()
 end
 
---- The bytes that the first `units` code units of `line` take; past its end: all of them.
+--- The number of bytes of the first `units` code units of `line`, or of the whole line if it has fewer.
 ---@param line string
 ---@param units integer
 ---@param encoding string utf-8, utf-16 or utf-32
@@ -77,7 +77,7 @@ function M.bytes(line, units, encoding)
   return vim.str_byteindex(line, units, encoding == 'utf-16')
 end
 
---- The code units that the first `bytes` bytes of `line` take.
+--- The number of code units of the first `bytes` bytes of `line`.
 ---@param line string
 ---@param bytes integer
 ---@param encoding string utf-8, utf-16 or utf-32

@@ -1,6 +1,6 @@
---- Options, and how they become the configuration of a client.
+--- The options of the plugin, and the client configuration made from them.
 ---
---- Knows every option, its type and default, and where the server may be. Starts nothing.
+--- Knows each option with its type and default, and where to look for the server. Starts nothing.
 local compat = require('codegen_lsp.compat')
 
 local M = {}
@@ -23,15 +23,15 @@ local defaults = {
   filetypes = { 'c', 'cpp', 'go', 'java', 'javascript', 'python' },
   --- Files and folders that mark the root of a project.
   root_markers = { 'pyproject.toml', 'setup.py', 'go.mod', 'package.json', 'compile_commands.json', '.git' },
-  --- The server's own settings, as `{ model = '350M-mono' }`; `codegen-lsp --help` names them.
+  --- Settings of the server, such as `{ model = '350M-mono' }`; `codegen-lsp --help` lists them.
   ---@type table<string, any>
   settings = {},
   --- Show ghost text.
   ghost = true,
-  --- Milliseconds without a keystroke before ghost text is asked for, on Neovim 0.10 and 0.11;
-  --- later versions ask by themselves, after 200.
+  --- Milliseconds without a keystroke before ghost text is requested, on Neovim 0.10 and 0.11.
+  --- Later versions send the requests themselves, after 200 ms.
   debounce = 75,
-  --- Keys in insert mode, only taken while ghost text is visible; false takes none of them.
+  --- Keys in insert mode that act while ghost text is visible; false maps none of them.
   ---@type codegen_lsp.Keymaps|false
   keymaps = {
     accept = '<M-l>',
@@ -61,81 +61,97 @@ local types = {
 ---@type codegen_lsp.Options?
 local current
 
---- The sentences that say what is wrong with `given`; empty where nothing is.
----@param given any
+---@param keymaps table
 ---@return string[]
-function M.problems(given)
-  if type(given) ~= 'table' then
-    return { ('the options must be a table, not %s'):format(vim.inspect(given)) }
-  end
-  local found = {}
-  for name, value in pairs(given) do
-    local wanted = types[name]
-    if not wanted then
-      found[#found + 1] = ('there is no option `%s`; :help codegen-lsp-options lists them'):format(name)
-    elseif type(value) ~= wanted and not (name == 'keymaps' and value == false) then
-      found[#found + 1] = ('`%s` must be a %s, not %s'):format(name, wanted, vim.inspect(value))
-    end
-  end
-  for name, key in pairs(type(given.keymaps) == 'table' and given.keymaps or {}) do
+local function key_problems(keymaps)
+  local problems = {}
+  for name, key in pairs(keymaps) do
     if defaults.keymaps[name] == nil then
-      found[#found + 1] = ('there is no key for `%s`'):format(name)
+      problems[#problems + 1] = ('unknown key option `keymaps.%s`; see :help codegen-lsp-keys'):format(name)
     elseif key ~= false and (type(key) ~= 'string' or key == '') then
-      found[#found + 1] = ('`keymaps.%s` must be a key such as <Tab>, or false'):format(name)
+      problems[#problems + 1] = ('`keymaps.%s` must be a key such as <Tab>, or false'):format(name)
     end
   end
-  table.sort(found)
-  return found
+  return problems
 end
 
---- Takes the options; a wrong one is named once and its default is kept.
----@param given? table
----@return codegen_lsp.Options
-function M.set(given)
-  given = given == nil and {} or given
-  local problems = M.problems(given)
-  if #problems > 0 then
-    vim.notify('codegen-lsp: ' .. table.concat(problems, '\n  '), vim.log.levels.ERROR)
-    given = type(given) == 'table' and vim.deepcopy(given) or {}
-    for name, value in pairs(given) do
-      if #M.problems({ [name] = value }) > 0 then
-        given[name] = nil
-      end
+--- The problems of `options`, a sentence each.
+---@param options any
+---@return string[]
+function M.problems(options)
+  if type(options) ~= 'table' then
+    return { ('the options must be a table, not %s'):format(vim.inspect(options)) }
+  end
+  local problems = key_problems(type(options.keymaps) == 'table' and options.keymaps or {})
+  for name, value in pairs(options) do
+    local expected = types[name]
+    if not expected then
+      problems[#problems + 1] = ('unknown option `%s`; see :help codegen-lsp-options'):format(name)
+    elseif type(value) ~= expected and not (name == 'keymaps' and value == false) then
+      problems[#problems + 1] = ('`%s` must be a %s, not %s'):format(name, expected, vim.inspect(value))
     end
   end
-  current = vim.tbl_deep_extend('force', vim.deepcopy(defaults), given)
+  table.sort(problems)
+  return problems
+end
+
+--- A copy of `options` without those that have problems.
+---@param options any
+---@return table
+local function valid(options)
+  local copy = type(options) == 'table' and vim.deepcopy(options) or {}
+  for name, value in pairs(copy) do
+    if #M.problems({ [name] = value }) > 0 then
+      copy[name] = nil
+    end
+  end
+  return copy
+end
+
+--- Sets the options. For a wrong option an error is shown, and its default applies.
+---@param options? table
+---@return codegen_lsp.Options
+function M.set(options)
+  options = options == nil and {} or options
+  local problems = M.problems(options)
+  if #problems > 0 then
+    vim.notify('codegen-lsp: ' .. table.concat(problems, '\n  '), vim.log.levels.ERROR)
+    options = valid(options)
+  end
+  current = vim.tbl_deep_extend('force', vim.deepcopy(defaults), options)
   return current
 end
 
---- The options in effect: those of `setup`, else of `vim.g.codegen_lsp`, else the defaults.
+--- The current options: those of `setup`, otherwise of `vim.g.codegen_lsp`, otherwise the defaults.
 ---@return codegen_lsp.Options
 function M.get()
   return current or M.set(vim.g.codegen_lsp)
 end
 
---- The command that starts the server, nil where none was found.
----
---- Looked for on PATH, in the active virtual environment and beside `g:python3_host_prog`. Never inside the
---- project: a file that came with it must not be run because it was opened.
----@return string[]?
-function M.command()
-  local named = M.get().cmd
-  if named then
-    return M.startable(named) and named or nil
-  end
-  local folders = {}
+--- Programs that may be the server, the first one first.
+---@return string[]
+local function programs()
+  local paths = { 'codegen-lsp' }
   if vim.env.VIRTUAL_ENV then
-    folders[1] = vim.env.VIRTUAL_ENV .. '/bin'
+    paths[#paths + 1] = vim.env.VIRTUAL_ENV .. '/bin/codegen-lsp'
   end
   if type(vim.g.python3_host_prog) == 'string' then
-    folders[#folders + 1] = vim.fs.dirname(vim.fn.expand(vim.g.python3_host_prog))
+    paths[#paths + 1] = vim.fs.dirname(vim.fn.expand(vim.g.python3_host_prog)) .. '/codegen-lsp'
   end
-  for _, path in ipairs({
-    'codegen-lsp',
-    unpack(vim.tbl_map(function(folder)
-      return folder .. '/codegen-lsp'
-    end, folders)),
-  }) do
+  return paths
+end
+
+--- The command that starts the server, nil if there is none.
+---
+--- It is looked for on PATH, in the active virtual environment and next to `g:python3_host_prog`. It is not looked
+--- for in the project: opening a file must not run a program that came with it.
+---@return string[]?
+function M.command()
+  local configured = M.get().cmd
+  if configured then
+    return M.startable(configured) and configured or nil
+  end
+  for _, path in ipairs(programs()) do
     if vim.fn.executable(path) == 1 then
       return { vim.fn.exepath(path) }
     end
@@ -143,34 +159,36 @@ function M.command()
   return nil
 end
 
---- Whether a client with this command can start; a function is taken at its word.
+--- Whether a client with this command can start; a function is not called to find out.
 ---@param cmd string[]|function|nil
 ---@return boolean
 function M.startable(cmd)
   return type(cmd) == 'function' or (type(cmd) == 'table' and vim.fn.executable(cmd[1] or '') == 1)
 end
 
---- What to do where no server was found.
+--- What to do if no server was found.
 ---@return string
 function M.advice()
-  local named = M.get().cmd
-  if named then
-    return ('codegen-lsp: %s can not be run; correct `cmd` in the options'):format(vim.inspect(named))
+  local configured = M.get().cmd
+  if configured then
+    return ("codegen-lsp: can't run %s; correct the option `cmd`"):format(vim.inspect(configured))
   end
-  return 'codegen-lsp: the server was not found. Install it with `pipx install codegen-lsp`, '
-    .. "or name it: require('codegen_lsp').setup { cmd = { '/path/to/codegen-lsp' } }"
+  return 'codegen-lsp: the server was not found on PATH. Install it from a clone of codegen-lsp '
+    .. "with `pip install -c .ci/constraints.txt '.[engine]'`, "
+    .. "or set its path: require('codegen_lsp').setup { cmd = { '/path/to/.venv/bin/codegen-lsp' } }"
 end
 
 ---@return lsp.ClientCapabilities
 local function capabilities()
-  local ours = vim.lsp.protocol.make_client_capabilities()
-  if not compat.has_native_ghost then
-    ours = vim.tbl_deep_extend('force', ours, { textDocument = { inlineCompletion = vim.empty_dict() } })
+  local defaults_of_editor = vim.lsp.protocol.make_client_capabilities()
+  if compat.has_native_ghost then
+    return defaults_of_editor
   end
-  return ours
+  local inline = { textDocument = { inlineCompletion = vim.empty_dict() } }
+  return vim.tbl_deep_extend('force', defaults_of_editor, inline)
 end
 
---- The client's configuration, without a root.
+--- The client's configuration without a root folder.
 ---@return vim.lsp.ClientConfig
 function M.client()
   local options = M.get()

@@ -1,4 +1,4 @@
---- `:checkhealth codegen_lsp`: what is there, what is running, and what to do about the rest.
+--- `:checkhealth codegen_lsp`: checks the editor, the server's program and the running servers.
 local compat = require('codegen_lsp.compat')
 local config = require('codegen_lsp.config')
 
@@ -8,7 +8,7 @@ local function check_editor()
   vim.health.start('Neovim')
   local version = tostring(vim.version())
   if vim.fn.has('nvim-0.10') == 0 then
-    return vim.health.error(version .. ' is too old', 'Neovim 0.10 or later is needed')
+    return vim.health.error(version .. ' is too old', 'Neovim 0.10 or later is required')
   end
   vim.health.ok(version)
   if not config.get().ghost then
@@ -16,7 +16,7 @@ local function check_editor()
   elseif compat.has_native_ghost then
     vim.health.ok('ghost text is drawn by vim.lsp.inline_completion')
   else
-    vim.health.ok('ghost text is drawn by the plugin (vim.lsp.inline_completion comes with Neovim 0.12)')
+    vim.health.ok('ghost text is drawn by the plugin (vim.lsp.inline_completion requires Neovim 0.12)')
   end
   for _, problem in ipairs(config.problems(vim.g.codegen_lsp or {})) do
     vim.health.error('vim.g.codegen_lsp: ' .. problem)
@@ -29,14 +29,29 @@ local function check_server()
   if not command then
     return vim.health.error('the server was not found', config.advice())
   end
-  local asked = vim.list_extend(vim.deepcopy(command), { '--version' })
-  local called = vim.system(asked, { text = true, timeout = 20000 }):wait()
-  local answer = vim.trim(called.stdout or '')
-  if called.code == 0 and answer ~= '' then
-    vim.health.ok(('%s (%s)'):format(table.concat(command, ' '), vim.split(answer, '\n')[1]))
+  local version_command = vim.list_extend(vim.deepcopy(command), { '--version' })
+  local result = vim.system(version_command, { text = true, timeout = 20000 }):wait()
+  local version = vim.trim(result.stdout or '')
+  if result.code == 0 and version ~= '' then
+    vim.health.ok(('%s (%s)'):format(table.concat(command, ' '), vim.split(version, '\n')[1]))
   else
-    vim.health.warn(table.concat(command, ' ') .. ' does not tell its version', vim.trim(called.stderr or ''))
+    vim.health.warn(table.concat(version_command, ' ') .. ' failed', vim.trim(result.stderr or ''))
   end
+end
+
+--- The answer to the command `codegen.status`, nil if there is none within three seconds.
+---@param client vim.lsp.Client
+---@return { err?: lsp.ResponseError, result: any }?
+local function request_status(client)
+  local buf = next(client.attached_buffers)
+  local answer
+  compat.command(client, { command = 'codegen.status' }, buf or 0, function(err, result)
+    answer = { err = err, result = result }
+  end)
+  vim.wait(3000, function()
+    return answer ~= nil
+  end, 20)
+  return answer
 end
 
 ---@param client vim.lsp.Client
@@ -49,31 +64,20 @@ local function check_client(client)
       buffers
     )
   )
-  local buf = next(client.attached_buffers)
-  local answer
-  compat.command(client, { command = 'codegen.status' }, buf or 0, function(err, result)
-    answer = { err = err, result = result }
-  end)
-  vim.wait(3000, function()
-    return answer ~= nil
-  end, 20)
+  local answer = request_status(client)
   if not answer then
     return vim.health.error(
       'it does not answer',
-      { ':CodegenLsp log shows what it wrote', ':CodegenLsp restart' }
+      { ':CodegenLsp log shows its log', ':CodegenLsp restart restarts it' }
     )
   elseif answer.err then
     return vim.health.error(answer.err.message)
   end
   local status = answer.result
   local text = ('model %s, %s: %s'):format(status.model or 'unknown', status.state, status.message)
-  if status.kind == 'Error' then
-    vim.health.error(text)
-  elseif status.kind == 'Normal' then
-    vim.health.ok(text)
-  else
-    vim.health.warn(text)
-  end
+  local report = { Error = vim.health.error, Normal = vim.health.ok }
+  local show = report[status.kind] or vim.health.warn
+  show(text)
 end
 
 local function check_keys()
@@ -85,7 +89,7 @@ local function check_keys()
     end
   end
   if not keys then
-    vim.health.info('none are taken; map the functions yourself, :help codegen-lsp-functions')
+    vim.health.info('no keys are mapped; see :help codegen-lsp-functions to map them yourself')
   end
 end
 
@@ -97,7 +101,7 @@ function M.check()
   local clients = vim.lsp.get_clients({ name = 'codegen_lsp' })
   if #clients == 0 then
     local types = table.concat(config.get().filetypes, ', ')
-    vim.health.info('no server is running; it starts with the first file of: ' .. types)
+    vim.health.info('no server is running; it starts with the first file of type ' .. types)
   end
   for _, client in ipairs(clients) do
     check_client(client)

@@ -1,6 +1,6 @@
---- Suggestions from a CodeGen model on your own machine: what a configuration calls.
+--- Suggestions from a CodeGen model on your own machine: the functions for a user's configuration.
 ---
---- Everything is loaded when it is first needed.
+--- Each function loads its module when it is first called.
 local M = {}
 
 --- Sets the options (|codegen-lsp-options|) and starts the server for their file types.
@@ -10,33 +10,31 @@ function M.setup(options)
   require('codegen_lsp.attach').start()
 end
 
-local ghost = {
+--- What each key does, by name.
+M.actions = {
   accept = 'Inserts the suggestion.',
   accept_word = 'Inserts the next word of the suggestion.',
   accept_line = 'Inserts the suggestion up to the end of its line.',
   next = 'Shows the next suggestion.',
-  previous = 'Shows the suggestion before.',
+  previous = 'Shows the previous suggestion.',
   dismiss = 'Hides the suggestion until something is typed.',
-  trigger = 'Asks for a suggestion now, also for one the server is not sure of.',
+  trigger = 'Requests a suggestion now, even if the model is not confident.',
 }
 
---- What the functions and keys do, by name.
-M.actions = ghost
-
-for name in pairs(ghost) do
-  --- Each returns whether there was something to do it to.
+for name in pairs(M.actions) do
+  --- Returns whether there was a suggestion, so that a mapping can do something else otherwise.
   M[name] = function()
-    return require('codegen_lsp.ghost')[name]()
+    return require('codegen_lsp.actions')[name]()
   end
 end
 
 --- Whether ghost text is on the screen in the current buffer.
 ---@return boolean
 function M.visible()
-  return require('codegen_lsp.ghost').visible()
+  return require('codegen_lsp.actions').visible()
 end
 
---- A word or two for the statusline, such as `nano` or `loading 40/100`; empty where no server is attached.
+--- A short status for the statusline, such as `nano` or `loading 40/100`; empty if no server is attached.
 ---@param buf? integer
 ---@return string
 function M.status(buf)

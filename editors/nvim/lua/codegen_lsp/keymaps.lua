@@ -1,8 +1,8 @@
---- Keys in insert mode that do something while ghost text is visible, and what they did before otherwise.
+--- Keys in insert mode that act on visible ghost text, and keep their previous mapping otherwise.
 local M = {}
 
----@type table<integer, table<string, table>> buffer -> key -> the buffer's own mapping before
-local taken = {}
+---@type table<integer, table<string, table>> buffer -> key -> its previous mapping in the buffer, or {}
+local previous = {}
 
 ---@param keys string
 ---@param mode string
@@ -10,66 +10,66 @@ local function feed(keys, mode)
   vim.api.nvim_feedkeys(vim.api.nvim_replace_termcodes(keys, true, true, true), mode, false)
 end
 
---- Does what `lhs` did before it was taken. The keys go before what is still to be read from the keyboard.
+--- Runs the previous mapping of `lhs`. Its keys are inserted before keys that are waiting to be read.
 ---@param lhs string
----@param before table of maparg()
-local function pass_on(lhs, before)
-  if vim.tbl_isempty(before) then
+---@param mapping table of maparg()
+local function run_previous(lhs, mapping)
+  if vim.tbl_isempty(mapping) then
     return feed(lhs, 'in')
   end
-  local mode = before.noremap == 1 and 'in' or 'im'
-  local keys = before.rhs
-  if before.callback then
-    keys = before.callback()
-  elseif before.expr == 1 then
-    keys = vim.api.nvim_eval(before.rhs)
+  local mode = mapping.noremap == 1 and 'in' or 'im'
+  local keys = mapping.rhs
+  if mapping.callback then
+    keys = mapping.callback()
+  elseif mapping.expr == 1 then
+    keys = vim.api.nvim_eval(mapping.rhs)
   end
-  if type(keys) ~= 'string' or (before.callback and before.expr ~= 1) then
+  if type(keys) ~= 'string' or (mapping.callback and mapping.expr ~= 1) then
     return
   end
-  if before.callback and before.replace_keycodes ~= 1 then
+  if mapping.callback and mapping.replace_keycodes ~= 1 then
     return vim.api.nvim_feedkeys(keys, mode, false)
   end
   feed(keys, mode)
 end
 
---- Takes the keys in `buf`.
+--- Maps the keys in `buf`.
 ---@param buf integer
----@param keys table<string, string|false> by the action's name
+---@param keys table<string, string|false> by the name of the action
 function M.set(buf, keys)
-  if taken[buf] then
+  if previous[buf] then
     return
   end
-  taken[buf] = {}
+  previous[buf] = {}
   local api = require('codegen_lsp')
   for name, lhs in pairs(keys) do
     if lhs then
-      local before = vim.api.nvim_buf_call(buf, function()
+      local mapping = vim.api.nvim_buf_call(buf, function()
         return vim.fn.maparg(lhs, 'i', false, true)
       end)
-      taken[buf][lhs] = before.buffer == 1 and before or {}
+      previous[buf][lhs] = mapping.buffer == 1 and mapping or {}
       vim.keymap.set('i', lhs, function()
         if not api[name]() then
-          pass_on(lhs, before)
+          run_previous(lhs, mapping)
         end
       end, { buffer = buf, desc = 'codegen-lsp: ' .. name:gsub('_', ' ') })
     end
   end
 end
 
---- Gives the keys back.
+--- Restores the previous mappings of the keys.
 ---@param buf integer
 function M.remove(buf)
-  local keys = taken[buf]
-  taken[buf] = nil
+  local keys = previous[buf]
+  previous[buf] = nil
   if not keys or not vim.api.nvim_buf_is_valid(buf) then
     return
   end
-  for lhs, before in pairs(keys) do
+  for lhs, mapping in pairs(keys) do
     pcall(vim.keymap.del, 'i', lhs, { buffer = buf })
-    if before.lhs then
+    if mapping.lhs then
       vim.api.nvim_buf_call(buf, function()
-        vim.fn.mapset('i', false, before)
+        vim.fn.mapset('i', false, mapping)
       end)
     end
   end

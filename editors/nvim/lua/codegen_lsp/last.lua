@@ -1,11 +1,11 @@
---- The page of `:CodegenLsp last`: what was asked, what the model wrote, and what became of it.
+--- The page of `:CodegenLsp last`: the prompt of a request, its candidates, and what the filters did.
 ---
---- Knows the answer of the server's command `codegen.showLastRequest`. Asks for nothing itself.
+--- Shows the answer of the server's command `codegen.showLastRequest`.
 local M = {}
 
 local namespace = vim.api.nvim_create_namespace('codegen_lsp.last')
 
---- Upper bounds of a token's probability, and what it looks like below them.
+--- Upper bounds of a token's probability, each with its highlight group and the group that it links to.
 local shades = {
   { 0.1, 'CodegenLspUnlikely', 'DiagnosticError' },
   { 0.4, 'CodegenLspDoubtful', 'DiagnosticWarn' },
@@ -23,7 +23,7 @@ vim.api.nvim_set_hl(0, 'CodegenLspCached', { link = 'Visual', default = true })
 local Page = {}
 Page.__index = Page
 
---- Appends chunks `{ text, group? }` as one line, or as several where the texts hold line breaks.
+--- Appends chunks `{ text, group? }` as one line, or as several if the texts contain line breaks.
 ---@param ... [string, string?]
 function Page:add(...)
   self.lines[#self.lines + 1] = ''
@@ -49,7 +49,7 @@ local function number(value, form)
   return type(value) == 'number' and form:format(value) or '–'
 end
 
---- `name 1.25, other 3` of a map.
+--- Formats a map as `name 1.25, other 3`.
 ---@param map any
 ---@param form string
 ---@return string
@@ -77,16 +77,17 @@ end
 ---@param candidate table
 ---@param index integer
 local function add_candidate(page, candidate, index)
-  local fate = candidate.shown and 'shown' or ('not shown: %s'):format(candidate.reason or 'no reason given')
+  local outcome = candidate.shown and 'shown'
+    or ('not shown: %s'):format(candidate.reason or 'no reason given')
   page:add(
     { ('%d  '):format(index), 'Title' },
-    { fate, candidate.shown and 'DiagnosticOk' or 'DiagnosticWarn' },
+    { outcome, candidate.shown and 'DiagnosticOk' or 'DiagnosticWarn' },
     { (', score %s'):format(number(candidate.score, '%.3f')) },
     { (', mean log-probability %s'):format(number(candidate.meanLogprob, '%.3f')) }
   )
   local parts = pairs_text(candidate.parts, '%.3f')
   if parts ~= '' then
-    page:add({ '   score of ' .. parts, 'Comment' })
+    page:add({ '   sum of ' .. parts, 'Comment' })
   end
   page:add({ candidate.text or '' })
   local tokens = {}
@@ -95,7 +96,7 @@ local function add_candidate(page, candidate, index)
     tokens[i] = { (token:gsub('\n', '⏎\n')), shade_of(logprobs[i]) }
   end
   if #tokens > 0 then
-    page:add({ '   as the model wrote it, by the probability of each token', 'Comment' })
+    page:add({ '   as the model wrote it, each token coloured by its probability', 'Comment' })
     page:add(unpack(tokens))
   end
   for _, step in ipairs(type(candidate.trail) == 'table' and candidate.trail or {}) do
@@ -104,16 +105,16 @@ local function add_candidate(page, candidate, index)
   page:add({ '' })
 end
 
---- The bytes of a prompt that came from the cache, and whether that is known or a guess.
+--- The number of bytes of a prompt that came from the prefix cache.
 ---@param prompt table
 ---@return integer bytes
----@return boolean exact
+---@return boolean exact false if the number is an estimate
 local function cached_bytes(prompt)
   local text = prompt.text or ''
   if type(prompt.cachedCharacters) == 'number' then
     return vim.fn.byteidxcomp(text, math.min(prompt.cachedCharacters, vim.fn.strchars(text))), true
   end
-  -- A server elsewhere: the cached tokens' share of the text comes close.
+  -- A remote server reports tokens only: estimate in proportion.
   local tokens, cached = prompt.tokens or 0, prompt.cachedTokens or 0
   local split = tokens > 0 and math.floor(#text * math.min(cached / tokens, 1)) or 0
   return split > 0 and split + vim.str_utf_end(text, split) or 0, false
@@ -125,7 +126,7 @@ local function add_prompt(page, prompt)
   local split, exact = cached_bytes(prompt)
   local about = exact and 'shaded' or 'about the shaded part'
   page:add({ 'Prompt', 'Title' }, {
-    ('  %d tokens, %d of them (%s) from the cache'):format(
+    ('  %d tokens, %d of them (%s) from the prefix cache'):format(
       prompt.tokens or 0,
       prompt.cachedTokens or 0,
       about
@@ -135,25 +136,34 @@ local function add_prompt(page, prompt)
   page:add({ text:sub(1, split), 'CodegenLspCached' }, { text:sub(split + 1) })
 end
 
---- Lays a record out as lines and highlights.
+---@param page codegen_lsp.Page
 ---@param record table
----@return codegen_lsp.Page
-function M.page(record)
-  local page = setmetatable({ lines = {}, marks = {} }, Page)
-  local place = record.position or {}
+local function add_summary(page, record)
+  local position = record.position or {}
   page:add({ 'Last request', 'Title' }, { ('  %s, %s'):format(record.method or '', record.trigger or '') })
-  page:add({ ('%s line %d, column %d'):format(record.uri or '', (place.line or 0) + 1, place.character or 0) })
+  page:add({
+    ('%s line %d, column %d'):format(record.uri or '', (position.line or 0) + 1, position.character or 0),
+  })
   if type(record.reason) == 'string' then
     page:add({ 'Nothing was shown: ' .. record.reason, 'DiagnosticWarn' })
   end
   if type(record.message) == 'string' and record.message ~= '' then
     page:add({ record.message })
   end
-  local source = type(record.source) == 'string' and (' from the ' .. record.source) or ''
+  local source = ({ engine = ', from the engine', memory = ', from the suggestion cache' })[record.source]
+    or ''
   page:add({ ('Model %s%s'):format(record.model ~= '' and record.model or '–', source) })
   page:add({ 'Milliseconds: ' .. pairs_text(record.timings, '%.1f') })
   page:add({ 'Tokens: ' .. pairs_text(record.usage, '%d') })
   page:add({ '' })
+end
+
+--- Formats a record as lines and highlights.
+---@param record table
+---@return codegen_lsp.Page
+function M.page(record)
+  local page = setmetatable({ lines = {}, marks = {} }, Page)
+  add_summary(page, record)
   local candidates = type(record.candidates) == 'table' and record.candidates or {}
   page:add({ 'Candidates', 'Title' }, { #candidates == 0 and '  none' or '' })
   for index, candidate in ipairs(candidates) do
@@ -165,10 +175,9 @@ function M.page(record)
   return page
 end
 
---- Shows a record in a window of its own; the page of an earlier one is reused.
----@param record table
-function M.open(record)
-  local page = M.page(record)
+--- The buffer of the page, created if necessary.
+---@return integer
+local function page_buffer()
   local name = 'codegen-lsp://last'
   local buf = vim.fn.bufnr('^' .. name .. '$')
   if buf == -1 then
@@ -177,6 +186,12 @@ function M.open(record)
     vim.bo[buf].bufhidden = 'wipe'
     vim.keymap.set('n', 'q', '<Cmd>close<CR>', { buffer = buf, desc = 'Close' })
   end
+  return buf
+end
+
+---@param buf integer
+---@param page codegen_lsp.Page
+local function write(buf, page)
   vim.bo[buf].modifiable = true
   vim.api.nvim_buf_set_lines(buf, 0, -1, false, page.lines)
   vim.api.nvim_buf_clear_namespace(buf, namespace, 0, -1)
@@ -187,6 +202,13 @@ function M.open(record)
     })
   end
   vim.bo[buf].modifiable = false
+end
+
+--- Shows a record in a window of its own, or in that of the previous record.
+---@param record table
+function M.open(record)
+  local buf = page_buffer()
+  write(buf, M.page(record))
   local window = vim.fn.bufwinid(buf)
   if window == -1 then
     vim.cmd('botright vertical sbuffer ' .. buf)

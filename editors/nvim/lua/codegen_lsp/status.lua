@@ -1,9 +1,9 @@
---- The latest status of each server, and how a statusline writes it.
+--- The latest status of each server, and its text for a statusline.
 local M = {}
 
 ---@class codegen_lsp.Status
 ---@field state string starting, loading, ready, busy, paused or error
----@field message string a sentence for a person
+---@field message string a sentence for the user
 ---@field kind string Normal, Warning, Error or Inactive
 ---@field model? string
 ---@field percent? integer
@@ -19,7 +19,7 @@ function M.set(client, status)
   vim.cmd.redrawstatus({ bang = true })
 end
 
---- Forgets a server that has left. While it is leaving Neovim still lists it, hence later.
+--- Removes the status of a server that has exited. Scheduled, because Neovim still lists the client while it exits.
 ---@param client integer
 function M.forget(client)
   vim.schedule(function()
@@ -31,7 +31,7 @@ function M.forget(client)
   end)
 end
 
---- The status of the server of a buffer, nil where none is attached or it said nothing yet.
+--- The status of a buffer's server, nil if no server is attached or it has not reported a status yet.
 ---@param buf? integer
 ---@return codegen_lsp.Status?
 function M.of(buf)
@@ -39,7 +39,7 @@ function M.of(buf)
   return client and latest[client.id]
 end
 
---- The last part of a model's name: a folder's or a repository's owner says little in a statusline.
+--- The last part of a model's name, without the folder or the owner of a repository.
 ---@param status codegen_lsp.Status
 ---@return string
 local function model(status)
@@ -47,7 +47,7 @@ local function model(status)
   return name:match('[^/]+/*$') or 'codegen'
 end
 
---- A word or two; empty where no server is attached. Holds no per cent sign, which statuslines would read as theirs.
+--- A short text; empty if no server is attached. It has no per cent sign, which a statusline would interpret.
 ---@param buf? integer
 ---@return string
 function M.text(buf)

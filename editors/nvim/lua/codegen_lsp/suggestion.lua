@@ -1,25 +1,25 @@
---- What a suggestion is, and what is left of it after some typing.
+--- Suggestions, and the remainder of a suggestion after a part of it was typed.
 ---
 --- Pure: strings in, strings out. Knows no buffer, no client and no screen.
 local compat = require('codegen_lsp.compat')
 
 local M = {}
 
---- One suggestion, as text after the place it was asked for.
+--- One suggestion, as text after the cursor of its request.
 ---@class codegen_lsp.Item
 ---@field text string lines end in "\n"
----@field tail string the text after the place that it replaces, such as an auto-closed bracket
+---@field tail string the text after the cursor that it replaces, such as an auto-closed bracket
 ---@field source table the server's item, for its `command`
 
---- What is left of a suggestion at the cursor.
----@class codegen_lsp.Live
+--- A suggestion that fits the text at the cursor.
+---@class codegen_lsp.Match
 ---@field item codegen_lsp.Item
----@field rest string what is still to be inserted
----@field tail string the text after the cursor that `rest` replaces
----@field shown string `rest` as it is drawn: without a tail that is on the screen anyway
----@field skip integer the bytes of the tail that stand before what is drawn
+---@field remainder string the text that is not typed yet
+---@field tail string the text after the cursor that `remainder` replaces
+---@field visible string `remainder` as it is drawn: without a tail that is in the buffer already
+---@field skip integer the bytes of the tail before the text that is drawn
 
---- The lines of a place: the text before and after it.
+--- The line of a request: the text before and after its cursor.
 ---@class codegen_lsp.Around
 ---@field row integer 0-based
 ---@field before string
@@ -36,23 +36,23 @@ end
 ---@param part string
 ---@return boolean
 local function covers(text, part)
-  local from = 1
+  local start = 1
   for i = 1, #part do
-    local found = text:find(part:sub(i, i), from, true)
-    if not found then
+    local index = text:find(part:sub(i, i), start, true)
+    if not index then
       return false
     end
-    from = found + 1
+    start = index + 1
   end
   return true
 end
 
---- Reads a server's item. nil for one that changes text before the place, which ghost text can't show.
+--- Parses a server's item. nil if it changes text before the cursor, which ghost text can't show.
 ---@param source lsp.InlineCompletionItem
----@param place codegen_lsp.Around
+---@param origin codegen_lsp.Around
 ---@param encoding string
 ---@return codegen_lsp.Item?
-function M.parse(source, place, encoding)
+function M.parse(source, origin, encoding)
   local text = source.insertText
   if type(text) == 'table' then
     text = text.value
@@ -65,111 +65,111 @@ function M.parse(source, place, encoding)
   if type(range) ~= 'table' then
     return { text = text, tail = '', source = source }
   end
-  if range.start.line ~= place.row or range['end'].line ~= place.row then
+  if range.start.line ~= origin.row or range['end'].line ~= origin.row then
     return nil
   end
-  local line = place.before .. place.after
-  local from = compat.bytes(line, range.start.character, encoding)
-  local to = compat.bytes(line, range['end'].character, encoding)
-  local head = place.before:sub(from + 1)
-  if from > #place.before or to < #place.before or not vim.startswith(text, head) then
+  local line = origin.before .. origin.after
+  local first = compat.bytes(line, range.start.character, encoding)
+  local last = compat.bytes(line, range['end'].character, encoding)
+  local head = origin.before:sub(first + 1)
+  if first > #origin.before or last < #origin.before or not vim.startswith(text, head) then
     return nil
   end
-  return { text = text:sub(#head + 1), tail = line:sub(#place.before + 1, to), source = source }
+  return { text = text:sub(#head + 1), tail = line:sub(#origin.before + 1, last), source = source }
 end
 
---- The part of `between`, the text that now stands where the tail stood, that `rest` replaces.
+--- The part of `between`, the text that is now in the place of the tail, that `remainder` replaces.
 ---@param tail string
 ---@param between string
----@param rest string
----@return string? # nil where something else was written there
-local function replaced(tail, between, rest)
+---@param remainder string
+---@return string? # nil if the text was changed otherwise
+local function replaced(tail, between, remainder)
   if vim.endswith(tail, between) then
     return between
   end
   if not between:match('^[%)%]}>"\'`;]*$') then
     return nil
   end
-  -- An editor closed a bracket or a quote by itself while the suggestion was typed.
-  if covers(first_line(rest), between) then
+  -- A bracket or a quote was closed automatically while the suggestion was typed.
+  if covers(first_line(remainder), between) then
     return between
   end
   return tail == '' and '' or nil
 end
 
---- The part of `rest` that is not on the screen already as its tail.
----@param rest string
+--- The part of `remainder` to draw: without the tail, which is in the buffer already.
+---@param remainder string
 ---@param tail string
----@return string shown
----@return integer skip the bytes of the tail that stand before it
-local function drawn(rest, tail)
-  if tail ~= '' and vim.endswith(rest, tail) and not rest:find('\n', 1, true) then
-    return rest:sub(1, #rest - #tail), 0
-  elseif tail ~= '' and vim.startswith(rest, tail) then
-    return rest:sub(#tail + 1), #tail
+---@return string visible
+---@return integer skip the bytes of the tail before the part
+local function visible_part(remainder, tail)
+  if tail ~= '' and vim.endswith(remainder, tail) and not remainder:find('\n', 1, true) then
+    return remainder:sub(1, #remainder - #tail), 0
+  elseif tail ~= '' and vim.startswith(remainder, tail) then
+    return remainder:sub(#tail + 1), #tail
   end
-  return rest, 0
+  return remainder, 0
 end
 
---- What is left of `item` once `typed` was written at its place. nil where that is not how it begins, where the
---- text after it was changed, or where nothing is left to show.
+--- The match of `item` after `typed` was typed. nil if the item begins otherwise, if the text after the cursor was
+--- changed, or if nothing is left to show.
 ---@param item codegen_lsp.Item
----@param after string the text after the place when the item was asked for
+---@param after string the text after the cursor at the time of the request
 ---@param typed string
 ---@param now string the text after the cursor now
----@return codegen_lsp.Live?
-function M.live(item, after, typed, now)
+---@return codegen_lsp.Match?
+function M.match(item, after, typed, now)
   if not vim.startswith(item.text, typed) then
     return nil
   end
-  local rest = item.text:sub(#typed + 1)
-  local kept = after:sub(#item.tail + 1)
-  if not vim.endswith(now, kept) then
+  local remainder = item.text:sub(#typed + 1)
+  local unchanged = after:sub(#item.tail + 1)
+  if not vim.endswith(now, unchanged) then
     return nil
   end
-  local tail = replaced(item.tail, now:sub(1, #now - #kept), rest)
+  local tail = replaced(item.tail, now:sub(1, #now - #unchanged), remainder)
   if not tail then
     return nil
   end
-  local shown, skip = drawn(rest, tail)
-  if not shown:find('%S') then
+  local visible, skip = visible_part(remainder, tail)
+  if not visible:find('%S') then
     return nil
   end
-  return { item = item, rest = rest, tail = tail, shown = shown, skip = skip }
+  return { item = item, remainder = remainder, tail = tail, visible = visible, skip = skip }
 end
 
---- The next word of `rest`, with the white space before it. Line breaks count as white space.
----@param rest string
+--- The next word of `remainder`, with the white space, including line breaks, before it.
+---@param remainder string
 ---@return string
-function M.word(rest)
-  return rest:match('^%s*[%w_\128-\255]+') or rest:match('^%s*[^%w%s_\128-\255]+') or rest
+function M.word(remainder)
+  return remainder:match('^%s*[%w_\128-\255]+') or remainder:match('^%s*[^%w%s_\128-\255]+') or remainder
 end
 
---- The rest of the line, or the next line where the line is complete.
----@param rest string
+--- The rest of the current line, or the next line if the current one is complete.
+---@param remainder string
 ---@return string
-function M.line(rest)
-  return rest:match('^\n*[^\n]*')
+function M.line(remainder)
+  return remainder:match('^\n*[^\n]*')
 end
 
---- How many bytes of the tail are written once only `left` is still to come.
----@param live codegen_lsp.Live
----@param left string
+--- The number of bytes of the tail that are used up once only `remainder` is left to insert.
+---@param match codegen_lsp.Match
+---@param remainder string
 ---@return integer
-function M.spent(live, left)
-  if left == '' then
-    return #live.tail
+function M.spent(match, remainder)
+  if remainder == '' then
+    return #match.tail
   end
-  if not covers(first_line(live.rest), live.tail) then
+  if not covers(first_line(match.remainder), match.tail) then
     return 0
   end
-  local line = first_line(left)
-  for n = 0, #live.tail do
-    if covers(line, live.tail:sub(n + 1)) then
+  local line = first_line(remainder)
+  for n = 0, #match.tail do
+    if covers(line, match.tail:sub(n + 1)) then
       return n
     end
   end
-  return #live.tail
+  return #match.tail
 end
 
 return M

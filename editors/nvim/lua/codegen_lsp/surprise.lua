@@ -1,8 +1,7 @@
---- `:CodegenLsp surprise`: how surprising each token of a buffer is to the model, as colour, and which lines are
---- most so.
+--- `:CodegenLsp surprise`: colours each token by how little the model expected it, and lists the most surprising
+--- lines.
 ---
---- Knows the answer of the server's command `codegen.surprise`. What is shown is gone with the first change of the
---- text.
+--- Shows the answer of the server's command `codegen.surprise` until the text changes.
 local compat = require('codegen_lsp.compat')
 
 local M = {}
@@ -10,7 +9,7 @@ local M = {}
 local namespace = vim.api.nvim_create_namespace('codegen_lsp.surprise')
 local TITLE = 'Most surprising lines: '
 
---- From how many bits of surprise on a token looks like what. Below the first it has no colour.
+--- Lower bounds of surprise in bits, each with a highlight group and its dark and light colour.
 local shades = {
   { 1.5, 'CodegenLspSurprise1', '#38302c', '#fbeae3' },
   { 4, 'CodegenLspSurprise2', '#54352a', '#f7cfbf' },
@@ -22,16 +21,16 @@ local shades = {
 ---@field client vim.lsp.Client
 ---@field id integer?
 
----@type table<integer, codegen_lsp.Measuring> buffer -> the request that has no answer yet
+---@type table<integer, codegen_lsp.Measuring> buffer -> its pending request
 local measuring = {}
----@type table<integer, integer> buffer -> a window that has its list of lines
+---@type table<integer, integer> buffer -> the window with its list of lines
 local shown = {}
 
 local function say(text, level)
   vim.notify('codegen-lsp: ' .. text, level or vim.log.levels.INFO)
 end
 
---- A colour scheme clears what was set before it, so this is done each time; what the user has set stays.
+--- Defines the highlight groups unless the user did. A colour scheme clears them, so this is done each time.
 local function define_colours()
   local column = vim.o.background == 'light' and 4 or 3
   for _, shade in ipairs(shades) do
@@ -39,17 +38,17 @@ local function define_colours()
   end
 end
 
---- The highlight group of a surprise, nil where it is none.
+--- The highlight group of a token with this surprise, nil if it needs no colour.
 ---@param bits number
 ---@return string?
 function M.group(bits)
-  local found
+  local group
   for _, shade in ipairs(shades) do
     if bits >= shade[1] then
-      found = shade[2]
+      group = shade[2]
     end
   end
-  return found
+  return group
 end
 
 ---@param buf integer
@@ -57,7 +56,7 @@ end
 ---@param encoding string
 ---@return integer row
 ---@return integer col bytes
-local function place(buf, position, encoding)
+local function byte_position(buf, position, encoding)
   local line = vim.api.nvim_buf_get_lines(buf, position.line, position.line + 1, false)[1]
   if not line then
     return vim.api.nvim_buf_line_count(buf), 0
@@ -72,13 +71,13 @@ local function colour(buf, tokens, encoding)
   for _, token in ipairs(tokens) do
     local group = M.group(token.bits)
     if group then
-      local row, col = place(buf, token.range.start, encoding)
-      local end_row, end_col = place(buf, token.range['end'], encoding)
+      local row, col = byte_position(buf, token.range.start, encoding)
+      local end_row, end_col = byte_position(buf, token.range['end'], encoding)
       vim.api.nvim_buf_set_extmark(buf, namespace, row, col, {
         end_row = end_row,
         end_col = end_col,
         hl_group = group,
-        -- The end of a file's last line is below all lines.
+        -- The end of the last line is the start of a line that doesn't exist.
         strict = false,
       })
     end
@@ -91,18 +90,18 @@ end
 ---@return vim.quickfix.entry[]
 local function entries(buf, lines)
   return vim.tbl_map(function(line)
-    local text = ('%.1f bits a token: %s'):format(line.bitsPerToken, line.text)
+    local text = ('%.1f bits per token: %s'):format(line.bitsPerToken, line.text)
     return { bufnr = buf, lnum = line.line + 1, col = 1, text = text }
   end, lines)
 end
 
---- Opens the list below a window, which keeps the cursor.
+--- Opens the list below a window, and leaves the cursor in the window.
 ---@param window integer
 ---@param buf integer
 ---@param answer table
 local function list(window, buf, answer)
   local totals = answer.totals
-  local title = ('%s%d tokens, perplexity %.2f, %.3f bits a byte'):format(
+  local title = ('%s%d tokens, perplexity %.2f, %.3f bits per byte'):format(
     TITLE,
     totals.tokens,
     totals.perplexity,
@@ -115,7 +114,7 @@ local function list(window, buf, answer)
   shown[buf] = window
 end
 
---- Takes away what is shown of a buffer.
+--- Removes the colours and the list of a buffer.
 ---@param buf integer
 function M.clear(buf)
   local window = shown[buf]
@@ -126,7 +125,7 @@ function M.clear(buf)
   if not window or not vim.api.nvim_win_is_valid(window) then
     return
   end
-  -- Another list may have come in its place.
+  -- Another list may have replaced ours.
   if vim.startswith(vim.fn.getloclist(window, { title = 1 }).title, TITLE) then
     vim.fn.setloclist(window, {}, 'r', { title = TITLE, items = {} })
     vim.api.nvim_win_call(window, function()
@@ -135,10 +134,10 @@ function M.clear(buf)
   end
 end
 
---- Clears at the first change of the text. Windows can't be closed within the change, colours can.
+--- Removes colours and list at the next change of the text. Windows can only be closed after the change.
 ---@param buf integer
 local function clear_on_change(buf)
-  local function gone()
+  local function changed()
     if shown[buf] then
       vim.api.nvim_buf_clear_namespace(buf, namespace, 0, -1)
       vim.schedule(function()
@@ -147,7 +146,7 @@ local function clear_on_change(buf)
     end
     return true
   end
-  vim.api.nvim_buf_attach(buf, false, { on_lines = gone, on_reload = gone, on_detach = gone })
+  vim.api.nvim_buf_attach(buf, false, { on_lines = changed, on_reload = changed, on_detach = changed })
 end
 
 ---@param buf integer
@@ -161,45 +160,67 @@ local function show(buf, window, answer, encoding)
   clear_on_change(buf)
 end
 
---- Asks for the surprise of the current buffer and shows it; where it is shown, or asked for, stops that.
+--- Why an answer can't be shown, nil if it can.
+---@param err? lsp.ResponseError
+---@param answer table
+---@param buf integer
+---@param window integer
+---@param tick integer of the buffer at the time of the request
+---@return string? problem
+---@return integer? level
+local function obstacle(err, answer, buf, window, tick)
+  if err then
+    return err.message, vim.log.levels.ERROR
+  end
+  if type(answer.reason) == 'string' then
+    return answer.message, vim.log.levels.WARN
+  end
+  if not vim.api.nvim_buf_is_valid(buf) or vim.api.nvim_buf_get_changedtick(buf) ~= tick then
+    return 'the text changed during the measurement', vim.log.levels.WARN
+  end
+  if not vim.api.nvim_win_is_valid(window) or vim.api.nvim_win_get_buf(window) ~= buf then
+    return 'the window shows another buffer now', vim.log.levels.INFO
+  end
+end
+
+--- Requests the surprise of the current buffer and shows it.
 ---@param client vim.lsp.Client
-function M.toggle(client)
+local function measure(client)
   local buf, window = vim.api.nvim_get_current_buf(), vim.api.nvim_get_current_win()
-  if shown[buf] then
-    return M.clear(buf)
-  end
-  local before = measuring[buf]
-  if before then
-    measuring[buf] = nil
-    if before.id then
-      compat.cancel(before.client, before.id)
-    end
-    return say('stopped')
-  end
   local tick = vim.api.nvim_buf_get_changedtick(buf)
-  local mine = { client = client }
-  measuring[buf] = mine
+  local request = { client = client }
+  measuring[buf] = request
   local command = { command = 'codegen.surprise', arguments = { { uri = vim.uri_from_bufnr(buf) } } }
   local _, id = compat.command(client, command, buf, function(err, answer)
-    if measuring[buf] ~= mine then
+    if measuring[buf] ~= request then
       return
     end
     measuring[buf] = nil
-    if err then
-      return say(err.message, vim.log.levels.ERROR)
-    end
-    if type(answer.reason) == 'string' then
-      return say(answer.message, vim.log.levels.WARN)
-    end
-    if not vim.api.nvim_buf_is_valid(buf) or vim.api.nvim_buf_get_changedtick(buf) ~= tick then
-      return say('the text changed meanwhile', vim.log.levels.WARN)
-    end
-    if not vim.api.nvim_win_is_valid(window) or vim.api.nvim_win_get_buf(window) ~= buf then
-      return say('the window shows something else now')
+    local problem, level = obstacle(err, answer, buf, window, tick)
+    if problem then
+      return say(problem, level)
     end
     show(buf, window, answer, client.offset_encoding)
   end)
-  mine.id = id
+  request.id = id
+end
+
+--- Shows the surprise of the current buffer; hides it if it is shown, and cancels a running measurement.
+---@param client vim.lsp.Client
+function M.toggle(client)
+  local buf = vim.api.nvim_get_current_buf()
+  if shown[buf] then
+    return M.clear(buf)
+  end
+  local request = measuring[buf]
+  if not request then
+    return measure(client)
+  end
+  measuring[buf] = nil
+  if request.id then
+    compat.cancel(request.client, request.id)
+  end
+  say('cancelled')
 end
 
 return M

@@ -1,28 +1,30 @@
 --- Ghost text through `vim.lsp.inline_completion`, Neovim 0.12 and later.
 ---
---- Neovim asks and draws. Between the two stands this module: an answer goes to `ghost`, which compares it with the
---- text as it is by then, and what is left goes on to Neovim, again after each keystroke. So what Neovim holds is
---- never out of date: not while typing through, not after an edit further up, and not when it is accepted by
---- `vim.lsp.inline_completion.get()` in a user's own mapping.
+--- Neovim sends the requests and draws. This module intercepts the answers: `ghost` compares an answer with the
+--- current text, and Neovim gets the suggestions that fit, again after each keystroke. So Neovim's suggestions are
+--- never outdated: not while typing along, not after an edit further up, and not if a mapping of the user accepts
+--- them with `vim.lsp.inline_completion.get()`.
 local compat = require('codegen_lsp.compat')
 
 local M = {}
 
----@class codegen_lsp.Answering
----@field handler lsp.Handler Neovim's own for its latest request
+---@class codegen_lsp.Receiver
+---@field handler lsp.Handler Neovim's handler for its latest request
 ---@field context lsp.HandlerContext
 
----@type table<integer, codegen_lsp.Answering>
-local answering = {}
+---@type table<integer, codegen_lsp.Receiver>
+local receivers = {}
 local METHOD = 'textDocument/inlineCompletion'
 
+--- Gives items to Neovim as the answer to its latest request.
 ---@param buf integer
 ---@param items lsp.InlineCompletionItem[]
+---@return boolean
 local function answer(buf, items)
-  local to = answering[buf]
+  local receiver = receivers[buf]
   local enabled = vim.lsp.inline_completion.is_enabled({ bufnr = buf })
-  if to and enabled and vim.lsp.buf_is_attached(buf, to.context.client_id) then
-    to.handler(nil, { items = items }, to.context)
+  if receiver and enabled and vim.lsp.buf_is_attached(buf, receiver.context.client_id) then
+    receiver.handler(nil, { items = items }, receiver.context)
     return true
   end
   return false
@@ -33,7 +35,7 @@ function M.clear(buf)
   answer(buf, {})
 end
 
---- Neovim's drawing: extmarks may be of any client that suggests.
+--- The extmark that Neovim draws; it can belong to any client with suggestions.
 ---@param buf integer
 ---@return vim.api.keyset.get_extmark_item?
 local function drawing(buf)
@@ -41,7 +43,7 @@ local function drawing(buf)
   return namespace and vim.api.nvim_buf_get_extmarks(buf, namespace, 0, -1, { details = true })[1]
 end
 
---- Keeps the colour of ghost text between brackets: Neovim lets it look like the matching bracket after it.
+--- Restores the colour of ghost text between brackets: Neovim blends it with that of the matching bracket.
 ---@param buf integer
 local function restyle(buf)
   local mark = drawing(buf)
@@ -59,30 +61,30 @@ end
 
 ---@param buf integer
 ---@param client vim.lsp.Client
----@param lives codegen_lsp.Live[]
+---@param matches codegen_lsp.Match[]
 ---@param index integer
 ---@param cursor codegen_lsp.Cursor
-function M.draw(buf, client, lives, index, cursor)
+function M.draw(buf, client, matches, index, cursor)
   local function position(col)
     return { line = cursor.row, character = compat.units(cursor.line, col, client.offset_encoding) }
   end
-  local function item(live)
-    local col = cursor.col + live.skip
-    local tail = live.shown == live.rest and #live.tail or 0
+  local function item(match)
+    local col = cursor.col + match.skip
+    local tail = match.visible == match.remainder and #match.tail or 0
     return {
-      insertText = live.shown,
+      insertText = match.visible,
       range = { start = position(col), ['end'] = position(col + tail) },
-      command = live.item.source.command,
+      command = match.item.source.command,
     }
   end
-  local drawn = answer(buf, vim.tbl_map(item, lives))
+  local drawn = answer(buf, vim.tbl_map(item, matches))
   if drawn and index > 1 then
     vim.lsp.inline_completion.select({ bufnr = buf, count = index - 1 })
   end
   restyle(buf)
 end
 
---- The text that is on the screen, which may be another server's; nil for none.
+--- The text that is drawn, possibly of another server; nil if there is none.
 ---@param buf integer
 ---@return string?
 function M.shown(buf)
@@ -104,7 +106,7 @@ function M.shown(buf)
   return text ~= '' and text or nil
 end
 
---- Stands between the client and Neovim's requests for ghost text.
+--- Intercepts Neovim's requests for ghost text, and their answers.
 ---@param client vim.lsp.Client
 local function intercept(client)
   local request = client.request
@@ -115,25 +117,25 @@ local function intercept(client)
     end
     buf = (buf == nil or buf == 0) and vim.api.nvim_get_current_buf() or buf
     local ghost = require('codegen_lsp.ghost')
-    local place = ghost.place(buf)
-    answering[buf] = { handler = handler, context = { client_id = self.id, bufnr = buf, method = method } }
+    local origin = ghost.origin(buf)
+    receivers[buf] = { handler = handler, context = { client_id = self.id, bufnr = buf, method = method } }
     return request(self, method, ghost.extend(params, buf), function(err, result, context)
       if err then
         return handler(err, result, context)
       end
-      ghost.answer(self, buf, place, result)
+      ghost.answer(self, buf, origin, result)
     end, buf)
   end
 end
 
---- Asks for suggestions at the cursor.
+--- Requests suggestions at the cursor.
 ---@param client vim.lsp.Client
 ---@param buf integer
----@param invoked boolean asked for by hand
+---@param invoked boolean requested by the user
 function M.request(client, buf, invoked)
-  local to = answering[buf]
-  if to then
-    client:request(METHOD, require('codegen_lsp.ghost').params(client, buf, invoked), to.handler, buf)
+  local receiver = receivers[buf]
+  if receiver then
+    client:request(METHOD, require('codegen_lsp.ghost').params(client, buf, invoked), receiver.handler, buf)
   end
 end
 
@@ -143,14 +145,14 @@ local intercepted = {}
 ---@param client vim.lsp.Client
 ---@param buf integer
 ---@param _ integer
----@param watch fun() follows the text from now on
+---@param watch fun() starts following the text
 function M.attach(client, buf, _, watch)
   if not intercepted[client.id] then
     intercepted[client.id] = true
     intercept(client)
   end
   vim.lsp.inline_completion.enable(true, { bufnr = buf })
-  -- Neovim follows the text from the next turn of its loop on; what it draws is put right after it has.
+  -- Neovim starts following the text in the next iteration of its loop; ours has to run after it.
   vim.schedule(function()
     vim.schedule(watch)
   end)
@@ -158,7 +160,7 @@ end
 
 ---@param buf integer
 function M.detach(buf)
-  answering[buf] = nil
+  receivers[buf] = nil
 end
 
 return M

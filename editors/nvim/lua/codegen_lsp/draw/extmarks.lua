@@ -1,4 +1,4 @@
---- Draws ghost text with extmarks, and asks for it: Neovim 0.10 and 0.11, where the editor does neither.
+--- Requests ghost text and draws it with extmarks, for Neovim 0.10 and 0.11, which do neither.
 local compat = require('codegen_lsp.compat')
 
 local M = {}
@@ -8,19 +8,19 @@ local namespace = vim.api.nvim_create_namespace('codegen_lsp.inline_completion')
 ---@class codegen_lsp.Pending
 ---@field timer? uv.uv_timer_t
 ---@field client? vim.lsp.Client
----@field id? integer of the request that has no answer yet
+---@field id? integer of the pending request
 
 ---@type table<integer, codegen_lsp.Pending>
 local pending = {}
----@type table<integer, string> what is drawn
+---@type table<integer, string> buffer -> the text that is drawn
 local texts = {}
 
 vim.api.nvim_set_hl(0, 'ComplHint', { link = 'NonText', default = true })
 vim.api.nvim_set_hl(0, 'ComplHintMore', { link = 'MoreMsg', default = true })
 
---- Virtual text does not know tab stops: tabs become spaces, `column` being the screen column it starts in.
+--- Replaces tabs by spaces, because virtual text has no tab stops.
 ---@param text string
----@param column integer
+---@param column integer the screen column of its start
 ---@return string
 local function expand(text, column)
   while true do
@@ -40,82 +40,82 @@ function M.clear(buf)
   vim.api.nvim_buf_clear_namespace(buf, namespace, 0, -1)
 end
 
---- Draws the `index`-th of `lives` at the cursor.
+--- Draws one of `matches` at the cursor.
 ---@param buf integer
 ---@param _ vim.lsp.Client
----@param lives codegen_lsp.Live[]
+---@param matches codegen_lsp.Match[]
 ---@param index integer
 ---@param cursor codegen_lsp.Cursor
-function M.draw(buf, _, lives, index, cursor)
+function M.draw(buf, _, matches, index, cursor)
   M.clear(buf)
-  local live = lives[index]
-  texts[buf] = live.shown
-  local col = cursor.col + live.skip
-  local covered = live.shown == live.rest and live.tail ~= ''
+  local match = matches[index]
+  texts[buf] = match.visible
+  local col = cursor.col + match.skip
+  local covered = match.visible == match.remainder and match.tail ~= ''
   local lines = {}
-  for line in vim.gsplit(live.shown, '\n', { plain = true }) do
+  for line in vim.gsplit(match.visible, '\n', { plain = true }) do
     local column = #lines == 0 and vim.fn.strdisplaywidth(cursor.line:sub(1, col)) or 0
     lines[#lines + 1] = { { expand(line, column), 'ComplHint' } }
   end
   if index > 1 then
-    table.insert(lines[#lines], { (' (%d/%d)'):format(index, #lives), 'ComplHintMore' })
+    table.insert(lines[#lines], { (' (%d/%d)'):format(index, #matches), 'ComplHintMore' })
   end
   vim.api.nvim_buf_set_extmark(buf, namespace, cursor.row, col, {
     virt_text = lines[1],
     virt_lines = { unpack(lines, 2) },
     virt_text_pos = covered and 'overlay' or 'inline',
-    hl_mode = 'replace', -- between brackets it would look like the matching bracket otherwise
+    hl_mode = 'replace', -- otherwise the colour is blended with that of a matching bracket
   })
 end
 
---- The text that is on the screen, nil for none.
+--- The text that is drawn, nil if there is none.
 ---@param buf integer
 ---@return string?
 function M.shown(buf)
   return texts[buf]
 end
 
---- Forgets the timer and cancels the request.
+--- Stops the timer and cancels the request of a buffer.
 ---@param buf integer
 local function stop(buf)
-  local wait = pending[buf] or {}
+  local request = pending[buf] or {}
   pending[buf] = nil
-  if wait.timer and not wait.timer:is_closing() then
-    wait.timer:stop()
-    wait.timer:close()
+  if request.timer and not request.timer:is_closing() then
+    request.timer:stop()
+    request.timer:close()
   end
-  if wait.id and wait.client then
-    compat.cancel(wait.client, wait.id)
+  if request.id and request.client then
+    compat.cancel(request.client, request.id)
   end
 end
 
---- Asks for suggestions at the cursor; what was asked before is no longer waited for.
+--- Requests suggestions at the cursor, and cancels an earlier request.
 ---@param client vim.lsp.Client
 ---@param buf integer
----@param invoked boolean asked for by hand
+---@param invoked boolean requested by the user
 function M.request(client, buf, invoked)
   stop(buf)
   local ghost = require('codegen_lsp.ghost')
-  local place = ghost.place(buf)
-  if not place then
+  local origin = ghost.origin(buf)
+  if not origin then
     return
   end
-  local wait = { client = client }
-  pending[buf] = wait
+  local request = { client = client }
+  pending[buf] = request
   local params = ghost.params(client, buf, invoked)
   local _, id = compat.request(client, 'textDocument/inlineCompletion', params, function(err, result)
-    wait.id = nil
+    request.id = nil
     if not err then
-      ghost.answer(client, buf, place, result)
+      ghost.answer(client, buf, origin, result)
     end
   end, buf)
-  wait.id = id
+  request.id = id
 end
 
 ---@param client vim.lsp.Client
 ---@param buf integer
 ---@param group integer
----@param watch fun() follows the text from now on
+---@param watch fun() starts following the text
 function M.attach(client, buf, group, watch)
   watch()
   vim.api.nvim_create_autocmd({ 'InsertEnter', 'CursorMovedI', 'TextChangedI', 'TextChangedP' }, {
