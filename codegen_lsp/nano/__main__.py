@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 
 DEFAULT_WORK = Path(platformdirs.user_cache_dir("codegen-lsp")) / "nano"
 Work = Annotated[Path, typer.Option("--work", help="Folder for the corpus, tokens and checkpoints.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="cpu or gpu.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="cpu, cpu-fill or gpu.")]
 
 THRESHOLD = round(math.log(Options().min_confidence), 3)
 """The mean log-probability (nats) from which the server shows a suggestion, until a user says otherwise."""
@@ -42,13 +42,26 @@ def corpus(work: Work = DEFAULT_WORK) -> None:
 
 
 @app.command()
-def tokenizer(work: Work = DEFAULT_WORK) -> None:
+def tokenizer(
+    base: Annotated[
+        Path | None, typer.Option(help="Take the tokenizer of this checkpoint instead of training one.")
+    ] = None,
+    work: Work = DEFAULT_WORK,
+) -> None:
     """Train the tokenizer on the corpus and turn the corpus into tokens."""
     from codegen_lsp.nano.corpus.corpus import documents
     from codegen_lsp.nano.corpus.data import tokenize_corpus
-    from codegen_lsp.nano.corpus.tokenizer import save_tokenizer, train_tokenizer, training_texts
+    from codegen_lsp.nano.corpus.tokenizer import (
+        load_tokenizer,
+        save_tokenizer,
+        train_tokenizer,
+        training_texts,
+        with_sentinels,
+    )
 
-    trained = train_tokenizer(training_texts(documents(work)))
+    trained = with_sentinels(
+        load_tokenizer(base) if base else train_tokenizer(training_texts(documents(work)))
+    )
     save_tokenizer(trained, work / "tokenizer")
     counts = tokenize_corpus(work, trained)
     pools = ", ".join(f"{count:,} {pool}" for pool, count in counts.items())
@@ -70,6 +83,9 @@ def train(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; else the recipe's.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
     seed: Annotated[int, typer.Option(help="Of the weights and of the order of the data.")] = 0,
+    initial: Annotated[
+        Path | None, typer.Option(help="Checkpoint to begin with; else the model that the recipe names.")
+    ] = None,
     work: Work = DEFAULT_WORK,
 ) -> None:
     """Train after a recipe, or go on with the training that the folder holds."""
@@ -90,6 +106,7 @@ def train(
         piece_minutes=piece,
         seed=seed,
         device=device or chosen.device,
+        initial=initial,
     )
     last = run_training(run)
     state = (

@@ -10,7 +10,7 @@ import pytest
 from codegen_lsp.nano.corpus.corpus import build
 from codegen_lsp.nano.corpus.data import tokenize_corpus
 from codegen_lsp.nano.corpus.sources import Distribution, standard_library
-from codegen_lsp.nano.corpus.tokenizer import save_tokenizer, train_tokenizer, training_texts
+from codegen_lsp.nano.corpus.tokenizer import save_tokenizer, train_tokenizer, training_texts, with_sentinels
 from codegen_lsp.nano.training.recipes import CPU, Recipe, Stage
 
 EVENLY = {"core": 0.3, "focus": 0.4, "broad": 0.3}
@@ -40,12 +40,12 @@ def small_distributions() -> list[Distribution]:
 
 @pytest.fixture(scope="session")
 def work(tmp_path_factory: pytest.TempPathFactory, small_distributions: list[Distribution]) -> Path:
-    """A work folder with a corpus, a tokenizer of 1,000 tokens and the tokens."""
+    """A work folder with a corpus, a tokenizer of 1,000 tokens and three control tokens, and the tokens."""
     folder = tmp_path_factory.mktemp("work")
     build(folder, small_distributions)
     from codegen_lsp.nano.corpus.corpus import documents
 
-    trained = train_tokenizer(training_texts(documents(folder)), 1000)
+    trained = with_sentinels(train_tokenizer(training_texts(documents(folder)), 1000))
     save_tokenizer(trained, folder / "tokenizer")
     tokenize_corpus(folder, trained)
     return folder
@@ -59,7 +59,7 @@ def tiny() -> Recipe:
         n_embd=32,
         n_layer=2,
         rotary_dim=4,
-        vocab_size=1000,
+        vocab_size=1008,
         compiled=False,
         stages=(Stage(0.5, 4, 64, EVENLY), Stage(1.0, 2, 128, EVENLY)),
     )

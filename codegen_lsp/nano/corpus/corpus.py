@@ -99,6 +99,10 @@ RULES = (
     Rule("setuptools", r"(setuptools|pkg_resources|_distutils)", 2 * MEGA),
     Rule("fire", r"fire/", MEGA),
     Rule("pillow", r"PIL/", MEGA),
+    Rule("pandas", r"pandas/", 4 * MEGA, "focus"),
+    Rule("scipy", r"scipy/", 4 * MEGA),
+    Rule("scikit-learn", r"sklearn/", 4 * MEGA),
+    Rule("nltk", r"nltk/", 2 * MEGA),
 )
 """First match counts. A small typed library matches none, and is in the `core` pool, hardly capped."""
 

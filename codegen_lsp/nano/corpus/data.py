@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any, get_args
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError, Pool, documents
-from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT
+from codegen_lsp.nano.corpus.fill import RowFiller
+from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer, plain
 
 Tokens = NDArray[np.uint16]
 
@@ -29,13 +31,16 @@ POOLS: tuple[Pool, ...] = get_args(Pool)
 def tokenize_corpus(work: Path, tokenizer: Tokenizer, seed: int = 0) -> dict[str, int]:
     """Write `tokens-<pool>.npy` for each pool: its documents, shuffled, each after an end-of-text token.
 
+    A document that has the name of a special token in its text is read as text.
+
     Returns the number of tokens of each pool.
     """
     end = tokenizer.token_to_id(END_OF_TEXT)
+    reader = plain(tokenizer)
     streams: dict[str, list[Tokens]] = {pool: [] for pool in POOLS}
     for batch in _batches(work, 256):
         for document, encoded in zip(
-            batch, tokenizer.encode_batch_fast([item.text for item in batch]), strict=True
+            batch, reader.encode_batch_fast([item.text for item in batch]), strict=True
         ):
             streams[document.pool].append(np.array([end, *encoded.ids], dtype=np.uint16))
     counts = {}
@@ -93,9 +98,12 @@ class Stream:
 
 
 class Sampler:
-    """Batches drawn from the pools in given shares, the same ones for the same seed and positions."""
+    """Batches drawn from the pools in given shares, the same ones for the same seed and positions.
 
-    def __init__(self, work: Path, seed: int) -> None:
+    `fill` is the share of rows that become fill-in-the-middle samples.
+    """
+
+    def __init__(self, work: Path, seed: int, fill: float = 0.0) -> None:
         missing = [pool for pool in POOLS if not (work / f"tokens-{pool}.npy").exists()]
         if missing:
             raise CorpusError(f"{work} holds no tokens: run `python -m codegen_lsp.nano tokenizer` first")
@@ -104,6 +112,8 @@ class Sampler:
             for number, pool in enumerate(POOLS)
         }
         self._debts = dict.fromkeys(POOLS, 0.0)
+        self._seed, self._fill = seed, fill
+        self._filler = RowFiller(load_tokenizer(work / "tokenizer")) if fill else None
 
     def batch(self, rows: int, length: int, shares: dict[Pool, float]) -> NDArray[np.int64]:
         """Token ids, (rows, length + 1). Each pool gets its share of rows over time, exactly."""
@@ -113,8 +123,16 @@ class Sampler:
                 self._debts[pool] += shares.get(pool, 0.0)
             pool = max(POOLS, key=self._debts.__getitem__)
             self._debts[pool] -= 1.0
-            taken.append(self.streams[pool].take(length))
+            taken.append(self._row(pool, length))
         return np.stack(taken).astype(np.int64)
+
+    def _row(self, pool: Pool, length: int) -> Tokens:
+        stream = self.streams[pool]
+        row = stream.take(length)
+        generator = Random(f"{self._seed}/{pool}/{stream.position}")
+        if self._filler is None or generator.random() >= self._fill:
+            return row
+        return self._filler.fill(row, generator)
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs to go on with the batch after the last one."""

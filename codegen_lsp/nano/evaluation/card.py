@@ -73,7 +73,7 @@ It ships inside `codegen-lsp`, so that there is a first suggestion without a dow
 on real weights. It has {blocks / 1e6:.1f} million parameters in {config["n_layer"]} blocks of width {config["n_embd"]}
 and {embeddings / 1e6:.1f} million in embeddings and head, reads {config["n_positions"]:,} tokens, and has a vocabulary
 of {config["vocab_size"]:,} tokens: byte-level BPE, with CodeGen's tokens for runs of spaces and tabs.
-
+{_fill(config)}
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -82,6 +82,21 @@ from codegen_lsp.nano import MODEL_DIR
 tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
 model = AutoModelForCausalLM.from_pretrained(MODEL_DIR)
 ```"""
+
+
+def _fill(config: dict[str, Any]) -> str:
+    """Describe the prompts of a model that fills in the middle; empty for another model."""
+    forms = config.get("fill_in_the_middle")
+    if not forms:
+        return ""
+    return f"""
+It fills in the middle between a prefix and a suffix, asked in one of two forms, with CodeGen2's control tokens:
+
+- SPM: `{forms["spm"]}`
+- PSM: `{forms["psm"]}`
+
+The middle ends with `{forms["stop"]}`. Prefix and suffix are tokenized apart from each other.
+"""
 
 
 _INTENDED = """\
@@ -142,11 +157,23 @@ that did other work at the same time. Matrices in the blocks learn by Muon (rate
 and vectors by AdamW (rates {recipe.embedding_lr}, {recipe.head_lr}, {recipe.vector_lr}); weight decay
 {recipe.weight_decay}; the rates hold until {recipe.decay_from:.0%} of the time and then fall to nothing. Batches:
 {stages}. The last stage prefers small, typed libraries. Arithmetic in
-{"bfloat16" if recipe.bfloat16 else "float32"}; stored in {config["dtype"]}. {note}
+{"bfloat16" if recipe.bfloat16 else "float32"}; stored in {config["dtype"]}. {_continued(recipe)}{note}
 
 ![The loss over the tokens seen](curve.png)
 
 The loss, the rate and the speed of every step are in `log.jsonl`."""
+
+
+def _continued(recipe: Recipe) -> str:
+    """Say what a recipe begins with and what its rows are; empty for plain rows and fresh weights."""
+    text = ""
+    if recipe.initial:
+        text += f"""It begins with the weights of the recipe `{recipe.initial}`, which began with none; the tokens and
+minutes of that training are not counted here. """
+    if recipe.fill:
+        text += f"""{recipe.fill:.0%} of the rows are made of samples that fill in the middle: rests and parts of
+lines, whole lines, blocks and random spans, two of three in SPM form; the loss counts all tokens. """
+    return text
 
 
 def _data(manifest: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from transformers import CodeGenConfig, CodeGenForCausalLM
 
+from codegen_lsp.nano.corpus.fill import FORMATS
 from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer
-from codegen_lsp.nano.training.recipes import Recipe
+from codegen_lsp.nano.training.recipes import Recipe, RecipeError
 
 MAX_SHARD = "12MB"
 """Below the 15 MB that a shard may have, with room for its header."""
@@ -30,7 +31,26 @@ def model_config(recipe: Recipe, end_of_text: int) -> CodeGenConfig:
         eos_token_id=end_of_text,
         pad_token_id=end_of_text,
     )
+    if recipe.fill:
+        config.fill_in_the_middle = FORMATS
     return config
+
+
+def begin_with(model: CodeGenForCausalLM, folder: Path) -> None:
+    """Copy the weights of a checkpoint into a model of the same shape, whose vocabulary may be larger.
+
+    A token that the checkpoint doesn't have gets the mean of the others' weights.
+    """
+    if not (folder / "config.json").exists():
+        raise RecipeError(f"{folder} holds no checkpoint to begin with: train it first, or choose --initial")
+    initial = CodeGenForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    state = model.state_dict()
+    for name, old in initial.state_dict().items():
+        new = state[name]
+        if new.shape[1:] != old.shape[1:] or len(new) < len(old):
+            raise RecipeError(f"{folder} has another shape than the recipe: {name} is {tuple(old.shape)}")
+        new[: len(old)] = old
+        new[len(old) :] = old.mean(dim=0)
 
 
 def export(

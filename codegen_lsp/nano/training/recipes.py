@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen_lsp.nano.corpus.corpus import Pool
-from codegen_lsp.nano.corpus.tokenizer import VOCABULARY
+from codegen_lsp.nano.corpus.tokenizer import PADDED_VOCABULARY
 from codegen_lsp.wire.errors import CodegenError
 
 
@@ -48,8 +48,12 @@ class Recipe:
     device: str = "cpu"
     chunk: int = 512
     """Positions whose logits exist at the same time."""
-    vocab_size: int = VOCABULARY
+    vocab_size: int = PADDED_VOCABULARY
     n_positions: int = 2048
+    fill: float = 0.0
+    """Share of the rows that are made of fill-in-the-middle samples."""
+    initial: str | None = None
+    """The recipe whose trained weights this one begins with; None for fresh weights."""
 
     def rate(self, progress: float) -> float:
         """The share of the plateau's learning rate at `progress` in [0, 1]: a trapezoid."""
@@ -103,7 +107,26 @@ GPU = Recipe(
 )
 """One H200 for 25 minutes: 29 million parameters (58 MB in bfloat16), meant to see a billion tokens."""
 
-RECIPES = {recipe.name: recipe for recipe in (CPU, GPU)}
+CPU_FILL = replace(
+    CPU,
+    name="cpu-fill",
+    minutes=120,
+    stages=(
+        Stage(0.60, 4, 1024, MIXED),
+        Stage(1.00, 2, 2048, CLOSE),
+    ),
+    matrix_lr=4e-3,
+    embedding_lr=4e-3,
+    head_lr=1.2e-3,
+    vector_lr=1.2e-3,
+    warmup=0.03,
+    decay_from=0.1,
+    fill=0.5,
+    initial="cpu",
+)
+"""The same model as `cpu`, trained on: half of its rows teach it to fill in the middle."""
+
+RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, CPU_FILL)}
 
 
 class RecipeError(CodegenError):

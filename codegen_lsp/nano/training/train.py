@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from codegen_lsp.nano.corpus.data import Sampler
-from codegen_lsp.nano.training.checkpoint import end_of_text_id, export, model_config
+from codegen_lsp.nano.training.checkpoint import begin_with, end_of_text_id, export, model_config
 from codegen_lsp.nano.training.network import TrainingModel, new_model
 from codegen_lsp.nano.training.optimizer import build_optimizers
 from codegen_lsp.nano.training.recipes import Recipe, RecipeError, Stage
@@ -42,6 +42,8 @@ class Run:
     piece_steps: int | None = None
     seed: int = 0
     device: str = "cpu"
+    initial: Path | None = None
+    """Checkpoint to begin with; else the model of the recipe that `recipe.initial` names."""
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class Trainer:
         )
         self.optimizers = build_optimizers(self.model, recipe)
         self.plateau = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-        self.sampler = Sampler(run.work, run.seed)
+        self.sampler = Sampler(run.work, run.seed, recipe.fill)
         self.clock = Clock()
 
     @property
@@ -96,6 +98,15 @@ class Trainer:
         temporary.replace(self.checkpoint)
         lines = "".join(json.dumps(entry) + "\n" for entry in self.clock.history)
         (self.run.out / "log.jsonl").write_text(lines, encoding="utf-8")
+
+    def begin(self) -> None:
+        """Take up the last checkpoint, or else the weights that the recipe begins with."""
+        if self.resume():
+            return
+        name = self.run.recipe.initial
+        folder = self.run.initial or (self.run.work / "runs" / name / "model" if name else None)
+        if folder is not None:
+            begin_with(self.model, folder)
 
     def resume(self) -> bool:
         """Take up the last checkpoint, if there is one; the numbers of the recipe are those of today."""
@@ -150,7 +161,7 @@ def train(run: Run) -> dict[str, Any]:
     """
     run.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(run)
-    trainer.resume()
+    trainer.begin()
     clock, first_step = trainer.clock, trainer.clock.step
     began = saved = last = time.monotonic()
     smooth = rate = 0.0

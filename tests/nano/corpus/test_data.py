@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from codegen_lsp.nano.corpus.corpus import CorpusError, documents
-from codegen_lsp.nano.corpus.data import BLOCK, POOLS, Sampler, Stream
+from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError, documents
+from codegen_lsp.nano.corpus.data import BLOCK, POOLS, Sampler, Stream, tokenize_corpus
 from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer
 
 TOKENS = np.arange(20 * BLOCK + 1, dtype=np.uint16)
@@ -53,6 +55,18 @@ def test_the_tokens_are_those_of_the_documents(work: Path) -> None:
         assert Counter(pieces) == Counter(item.text for item in documents(work) if item.pool == pool)
 
 
+def test_the_name_of_a_special_token_in_a_document_is_text(tmp_path: Path, work: Path) -> None:
+    tokenizer = load_tokenizer(work / "tokenizer")
+    text = 'END = "<|endoftext|><mask_1>"\n'
+    line = json.dumps(asdict(CorpusDocument("one", "one.py", "core", text, "")))
+    (tmp_path / "corpus.jsonl").write_text(f"{line}\n", encoding="utf-8")
+    tokenize_corpus(tmp_path, tokenizer)
+    tokens = np.load(tmp_path / "tokens-core.npy").tolist()
+    assert tokens.count(tokenizer.token_to_id(END_OF_TEXT)) == 1
+    assert tokenizer.token_to_id("<mask_1>") not in tokens
+    assert tokenizer.decode(tokens[1:], skip_special_tokens=False) == text
+
+
 def test_pools_get_their_shares(work: Path) -> None:
     sampler = Sampler(work, seed=0)
     for _ in range(50):
@@ -61,12 +75,24 @@ def test_pools_get_their_shares(work: Path) -> None:
     assert read == {"core": 50, "focus": 150, "broad": 0}
 
 
-def test_a_restored_sampler_goes_on_where_it_was(work: Path) -> None:
+def test_a_share_of_the_rows_is_filled_and_the_others_stay(work: Path) -> None:
     shares = {"core": 0.3, "focus": 0.3, "broad": 0.4}
-    first = Sampler(work, seed=0)
+    mask = load_tokenizer(work / "tokenizer").token_to_id("<mask_1>")
+    texts = Sampler(work, seed=0).batch(200, 256, shares)
+    rows = Sampler(work, seed=0, fill=0.5).batch(200, 256, shares)
+    filled = (rows == mask).any(axis=1)
+    assert rows.shape == texts.shape
+    assert np.array_equal(rows[~filled], texts[~filled])
+    assert 70 < filled.sum() < 130
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.5])
+def test_a_restored_sampler_goes_on_where_it_was(work: Path, fill: float) -> None:
+    shares = {"core": 0.3, "focus": 0.3, "broad": 0.4}
+    first = Sampler(work, seed=0, fill=fill)
     for _ in range(7):
         first.batch(3, 64, shares)
-    second = Sampler(work, seed=0)
+    second = Sampler(work, seed=0, fill=fill)
     second.restore(first.state())
     for _ in range(5):
         assert np.array_equal(first.batch(3, 128, shares), second.batch(3, 128, shares))

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from codegen_lsp.nano import MODEL_DIR
-from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, SPACES, TABS, VOCABULARY
+from codegen_lsp.nano.corpus.tokenizer import (
+    END_OF_TEXT,
+    PADDED_VOCABULARY,
+    SENTINELS,
+    SPACES,
+    TABS,
+    VOCABULARY,
+    load_tokenizer,
+    plain,
+    with_sentinels,
+)
 
 shipped: Any = AutoTokenizer.from_pretrained(MODEL_DIR)
 
@@ -55,6 +65,27 @@ def test_encoding_adds_nothing_to_a_text() -> None:
 
 def test_a_saved_tokenizer_loads(work: Path) -> None:
     loaded: Any = AutoTokenizer.from_pretrained(work / "tokenizer")
-    assert len(loaded) == 1000
+    assert len(loaded) == 1003
     text = "async def main() -> None:\n        await asyncio.sleep(0.25)\n"
     assert loaded.decode(loaded(text).input_ids) == text
+
+
+def test_control_tokens_take_the_ids_after_all_others() -> None:
+    before = load_tokenizer(MODEL_DIR)
+    after = with_sentinels(before)
+    old = {token: number for token, number in before.get_vocab().items() if token not in SENTINELS}
+    assert len(old) == VOCABULARY
+    assert {token: after.token_to_id(token) for token in old} == old
+    assert [after.token_to_id(token) for token in SENTINELS] == [8192, 8193, 8194]
+    assert with_sentinels(after).get_vocab() == after.get_vocab()
+    assert after.get_vocab_size() <= PADDED_VOCABULARY
+
+
+@given(
+    st.lists(st.sampled_from([*SENTINELS, END_OF_TEXT, "x", " ", "  ", "\n", "<", "mask_1>"])).map("".join)
+)
+def test_the_name_of_a_control_token_in_a_text_is_text(text: str) -> None:
+    tokenizer = plain(with_sentinels(load_tokenizer(MODEL_DIR)))
+    ids = tokenizer.encode(text).ids
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+    assert not set(ids) & {tokenizer.token_to_id(token) for token in (*SENTINELS, END_OF_TEXT)}

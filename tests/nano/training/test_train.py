@@ -11,6 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from codegen_lsp.nano.corpus.fill import FORMATS
+from codegen_lsp.nano.training.checkpoint import begin_with, model_config
+from codegen_lsp.nano.training.network import new_model
 from codegen_lsp.nano.training.recipes import GPU, Recipe, RecipeError, Stage
 from codegen_lsp.nano.training.train import Run, train
 
@@ -19,8 +22,9 @@ def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_a_resumed_training_has_the_same_curve(tmp_path: Path, work: Path, tiny: Recipe) -> None:
-    whole = Run(work, tmp_path / "whole", tiny, minutes=1, steps=24)
+@pytest.mark.parametrize("fill", [0.0, 0.5])
+def test_a_resumed_training_has_the_same_curve(tmp_path: Path, work: Path, tiny: Recipe, fill: float) -> None:
+    whole = Run(work, tmp_path / "whole", replace(tiny, fill=fill), minutes=1, steps=24)
     assert train(whole)["done"]
     pieces = replace(whole, out=tmp_path / "pieces", piece_steps=7)
     ends = [train(pieces)["done"] for _ in range(4)]
@@ -30,6 +34,43 @@ def test_a_resumed_training_has_the_same_curve(tmp_path: Path, work: Path, tiny:
     assert losses(whole.out)[-1] < losses(whole.out)[0]
     weights = [torch.load(run.out / "checkpoint.pt", weights_only=True)["model"] for run in (whole, pieces)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_training_begins_with_the_weights_of_another_recipe(
+    tmp_path: Path, work: Path, tiny: Recipe
+) -> None:
+    small = replace(tiny, vocab_size=1003)
+    train(Run(work, tmp_path / "first", small, minutes=1, steps=30))
+    second = replace(tiny, name="second", fill=0.5, initial="first")
+    run = Run(work, tmp_path / "second", second, minutes=1, steps=4, initial=tmp_path / "first" / "model")
+    train(run)
+    assert losses(run.out)[0] < losses(tmp_path / "first")[0] - 0.5
+    config = json.loads((run.out / "model" / "config.json").read_text())
+    assert config["vocab_size"] == 1008
+    assert config["fill_in_the_middle"] == FORMATS
+
+
+def test_new_tokens_begin_with_the_mean_of_the_old_ones(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    train(Run(work, tmp_path, replace(tiny, vocab_size=1003), minutes=1, steps=1))
+    old: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    model = new_model(model_config(tiny, 0), seed=1)
+    begin_with(model, tmp_path / "model")
+    for name, before in old.state_dict().items():
+        after = model.state_dict()[name]
+        assert torch.equal(after[: len(before)], before)
+        assert all(torch.allclose(row, before.mean(dim=0)) for row in after[len(before) :])
+
+
+def test_weights_to_begin_with_have_to_be_there_and_to_fit(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    missing = Run(work, tmp_path / "a", replace(tiny, initial="no-such"), minutes=1, steps=1)
+    with pytest.raises(RecipeError, match=r"runs/no-such/model holds no checkpoint"):
+        train(missing)
+    train(Run(work, tmp_path / "b", tiny, minutes=1, steps=1))
+    wider = Run(
+        work, tmp_path / "c", replace(tiny, n_embd=64), minutes=1, steps=1, initial=tmp_path / "b" / "model"
+    )
+    with pytest.raises(RecipeError, match="another shape"):
+        train(wider)
 
 
 def test_another_seed_gives_another_curve(tmp_path: Path, work: Path, tiny: Recipe) -> None:
