@@ -34,12 +34,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(0)
     except (CodegenError, OSError) as error:
         fail(str(error))
+    except ModuleNotFoundError as error:
+        _fail_without_extra(error)
 
 
 def fail(message: str) -> NoReturn:
     """Print one sentence on standard error and leave with exit code 2."""
     print(f"codegen-lsp: {message}", file=sys.stderr)  # noqa: T201
     sys.exit(USAGE_EXIT)
+
+
+def _fail_without_extra(error: ModuleNotFoundError) -> NoReturn:
+    """Say which extra of the package installs the missing module, if one does."""
+    from codegen_lsp.wire import extras
+
+    extra = extras.extra_of(error.name)
+    if extra is None:
+        raise error
+    fail(extras.sentence(extra, (extras.missing(extra) or [str(error.name)])[0]))
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -11,25 +11,19 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from codegen_lsp.wire import extras
+
 Severity = Literal["ok", "note", "wrong"]
 
 GIB = 2**30
-NEEDED = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "pygls",
-    "lsprotocol",
-    "cachetools",
-    "tokenizers",
-    "safetensors",
-)
+NEEDED = ("pygls", "lsprotocol", "httpx", "tree-sitter", "cachetools")
+ENGINE_NEEDED = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
 SIZES = {"350M": 0.66, "2B": 5.2, "6B": 13.2, "16B": 29.9}
 """GiB of 16-bit weights by size (`codegen-lsp models plan NAME` gives them exactly)."""
 
@@ -46,14 +40,19 @@ class Finding:
 
 def examine(model: str = "nano") -> list[Finding]:
     """Every finding, in the order a person would ask; `model` is the one that is wanted."""
+    engine: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _engine_packages,
+        _number_formats,
+        _gpus,
+        _models,
+        lambda: _checkpoint(model),
+    )
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _python,
         _packages,
         _processor,
         _memory,
-        _gpus,
-        _models,
-        lambda: _checkpoint(model),
+        *((_engine_extra,) if extras.missing("engine") else engine),
         _disk,
         _runtime,
         _engines,
@@ -76,7 +75,23 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for name in NEEDED:
+    yield from _versions(NEEDED)
+
+
+def _engine_packages() -> Iterator[Finding]:
+    yield from _versions(ENGINE_NEEDED)
+
+
+def _engine_extra() -> Iterator[Finding]:
+    names = ", ".join(extras.missing("engine"))
+    advice = f"name a server in the editor's settings, or run: {extras.install_command('engine')}"
+    yield Finding(
+        "note", "engine extra", f"not installed ({names}); models can't run on this machine", advice
+    )
+
+
+def _versions(names: Sequence[str]) -> Iterator[Finding]:
+    for name in names:
         try:
             yield Finding("ok", name, metadata.version(name))
         except metadata.PackageNotFoundError:
@@ -86,6 +101,9 @@ def _packages() -> Iterator[Finding]:
 def _processor() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     yield Finding("ok", "processor", f"{platform.machine()}, {cores} cores")
+
+
+def _number_formats() -> Iterator[Finding]:
     import torch
 
     from codegen_lsp.engine.checkpoints.placement import pick_dtype

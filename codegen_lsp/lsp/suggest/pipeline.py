@@ -304,11 +304,13 @@ def _reason_for(error: WireError) -> Reason:
 
 
 def _load_counter(path: str) -> TokenCounter:
-    from tokenizers import Tokenizer
-
     try:
+        from tokenizers import Tokenizer
+
         tokenizer = Tokenizer.from_file(path)
-    except Exception as error:  # tokenizers raises bare Exception for a file that it can't read.
+    except (
+        Exception
+    ) as error:  # A missing package, or a file that it can't read: it raises bare Exception for those.
         logger.warning("the tokenizer %s can't be read, tokens are estimated: %s", path, error)
         return TokenCounter(estimate)
 
