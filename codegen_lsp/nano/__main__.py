@@ -1,7 +1,8 @@
 """`python -m codegen_lsp.nano`: make, train and measure the bundled model.
 
 On a new machine, in this order: corpus, tokenizer, train, evaluate; then ship, results and card (the card itself
-lists the commands that its tables come from). For a machine with a GPU and no corpus of
+lists the commands that its tables come from). `train --recipe cpu-fill` goes on with what `train --recipe cpu` made
+and teaches it to fill in the middle. For a machine with a GPU and no corpus of
 its own: pack here, copy the parts, unpack there, train --recipe gpu.
 """
 
