@@ -1,8 +1,8 @@
 """Write the files of the editors that repeat what the Python code knows: `python editors/generate.py [--check]`.
 
-The server's options become the settings in VS Code's `package.json`. The names and sizes of the models become the
-model menu of each editor. One generator serves all editors, so that a new option or model is added in one place;
-`tests/e2e/editors/test_generate.py` fails if a file is out of date.
+The server's options become the settings in VS Code's `package.json` and README. The names and sizes of the models
+become the model menu of each editor. One generator serves all editors, so that a new option or model is added in one
+place; `tests/e2e/editors/test_generate.py` fails if a file is out of date.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from codegen_lsp.wire.config import EngineConfig
 
 EDITORS = Path(__file__).parent
 MANIFEST = EDITORS / "vscode" / "package.json"
+README = EDITORS / "vscode" / "README.md"
 
 RESTRICTED = (
     "allowPickle",
@@ -80,6 +81,17 @@ def manifest() -> str:
     return _json(content)
 
 
+def readme() -> str:
+    """Return VS Code's README with a table of the settings."""
+    rows = ["| setting | default | description |", "|---|---|---|"]
+    for name, schema in settings().items():
+        description = schema["markdownDescription"].replace("|", "\\|")
+        rows.append(f"| `{name}` | `{json.dumps(schema['default'])}` | {description} |")
+    head, _, remainder = README.read_text(encoding="utf-8").partition("<!-- settings -->\n")
+    tail = remainder.partition("<!-- end settings -->")[2]
+    return "\n".join([f"{head}<!-- settings -->", *rows, f"<!-- end settings -->{tail}"])
+
+
 def _json(content: object) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -136,6 +148,7 @@ def lisp_models() -> str:
 
 FILES: dict[Path, Callable[[], str]] = {
     MANIFEST: manifest,
+    README: readme,
     EDITORS / "vscode" / "src" / "models.json": typescript_models,
     EDITORS / "nvim" / "lua" / "codegen_lsp" / "models.lua": lua_models,
     EDITORS / "emacs" / "codegen-lsp-models.el": lisp_models,

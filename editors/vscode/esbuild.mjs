@@ -1,4 +1,4 @@
-// Bundles the extension into dist/extension.js, or with --tests each unit test into out/.
+// Bundles the extension into dist/extension.js; with --tests, bundles each unit test into out/.
 import { build } from 'esbuild'
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 
@@ -30,7 +30,7 @@ if (tests) {
   writeFileSync('dist/NOTICES.txt', notices(Object.keys(metafile.inputs)))
 }
 
-/** The licences of the packages that were bundled, as they ask to be shipped. */
+/** The licences of the bundled packages, which have to be distributed with them. */
 function notices(inputs) {
   const folders = new Set(inputs.map((input) => /^.*node_modules\/(@[^/]+\/)?[^/]+/.exec(input)?.[0]).filter(Boolean))
   return [...folders]
@@ -38,7 +38,7 @@ function notices(inputs) {
     .map((folder) => {
       const { name, version, license } = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
       const file = readdirSync(folder).find((entry) => /^(licen[sc]e|copying)/i.test(entry))
-      if (file === undefined) throw new Error(`${name} comes without a licence`)
+      if (file === undefined) throw new Error(`${name} has no licence file`)
       return `${name} ${version} (${license})\n\n${readFileSync(`${folder}/${file}`, 'utf8').trim()}\n`
     })
     .join(`\n${'-'.repeat(80)}\n\n`)

@@ -15,7 +15,7 @@ export default tseslint.config(
   },
   {
     files: ['test/**'],
-    // node:test returns promises that its runner awaits by itself.
+    // node:test returns promises that its runner awaits.
     rules: { '@typescript-eslint/no-floating-promises': 'off' },
   },
   {

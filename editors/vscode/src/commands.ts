@@ -1,4 +1,4 @@
-/** What the palette, the menu and the keys do. Each command shows its own failure; none fails in silence. */
+/** The commands of the palette, the menu and the keys. The error of a command is shown. */
 
 import {
   type Disposable,
@@ -61,7 +61,7 @@ async function guarded(work: () => unknown, log: LogOutputChannel): Promise<void
   }
 }
 
-/** Starts the server anew; where there is none to be found, says so. */
+/** Restarts the server, and offers to install it if it isn't found. */
 export async function restartServer(server: Server): Promise<void> {
   await server.restart()
   if (server.found?.kind === 'missing') await offerInstall(server)
@@ -87,13 +87,13 @@ async function chooseModel(): Promise<void> {
   const current = settings.get('model', 'nano')
   const picked = await window.showQuickPick(modelItems(current), {
     title: 'CodeGen: choose the model',
-    placeHolder: `Now: ${current}. A model is downloaded when it is first used.`,
+    placeHolder: `Currently ${current}. A model is downloaded when it is first used.`,
     matchOnDescription: true,
   })
   const model = await picked?.choose()
   if (model === undefined || model === current) return
   const { workspaceFolderValue, workspaceValue } = settings.inspect<string>('model') ?? {}
-  // A value that the workspace sets would hide one in the user's settings: change it where it takes effect.
+  // A value in the workspace settings hides one in the user settings: change the one that takes effect.
   const inWorkspace = (workspaceFolderValue ?? workspaceValue) !== undefined
   await settings.update('model', model, inWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global)
 }
@@ -121,7 +121,7 @@ async function askFolder(): Promise<string | undefined> {
     canSelectFiles: false,
     canSelectFolders: true,
     openLabel: 'Use as model',
-    title: 'Folder of a checkpoint (config.json and safetensors)',
+    title: 'Folder of a checkpoint (config.json and safetensors files)',
   })
   return picked?.[0]?.fsPath
 }
@@ -131,7 +131,7 @@ function askName(): Promise<string | undefined> {
     window.showInputBox({
       prompt: 'A causal language model on the Hugging Face hub',
       placeHolder: 'owner/name',
-      validateInput: (text) => (/^[\w.-]+\/[\w.-]+$/.test(text.trim()) ? undefined : 'Write it as owner/name.'),
+      validateInput: (text) => (/^[\w.-]+\/[\w.-]+$/.test(text.trim()) ? undefined : 'Expected owner/name.'),
     }),
   ).then((name) => name?.trim())
 }

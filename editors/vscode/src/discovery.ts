@@ -1,8 +1,8 @@
 /**
- * Where the language server is: the setting, the active Python environment, `PATH`.
+ * Finds the language server: in the setting, in the active Python environment, or on `PATH`.
  *
- * Pure: everything it asks of the machine goes through `Machine`, so that tests need neither VS Code nor files.
- * It never looks for a program inside the workspace of an untrusted window.
+ * Pure: it accesses the machine through `Machine` only, so that tests need neither VS Code nor files. It never
+ * uses a program inside an untrusted workspace.
  */
 
 import * as path from 'node:path'
@@ -11,18 +11,21 @@ export interface Machine {
   readonly platform: NodeJS.Platform
   readonly env: Readonly<Record<string, string | undefined>>
   readonly home: string
-  /** Whether this absolute path is a file that may be executed. */
+  /** Whether this absolute path is a file. */
+  isFile(file: string): boolean
+  /** Whether this absolute path is an executable file. */
   isExecutable(file: string): boolean
   /** Whether this Python can import the package `codegen_lsp`. */
   hasServer(python: string): Promise<boolean>
 }
 
-export interface Wishes {
-  /** The setting `codegen-lsp.serverPath`; empty where unset. */
+/** What the user configured. */
+export interface Preferences {
+  /** The setting `codegen-lsp.serverPath`; empty if unset. */
   readonly setting: string
-  /** The interpreter of the active Python environment, where one is known. */
+  /** The interpreter of the active Python environment; undefined if unknown. */
   readonly python: string | undefined
-  /** Workspace folders as paths of this machine, the first one first. */
+  /** Workspace folders as paths on this machine, in their order. */
   readonly folders: readonly string[]
   /** Whether the user trusts the workspace. */
   readonly trusted: boolean
@@ -39,43 +42,43 @@ export interface Found {
 
 export interface Missing {
   readonly kind: 'missing'
-  /** A sentence that says what was looked at. */
+  /** A sentence that says where the server was looked for. */
   readonly message: string
-  /** The interpreter that the server could be installed into. */
+  /** The interpreter of the environment that the server can be installed into. */
   readonly python: string | undefined
 }
 
-/** Finds the server, or says where it was looked for. A setting that is wrong is never passed over in silence. */
-export async function discover(wishes: Wishes, machine: Machine): Promise<Found | Missing> {
+/** Finds the server, or says where it was looked for. A wrong setting is reported instead of ignored. */
+export async function discover(preferences: Preferences, machine: Machine): Promise<Found | Missing> {
   const p = machine.platform === 'win32' ? path.win32 : path.posix
-  const python = usablePython(wishes, p)
-  if (wishes.setting.trim() !== '') return fromSetting(wishes, machine, p, python)
+  const python = usablePython(preferences, p)
+  if (preferences.setting.trim() !== '') return fromSetting(preferences, machine, p, python)
   if (python !== undefined) {
     const script = p.join(p.dirname(python), executableName('codegen-lsp', machine))
     if (machine.isExecutable(script)) return found('environment', script)
     if (await machine.hasServer(python)) return found('environment', python, asModule())
   }
-  const onPath = searchPath(wishes, machine, p)
+  const onPath = searchPath(preferences, machine, p)
   if (onPath !== undefined) return found('path', onPath)
   const environment = python === undefined ? '' : `in the Python environment of ${python}, `
   return { kind: 'missing', message: `codegen-lsp was not found ${environment}on PATH or in the settings.`, python }
 }
 
-/** Arguments that run the package by name, without the working directory among the places to import from. */
+/** Arguments that run the package by its name; `-P` keeps the working directory out of `sys.path`. */
 function asModule(): readonly string[] {
   return ['-P', '-m', 'codegen_lsp']
 }
 
 function fromSetting(
-  wishes: Wishes,
+  preferences: Preferences,
   machine: Machine,
   p: path.PlatformPath,
   python: string | undefined,
 ): Found | Missing {
-  const file = p.normalize(expand(wishes.setting.trim(), wishes, machine))
-  const missing = (what: string): Missing => ({
+  const file = p.normalize(expand(preferences.setting.trim(), preferences, machine))
+  const missing = (reason: string): Missing => ({
     kind: 'missing',
-    message: `The setting codegen-lsp.serverPath names ${file}, ${what}`,
+    message: `The setting codegen-lsp.serverPath is ${file}, ${reason}`,
     python,
   })
   if (!p.isAbsolute(file)) return missing('which is not an absolute path.')
@@ -83,13 +86,13 @@ function fromSetting(
   return isPython(file, p) ? found('setting', file, asModule()) : found('setting', file)
 }
 
-/** Replaces `~`, `${userHome}`, `${workspaceFolder}` and `${env:NAME}`, as VS Code's own path settings do. */
+/** Replaces `~`, `${userHome}`, `${workspaceFolder}` and `${env:NAME}`, like VS Code in its own path settings. */
 export function expand(
   text: string,
-  wishes: Pick<Wishes, 'folders'>,
+  preferences: Pick<Preferences, 'folders'>,
   machine: Pick<Machine, 'home' | 'env'>,
 ): string {
-  const folder = wishes.folders[0] ?? ''
+  const folder = preferences.folders[0] ?? ''
   return text
     .replace(/^~(?=$|[\\/])/, () => machine.home)
     .replaceAll('${userHome}', () => machine.home)
@@ -97,21 +100,21 @@ export function expand(
     .replace(/\$\{env:([^}]*)\}/g, (_, name: string) => machine.env[name] ?? '')
 }
 
-/** In an untrusted workspace an interpreter that lies inside of it counts as none: it came with the workspace. */
-function usablePython(wishes: Wishes, p: path.PlatformPath): string | undefined {
-  const { python, trusted, folders } = wishes
+/** The interpreter, unless it is inside an untrusted workspace. */
+function usablePython(preferences: Preferences, p: path.PlatformPath): string | undefined {
+  const { python, trusted, folders } = preferences
   if (python === undefined || !p.isAbsolute(python)) return undefined
   return trusted || !folders.some((folder) => isInside(python, folder, p)) ? python : undefined
 }
 
-function searchPath(wishes: Wishes, machine: Machine, p: path.PlatformPath): string | undefined {
-  const listed = (machine.env.PATH ?? machine.env.Path ?? '').split(p.delimiter)
-  // pipx and uv put programs here, and a desktop's PATH often leaves it out.
-  const places = [...listed, p.join(machine.home, '.local', 'bin')]
-  return places
-    .filter((place) => p.isAbsolute(place)) // a relative entry would look into the workspace
-    .filter((place) => wishes.trusted || !wishes.folders.some((folder) => isInside(place, folder, p)))
-    .map((place) => p.join(place, executableName('codegen-lsp', machine)))
+function searchPath(preferences: Preferences, machine: Machine, p: path.PlatformPath): string | undefined {
+  const { trusted, folders } = preferences
+  const entries = (machine.env.PATH ?? machine.env.Path ?? '').split(p.delimiter)
+  // pipx and uv install programs here, which is often missing in the PATH of a desktop.
+  return [...entries, p.join(machine.home, '.local', 'bin')]
+    .filter((entry) => p.isAbsolute(entry)) // a relative entry would be inside the workspace
+    .filter((entry) => trusted || !folders.some((folder) => isInside(entry, folder, p)))
+    .map((entry) => p.join(entry, executableName('codegen-lsp', machine)))
     .find((file) => machine.isExecutable(file))
 }
 

@@ -1,8 +1,8 @@
 /**
- * What the server is told about its suggestions beyond LSP: which were shown, which were taken in part, and which
- * document has the focus. Also completes the request's parameters as other clients of such servers do.
+ * Tells the server what LSP has no message for: which suggestions were shown or partly accepted, and which document
+ * has the focus. Also adds parameters to the requests, as other clients of such servers do.
  *
- * VS Code's stable API has no event for "shown": an answer that arrives while it is still wanted counts as shown.
+ * VS Code's stable API has no event for a shown suggestion: an answer to a request that was not cancelled counts.
  */
 
 import {
@@ -16,7 +16,8 @@ import {
 } from 'vscode'
 import type { Middleware } from 'vscode-languageclient/node'
 
-import { type Item, type Position, Shown } from './shown'
+import type { Position } from './protocol'
+import { type Item, Shown } from './shown'
 
 const INLINE_COMPLETION = 'textDocument/inlineCompletion'
 
@@ -30,7 +31,7 @@ type Notify = (method: string, params: unknown) => void
 export class Events implements Disposable {
   readonly #notify: Notify
   readonly #subscriptions: Disposable[]
-  /** The version of the document that each request is about; its token stands for the request. */
+  /** The document's version of each request; the token identifies the request. */
   readonly #versions = new WeakMap<CancellationToken, number>()
   #shown: { readonly document: TextDocument; readonly items: Shown } | undefined
 
@@ -55,12 +56,12 @@ export class Events implements Disposable {
     sendRequest: async (type, params, token, next) => {
       const method = typeof type === 'string' ? type : type.method
       if (method !== INLINE_COMPLETION) return next(type, params, token)
-      const asked = params as InlineCompletionParams
-      const document = findDocument(asked.textDocument.uri)
+      const request = params as InlineCompletionParams
+      const document = findDocument(request.textDocument.uri)
       const version = token === undefined ? undefined : this.#versions.get(token)
-      const answer = await next(type, complete(asked, document, version) as typeof params, token)
+      const answer = await next(type, extend(request, document, version) as typeof params, token)
       if (document !== undefined && token?.isCancellationRequested !== true) {
-        this.#answered(document, asked.position, itemsOf(answer))
+        this.#answered(document, request.position, itemsOf(answer))
       }
       return answer
     },
@@ -73,7 +74,7 @@ export class Events implements Disposable {
   #answered(document: TextDocument, position: Position, items: readonly Item[]): void {
     this.#shown = undefined
     const [first] = items
-    // The answer may come after the lines that it was for have gone.
+    // The line of the request may be deleted by now.
     if (first === undefined || position.line >= document.lineCount) return
     const before = document.lineAt(position.line).text.slice(0, position.character)
     this.#shown = { document, items: new Shown(items, position, before) }
@@ -83,7 +84,7 @@ export class Events implements Disposable {
   #documentChanged({ document, contentChanges }: TextDocumentChangeEvent): void {
     if (this.#shown?.document !== document) return
     const [change] = contentChanges
-    if (change === undefined) return // only its "dirty" flag changed
+    if (change === undefined) return // only the "dirty" flag changed
     if (contentChanges.length > 1) {
       this.#shown = undefined
       return
@@ -103,19 +104,19 @@ export class Events implements Disposable {
   }
 }
 
-/** The request with what the server understands beyond LSP: the version and how the editor indents. */
-function complete(
+/** The request with parameters beyond LSP: the document's version and the editor's indentation. */
+function extend(
   params: InlineCompletionParams,
   document: TextDocument | undefined,
   version: number | undefined,
 ): InlineCompletionParams {
   const editor = window.visibleTextEditors.find((candidate) => candidate.document === document)
   const { tabSize, insertSpaces } = editor?.options ?? {}
-  const known = typeof tabSize === 'number' && typeof insertSpaces === 'boolean'
+  const hasOptions = typeof tabSize === 'number' && typeof insertSpaces === 'boolean'
   return {
     ...params,
     textDocument: { ...params.textDocument, ...(version === undefined ? {} : { version }) },
-    ...(known ? { formattingOptions: { tabSize, insertSpaces } } : {}),
+    ...(hasOptions ? { formattingOptions: { tabSize, insertSpaces } } : {}),
   }
 }
 

@@ -1,4 +1,4 @@
-/** Wires the parts together when VS Code activates the extension, and takes them down with it. */
+/** Creates the parts of the extension when VS Code activates it, and disposes of them at the end. */
 
 import { type ExtensionContext, window, workspace } from 'vscode'
 
@@ -38,9 +38,9 @@ export async function activate(context: ExtensionContext): Promise<void> {
   )
   restart()
   const environment = await onDidChangePython(() => {
-    // Another environment matters only where the server is taken from it, or from nowhere.
-    const found = server.found
-    if (found?.kind === 'missing' || found?.source === 'environment') restart()
+    // The environment matters only if the server comes from it, or is missing.
+    const result = server.found
+    if (result?.kind === 'missing' || result?.source === 'environment') restart()
   })
   if (environment !== undefined) context.subscriptions.push(environment)
 }

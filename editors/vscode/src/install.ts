@@ -1,4 +1,4 @@
-/** Says that the server was not found, and offers the ways out. */
+/** Shows that the server was not found, and offers to install it. */
 
 import {
   type Task as VTask,
@@ -6,6 +6,7 @@ import {
   ProcessExecution,
   Task,
   TaskScope,
+  Uri,
   commands,
   env,
   tasks,
@@ -13,21 +14,21 @@ import {
   workspace,
 } from 'vscode'
 
+import { CLONE_HINT, isClone, pipArguments } from './clone'
+import { machine } from './machine'
 import { hasPythonExtension } from './python'
 import { EDITOR_SECTION, type Server } from './server'
 
-const PACKAGE = 'codegen-lsp'
-
 /** Shows what is missing, with buttons: install, select an interpreter, open the settings, look again. */
 export async function offerInstall(server: Server): Promise<void> {
-  const found = server.found
-  if (found?.kind !== 'missing') {
-    void window.showInformationMessage('The server is installed already.')
+  const result = server.found
+  if (result?.kind !== 'missing') {
+    void window.showInformationMessage('The server is already installed.')
     return
   }
-  const { python } = found
+  const { python } = result
   const actions = new Map<string, () => Thenable<unknown>>()
-  // An untrusted workspace may run no task, and should not choose what is installed where.
+  // An untrusted workspace can't run tasks, and must not choose what is installed.
   if (python !== undefined && workspace.isTrusted) {
     actions.set('Install into Environment', () => install(python, server))
   }
@@ -36,12 +37,12 @@ export async function offerInstall(server: Server): Promise<void> {
   }
   actions.set('Open Settings', openPathSetting)
   actions.set('Look Again', () => lookAgain(server))
-  const hint = python === undefined ? ` Install it with: pip install ${PACKAGE}` : ''
-  const answer = await window.showWarningMessage(`${found.message}${hint}`, ...actions.keys())
+  const hint = python === undefined ? ` ${CLONE_HINT}` : ''
+  const answer = await window.showWarningMessage(`${result.message}${hint}`, ...actions.keys())
   if (answer !== undefined) await actions.get(answer)?.()
 }
 
-/** Settings of a machine are read from that machine: in a remote window, from the remote one's. */
+/** Opens the setting where it applies: in a remote window, among the settings of the remote machine. */
 function openPathSetting(): Thenable<unknown> {
   const query = `${EDITOR_SECTION}.serverPath`
   return env.remoteName === undefined
@@ -54,16 +55,36 @@ async function lookAgain(server: Server): Promise<void> {
   if (server.found?.kind === 'missing') await offerInstall(server)
 }
 
-/** Runs pip in a terminal that the user sees, then starts what it installed. */
+/** Runs pip in a terminal on a clone that the user selects, then starts the server. */
 async function install(python: string, server: Server): Promise<void> {
-  const execution = new ProcessExecution(python, ['-m', 'pip', 'install', '--upgrade', PACKAGE])
-  const task = new Task({ type: 'process' }, TaskScope.Workspace, `Install ${PACKAGE}`, 'CodeGen', execution)
+  const clone = await selectClone()
+  if (clone === undefined) return
+  const execution = new ProcessExecution(python, pipArguments(clone, machine), { cwd: clone })
+  const task = new Task({ type: 'process' }, TaskScope.Workspace, 'Install codegen-lsp', 'CodeGen', execution)
   const code = await finished(task)
   if (code === 0) {
     await server.restart()
     if (server.found?.kind !== 'missing') return
   }
-  void window.showErrorMessage(`pip did not install ${PACKAGE} into ${python}; the terminal says why.`)
+  void window.showErrorMessage(`pip could not install codegen-lsp into ${python}; see the terminal.`)
+}
+
+/** The folder of a clone of the repository: an open workspace folder, or one that the user picks. */
+async function selectClone(): Promise<string | undefined> {
+  const folders = workspace.workspaceFolders ?? []
+  const open = folders.find(({ uri }) => uri.scheme === 'file' && isClone(uri.fsPath, machine))
+  if (open !== undefined) return open.uri.fsPath
+  const picked = await window.showOpenDialog({
+    canSelectFiles: false,
+    canSelectFolders: true,
+    defaultUri: Uri.file(machine.home),
+    openLabel: 'Install from this clone',
+    title: 'Folder of your clone of the codegen-lsp repository',
+  })
+  const folder = picked?.[0]?.fsPath
+  if (folder === undefined || isClone(folder, machine)) return folder
+  void window.showErrorMessage(`${folder} is not a clone of codegen-lsp: it has no codegen_lsp package.`)
+  return undefined
 }
 
 async function finished(task: VTask): Promise<number | undefined> {

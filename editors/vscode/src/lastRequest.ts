@@ -1,4 +1,4 @@
-/** The tab that shows the last request; one for the window, drawn anew each time it is asked for. */
+/** The tab with the page about the last request; a window has one, which is updated each time it is shown. */
 
 import { type Disposable, type WebviewPanel, Uri, ViewColumn, window } from 'vscode'
 
@@ -17,7 +17,7 @@ export class LastRequestPanel implements Disposable {
     this.#media = Uri.joinPath(extensionUri, 'media')
   }
 
-  /** Asks the server for its last request, of any document, and shows it beside the editor. */
+  /** Shows the server's last request, of any document, beside the editor. */
   async show(): Promise<void> {
     const request = await this.#server.execute<LastRequest | null>(ServerCommand.showLastRequest)
     const counters = await this.#server.execute<Counters | null>(ServerCommand.status)

@@ -1,22 +1,22 @@
 /**
- * The page that shows the last request whole: prompt, candidates, what each filter did, timings.
+ * The page about the last request: prompt, candidates, what each filter did, timings.
  *
- * Pure: the server's account in, HTML out. The page runs no script, loads nothing but one style sheet of the
- * extension, and its content security policy says so; colours are classes, since inline styles are shut out too.
+ * Pure: the server's record in, HTML out. The content security policy of the page allows one style sheet of the
+ * extension and nothing else: no scripts, and no inline styles, so that colours are classes.
  */
 
 import type { CandidateAccount, Counters, LastRequest, PromptAccount } from './protocol'
 import { explain } from './reasons'
 
 export interface PageOptions {
-  /** What the webview calls its own origin, for the content security policy. */
+  /** The origin of the webview's resources, for the content security policy. */
   readonly cspSource: string
   readonly styleUri: string
-  /** A `command:` address that shows the page anew. */
+  /** A `command:` URI that updates the page. */
   readonly refreshUri: string
 }
 
-/** The page for a request, or for none yet. */
+/** The page for a request; null if there was none yet. */
 export function renderPage(request: LastRequest | null, counters: Counters | null, options: PageOptions): string {
   const body = request === null ? emptyBody() : requestBody(request)
   return `<!DOCTYPE html>
@@ -39,11 +39,11 @@ ${footer(counters)}
 function footer(counters: Counters | null): string {
   const { shown, accepted, partlyAccepted } = counters?.suggestions ?? {}
   if (!isNumber(shown) || !isNumber(accepted) || !isNumber(partlyAccepted)) return ''
-  return `<footer class="quiet">Since the server started: ${shown} shown, ${accepted} accepted, ${partlyAccepted} accepted in part.</footer>`
+  return `<footer class="quiet">Since the server started: ${shown} shown, ${accepted} accepted, ${partlyAccepted} partly accepted.</footer>`
 }
 
 function emptyBody(): string {
-  return '<p>No suggestion was asked for yet. Type in a file, then refresh.</p>'
+  return '<p>No suggestion was requested yet. Type in a file, then refresh.</p>'
 }
 
 function requestBody(request: LastRequest): string {
@@ -51,14 +51,14 @@ function requestBody(request: LastRequest): string {
 }
 
 function summary(request: LastRequest): string {
-  const place = request.position
+  const location = request.position
     ? `${fileName(request.uri)}:${request.position.line + 1}:${request.position.character + 1}`
     : fileName(request.uri)
   const rows: [string, string][] = [
-    ['Where', place],
-    ['Asked by', [request.method, request.trigger].filter(Boolean).join(', ')],
+    ['Location', location],
+    ['Method', [request.method, request.trigger].filter(Boolean).join(', ')],
     ['Model', request.model],
-    ['Answered from', request.source === 'memory' ? 'the memory of earlier answers' : (request.source ?? 'nowhere')],
+    ['Source', request.source === 'memory' ? 'suggestion cache' : (request.source ?? 'not answered')],
   ]
   const reason =
     request.reason === null
@@ -70,19 +70,19 @@ function summary(request: LastRequest): string {
 const PHASES = ['queue_ms', 'prefill_ms', 'decode_ms', 'score_ms'] as const
 
 function timings(request: LastRequest): string {
-  const known = Object.entries(request.timings).filter((entry): entry is [string, number] => isNumber(entry[1]))
-  if (known.length === 0) return ''
-  const rows = known.map(([name, value]) => row(phaseName(name), `${value.toFixed(1)} ms`, phaseClass(name)))
+  const measured = Object.entries(request.timings).filter((entry): entry is [string, number] => isNumber(entry[1]))
+  if (measured.length === 0) return ''
+  const rows = measured.map(([name, value]) => row(phaseName(name), `${value.toFixed(1)} ms`, phaseClass(name)))
   const usage = Object.entries(request.usage ?? {})
     .filter((entry): entry is [string, number] => isNumber(entry[1]))
     .map(([name, value]) => row(name.replaceAll('_', ' '), String(value)))
-  return `<section id="timings"><h2>Timings</h2>${phaseBar(new Map(known))}
+  return `<section id="timings"><h2>Timings</h2>${phaseBar(new Map(measured))}
 <div class="columns"><table>${rows.join('')}</table><table>${usage.join('')}</table></div></section>`
 }
 
-/** The phases side by side, drawn as SVG: its attributes are no inline styles. */
-function phaseBar(known: ReadonlyMap<string, number>): string {
-  const phases = PHASES.map((name) => [name, Math.max(0, known.get(name) ?? 0)] as const)
+/** The phases side by side as SVG, whose attributes don't count as inline styles. */
+function phaseBar(measured: ReadonlyMap<string, number>): string {
+  const phases = PHASES.map((name) => [name, Math.max(0, measured.get(name) ?? 0)] as const)
   const sum = phases.reduce((total, [, value]) => total + value, 0)
   if (sum === 0) return ''
   let x = 0
@@ -104,21 +104,21 @@ function phaseClass(name: string): string {
 }
 
 function prompt(account: PromptAccount | null): string {
-  if (account === null) return '<section id="prompt"><h2>Prompt</h2><p>None was built.</p></section>'
+  if (account === null) return '<section id="prompt"><h2>Prompt</h2><p>There was no prompt.</p></section>'
   const { cached, exact } = cachedLength(account)
-  const estimate = exact || cached === 0 ? '' : ' (where it ends is estimated)'
-  const header = account.header === '' ? '' : `, of it a header of ${account.header.length} characters`
+  const estimate = exact || cached === 0 ? '' : ' (the shaded part is estimated)'
+  const header = account.header === '' ? '' : `, including a header of ${account.header.length} characters`
   return `<section id="prompt"><h2>Prompt</h2>
-<p>${account.tokens} tokens, ${account.text.length} characters${header}; asks for a ${escape(account.shape)}.
-<span class="cached">${account.cachedTokens} tokens came from the prefix cache</span>${estimate}; the rest was computed.</p>
+<p>${account.tokens} tokens, ${account.text.length} characters${header}, for a ${escape(account.shape)}.
+<span class="cached">${account.cachedTokens} tokens came from the prefix cache</span>${estimate}; the others were computed.</p>
 <pre class="prompt">${shade(account.text, cached, account.header.length)}<span class="cursor" title="the cursor"></span></pre></section>`
 }
 
-/** How many characters of the prompt were cached. Without the server's word for it, in proportion to the tokens. */
+/** The number of cached characters of the prompt; estimated from the tokens if the server doesn't report it. */
 export function cachedLength(account: PromptAccount): { cached: number; exact: boolean } {
   const { text, tokens, cachedTokens, cachedCharacters } = account
   if (isNumber(cachedCharacters)) {
-    // The server counts code points; strings here count UTF-16 units.
+    // The server counts code points, JavaScript counts UTF-16 code units.
     return { cached: Array.from(text).slice(0, Math.max(0, cachedCharacters)).join('').length, exact: true }
   }
   if (cachedTokens <= 0 || tokens <= 0) return { cached: 0, exact: true }
@@ -158,7 +158,7 @@ function candidate(account: CandidateAccount, index: number): string {
     ['score', figure(account.score)],
     ...Object.entries(account.parts ?? {}).map(([k, v]): [string, string] => [`· ${k.replaceAll('_', ' ')}`, figure(v)]),
     ['mean log-probability', figure(account.meanLogprob)],
-    ['log-probability of the text after it', figure(account.suffixLogprob)],
+    ['log-probability of the text after the cursor', figure(account.suffixLogprob)],
   ]
   const why = account.reason === null ? '' : `<p>${escape(explain(account.reason))}</p>`
   const trail =
@@ -182,7 +182,7 @@ function tokenSpan(token: string, logprob: number | null): string {
   return `<span class="${probabilityClass(logprob)}" title="${title}">${text}</span>`
 }
 
-/** `p0` (unlikely) to `p9` (certain), a class of the style sheet each. */
+/** A class of the style sheet, from `p0` (unlikely) to `p9` (certain). */
 export function probabilityClass(logprob: number | null): string {
   if (logprob === null || !Number.isFinite(logprob)) return 'p-unknown'
   return `p${Math.min(9, Math.max(0, Math.floor(10 * Math.exp(logprob))))}`
@@ -210,11 +210,11 @@ function fileName(uri: string): string {
   try {
     return decodeURIComponent(last)
   } catch {
-    return last // a stray per cent sign
+    return last // not a percent-encoded name
   }
 }
 
-/** Text as HTML, also inside a quoted attribute. */
+/** Escapes text for HTML and for quoted attributes. */
 export function escape(text: string): string {
   return text
     .replaceAll('&', '&amp;')

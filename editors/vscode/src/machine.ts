@@ -1,4 +1,4 @@
-/** The machine that the extension host runs on, as `discovery.ts` asks about it. */
+/** The machine that the extension host runs on. */
 
 import { execFile } from 'node:child_process'
 import { accessSync, constants, statSync } from 'node:fs'
@@ -13,6 +13,10 @@ export const machine: Machine = {
   env: process.env,
   home: homedir(),
 
+  isFile(file) {
+    return statSync(file, { throwIfNoEntry: false })?.isFile() === true
+  },
+
   isExecutable(file) {
     try {
       accessSync(file, constants.X_OK)
@@ -23,7 +27,7 @@ export const machine: Machine = {
   },
 
   hasServer(python) {
-    // -P and a neutral folder: the workspace must not be among the places that Python imports from.
+    // -P and another folder: Python must not import from the workspace.
     const find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('codegen_lsp') is None)"
     return new Promise((resolve) => {
       execFile(python, ['-P', '-c', find], { cwd: tmpdir(), timeout: IMPORT_TIMEOUT_MS }, (error) => {

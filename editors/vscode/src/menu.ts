@@ -1,8 +1,8 @@
-/** The entries of the status bar's menu for a given state. Pure: no `vscode`. */
+/** The entries of the status bar's menu. Pure: no `vscode`. */
 
 import type { Status } from './protocol'
 
-/** Commands of the extension; package.json declares each. */
+/** The commands of the extension, which package.json declares. */
 export const Command = {
   menu: 'codegen-lsp.menu',
   chooseModel: 'codegen-lsp.chooseModel',
@@ -22,23 +22,24 @@ export const Command = {
 export interface Entry {
   readonly label: string
   readonly description?: string
-  /** A command of the extension, or of VS Code itself. */
+  /** A command of the extension or of VS Code. */
   readonly command: string
   readonly args?: readonly unknown[]
 }
 
 export interface Situation {
   readonly status: Status
-  /** File name of the active document; undefined without one. */
+  /** The file name of the active document; undefined if there is none. */
   readonly document: string | undefined
   readonly pausedHere: boolean
   readonly pausedEverywhere: boolean
-  /** Whether the server could not be found. */
+  /** Whether the server was not found. */
   readonly missing: boolean
   /** Whether `editor.inlineSuggest.enabled` is on. */
   readonly ghostText: boolean
 }
 
+/** The entries for a situation, in the order of the menu. */
 export function entries(situation: Situation): readonly Entry[] {
   if (situation.missing) return [...findServer(), ...always()]
   if (situation.status.state === 'stopped') return [restartServer(), ...always()]
@@ -50,7 +51,7 @@ export function entries(situation: Situation): readonly Entry[] {
     ...(situation.document === undefined ? [] : [showSurprise(situation.document)]),
     { label: '$(debug-restart) Restart the engine', command: Command.restartEngine },
     restartServer(),
-    { label: '$(archive) Unload the model', description: 'frees its memory', command: Command.unloadModel },
+    { label: '$(archive) Unload the model', description: 'free its memory', command: Command.unloadModel },
     ...always(),
   ]
 }
@@ -83,7 +84,7 @@ function showSurprise(document: string): Entry {
 
 function turnOnGhostText(): Entry {
   return {
-    label: '$(warning) Inline suggestions are off in the editor',
+    label: '$(warning) Inline suggestions are turned off in the editor',
     description: 'editor.inlineSuggest.enabled',
     command: 'workbench.action.openSettings',
     args: ['editor.inlineSuggest.enabled'],

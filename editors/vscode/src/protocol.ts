@@ -1,12 +1,12 @@
 /**
- * What the language server says beyond LSP: its status, and the account of its last request.
+ * The messages of the language server beyond LSP: its status, the record of a request, surprise.
  *
- * Knows shapes and names only; imports neither `vscode` nor the client, so that pages and tests can use it.
+ * Types and names only; imports neither `vscode` nor the client, so that pages and tests can use it.
  */
 
 export const STATUS_NOTIFICATION = 'didChangeStatus'
 
-/** Commands that the server answers through `workspace/executeCommand`. */
+/** Commands of the server for `workspace/executeCommand`. */
 export const ServerCommand = {
   pause: 'codegen.pause',
   restartEngine: 'codegen.restartEngine',
@@ -21,18 +21,18 @@ export type ServerState = 'starting' | 'loading' | 'ready' | 'busy' | 'paused' |
 
 const SERVER_STATES: readonly string[] = ['starting', 'loading', 'ready', 'busy', 'paused', 'error']
 
-/** `stopped` is the editor's own: there is no server to say anything. */
+/** A status; the extension itself sets the state `stopped` while no server runs. */
 export interface Status {
   readonly state: ServerState | 'stopped'
-  /** A sentence for a person. */
+  /** A sentence for the user. */
   readonly message: string
-  /** The model's name; empty while unknown. */
+  /** The name of the model; empty if unknown. */
   readonly model: string
-  /** How much of the model is loaded, from 0 to 100; null where unknown. */
+  /** The part of the model that is loaded, in percent; null if unknown. */
   readonly percent: number | null
 }
 
-/** The status in a notification of the server. A shape that is not understood counts as `starting`. */
+/** The status in a notification of the server. An unknown state counts as `starting`. */
 export function parseStatus(params: unknown): Status {
   const body = (typeof params === 'object' && params !== null ? params : {}) as Record<string, unknown>
   const { state, message, model, percent } = body
@@ -44,16 +44,17 @@ export function parseStatus(params: unknown): Status {
   }
 }
 
+/** The server's record of a request. */
 export interface LastRequest {
   readonly id: string
   readonly uri: string
   readonly version: number | null
-  readonly position: { readonly line: number; readonly character: number } | null
+  readonly position: Position | null
   readonly method: string
   readonly trigger: string | null
-  /** Why the answer was empty; null where something was shown. */
+  /** Why the answer was empty; null if it was not. */
   readonly reason: string | null
-  /** What the engine said, where it failed. */
+  /** The engine's error message, if it failed. */
   readonly message?: string
   readonly source: 'engine' | 'memory' | null
   readonly model: string
@@ -71,7 +72,7 @@ export interface PromptAccount {
   readonly shape: string
   readonly tokens: number
   readonly cachedTokens: number
-  /** How many characters of `text` the cached tokens spell, where the server can tell. */
+  /** The number of characters of `text` in the cached tokens, if the server knows it. */
   readonly cachedCharacters?: number | null
 }
 
@@ -90,7 +91,7 @@ export interface CandidateAccount {
   readonly tokenLogprobs: readonly (number | null)[]
 }
 
-/** What the server's status command adds to the status: how often suggestions were shown and taken. */
+/** The counts that the server's status command adds to the status. */
 export interface Counters {
   readonly suggestions?: {
     readonly shown: number
@@ -99,18 +100,18 @@ export interface Counters {
   }
 }
 
-export interface Place {
+export interface Position {
   readonly line: number
   readonly character: number
 }
 
-/** How surprising a document is to the model; the server's command says why where it can't be measured. */
+/** The surprise of a document, or the reason why it can't be measured. */
 export interface Surprise {
   readonly uri: string
-  /** Of the document that was measured. */
+  /** The version of the document that was measured. */
   readonly version: number | null
   readonly model: string
-  /** Why nothing was measured; null where something was. */
+  /** Why nothing was measured; null if something was. */
   readonly reason: string | null
   readonly message: string
   readonly totals: {
@@ -126,7 +127,7 @@ export interface Surprise {
 }
 
 export interface SurprisingLine {
-  /** From 0. */
+  /** The number of the line, from 0. */
   readonly line: number
   readonly bits: number
   readonly bitsPerToken: number
@@ -135,7 +136,7 @@ export interface SurprisingLine {
 }
 
 export interface TokenSurprise {
-  readonly range: { readonly start: Place; readonly end: Place }
+  readonly range: { readonly start: Position; readonly end: Position }
   readonly bits: number
 }
 

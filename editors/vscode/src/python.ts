@@ -1,9 +1,9 @@
-/** The active Python environment, as the Python extension (ms-python.python) knows it. */
+/** The active Python environment of the Python extension (ms-python.python). */
 
 import { PVSC_EXTENSION_ID, PythonExtension } from '@vscode/python-extension'
 import { type Disposable, extensions, workspace } from 'vscode'
 
-/** The interpreter's path, or undefined where there is no Python extension or it knows none. */
+/** The path of the interpreter; undefined without the Python extension or an active environment. */
 export async function activePython(): Promise<string | undefined> {
   const api = await pythonApi()
   if (api === undefined) return undefined
@@ -13,12 +13,12 @@ export async function activePython(): Promise<string | undefined> {
   return environment?.executable.uri?.fsPath
 }
 
-/** Calls back whenever the user selects another environment. */
+/** Calls `changed` when the user selects another environment. */
 export async function onDidChangePython(changed: () => void): Promise<Disposable | undefined> {
   return (await pythonApi())?.environments.onDidChangeActiveEnvironmentPath(changed)
 }
 
-/** Whether the Python extension is here to select an interpreter with. */
+/** Whether the Python extension is installed. */
 export function hasPythonExtension(): boolean {
   return extensions.getExtension(PVSC_EXTENSION_ID) !== undefined
 }
@@ -30,6 +30,6 @@ async function pythonApi(): Promise<PythonExtension | undefined> {
     await api.ready
     return api
   } catch {
-    return undefined // it is there but failed to start: the other places remain
+    return undefined // the extension failed to start
   }
 }

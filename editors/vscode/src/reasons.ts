@@ -1,28 +1,28 @@
-/** The server's reason codes in words, each with what to do about it where something can be done. */
+/** The server's reason codes as sentences, with advice if there is any. */
 
 const REASONS: Readonly<Record<string, string>> = {
   loading: 'The model was still loading.',
   starting: 'The engine was still starting.',
-  'engine-unavailable': 'No engine answered. The log says why; restarting the engine may help.',
-  'engine-error': 'The engine failed on this request. The log says why.',
-  cancelled: 'A newer request, or moving on, cancelled this one.',
+  'engine-unavailable': 'No engine answered. See the log; restarting the engine may help.',
+  'engine-error': 'The engine failed on this request. See the log.',
+  cancelled: 'A newer request or a moved cursor cancelled this one.',
   paused: 'Suggestions are paused.',
-  'language-disabled': 'Suggestions are off for this language, in the settings.',
-  'document-too-large': 'The document is larger than the settings allow.',
-  'nothing-to-go-on': 'There is too little text before the cursor.',
+  'language-disabled': 'Suggestions are turned off for this language in the settings.',
+  'document-too-large': 'The document is larger than the setting maxFileSize.',
+  'nothing-to-go-on': 'There is not enough text before the cursor.',
   'inside-word': 'The cursor is inside a word.',
   empty: 'The model wrote nothing.',
-  repetition: 'It repeats itself.',
-  'open-string': 'Its line would end in the middle of a string.',
-  'repeats-suffix': 'It repeats the text after the cursor.',
-  'repeats-prefix': 'It repeats the text before the cursor.',
-  'low-confidence': 'The model was not sure enough. The confidence threshold is in the settings.',
-  duplicate: 'Another candidate says the same.',
-  'mismatches-selection': 'It disagrees with the selected entry of the completion menu.',
+  repetition: 'The text repeats itself.',
+  'open-string': 'The line would end inside a string.',
+  'repeats-suffix': 'The text repeats the text after the cursor.',
+  'repeats-prefix': 'The text repeats the text before the cursor.',
+  'low-confidence': 'The model was not confident enough. The threshold is the setting minConfidence.',
+  duplicate: 'A better candidate is the same.',
+  'mismatches-selection': 'The text does not continue the selected entry of the completion menu.',
   busy: 'The engine was busy with other requests.',
 }
 
-/** A sentence for a reason code; a code of a newer server is shown as it is. */
+/** A sentence for a reason code; an unknown code, of a newer server, is returned unchanged. */
 export function explain(code: string): string {
   return REASONS[code] ?? code
 }

@@ -1,8 +1,8 @@
 /**
- * The language server's process, as long as this window lives: finds it, starts it, restarts it, stops it.
+ * The process of the language server: finds it, starts it, restarts it, stops it.
  *
- * Owns the client, the status, and what the user paused (which a new process must be told again). Knows nothing
- * of how any of that is shown.
+ * Owns the client, the status, and what the user paused, which a new process has to be told again. Knows nothing
+ * of how these are shown.
  */
 
 import { homedir } from 'node:os'
@@ -28,7 +28,7 @@ export const EXTENSION_ID = 'codegen-lsp.codegen-lsp'
 export const EDITOR_SECTION = 'codegen-lsp'
 export const SERVER_SECTION = 'codegen'
 
-/** Documents that suggestions are for; which languages is the server's setting. */
+/** Documents with suggestions, of any language: a setting of the server chooses the languages. */
 export const DOCUMENTS = ['file', 'untitled', 'vscode-notebook-cell', 'vscode-vfs'].map((scheme) => ({ scheme }))
 
 export class Server implements Disposable {
@@ -41,15 +41,15 @@ export class Server implements Disposable {
   #events: Events | undefined
   #found: Found | Missing | undefined
   #status: Status = stopped('Not started yet.')
-  /** Starts and stops run one after the other, whoever asks for them. */
+  /** Starts and stops run one after the other. */
   #queue: Promise<void> = Promise.resolve()
 
-  /** Fires when the status, or what is paused, has changed. */
+  /** Fires when the status or the pauses have changed. */
   readonly onDidChange = this.#changed.event
 
   constructor(log: LogOutputChannel) {
     this.#log = log
-    // The server forgets a document that is closed; here it stays paused as long as the window lives.
+    // The server forgets a closed document; in this window it stays paused.
     this.#opened = workspace.onDidOpenTextDocument(({ uri }) => {
       if (this.isPaused(uri.toString())) this.#tell(true, uri.toString()).catch(this.#report)
     })
@@ -59,7 +59,7 @@ export class Server implements Disposable {
     return this.#status
   }
 
-  /** Where the server was found, or why not; undefined before the first start. */
+  /** Where the server was found, or why it wasn't; undefined before the first start. */
   get found(): Found | Missing | undefined {
     return this.#found
   }
@@ -68,7 +68,7 @@ export class Server implements Disposable {
     return uri === undefined ? this.#pausedEverywhere : this.#pausedDocuments.has(uri)
   }
 
-  /** Looks for the server and starts it; what ran before is stopped first. */
+  /** Finds and starts the server, and stops the previous process first. */
   restart(): Promise<void> {
     return this.#enqueue(async () => {
       await this.#stop()
@@ -85,18 +85,18 @@ export class Server implements Disposable {
     this.#changed.dispose()
   }
 
-  /** Runs one of the server's commands. Rejects where no server runs, or with the server's own error. */
+  /** Runs a command of the server. Rejects if no server runs, or with the error of the server. */
   execute<T>(command: string, ...args: unknown[]): Promise<T> {
     return this.executeUntil<T>(undefined, command, ...args)
   }
 
-  /** As `execute`; the server stops working on it once `token` is cancelled. */
+  /** Like `execute`; when `token` is cancelled, the server stops working on the command. */
   async executeUntil<T>(token: CancellationToken | undefined, command: string, ...args: unknown[]): Promise<T> {
     if (this.#client?.isRunning() !== true) throw new Error(`The server is not running. ${this.#status.message}`)
     return this.#client.sendRequest<T>('workspace/executeCommand', { command, arguments: args }, token)
   }
 
-  /** Pauses or resumes suggestions, everywhere or in one document, now and in every process to come. */
+  /** Pauses or resumes suggestions, everywhere or in one document, in this process and in later ones. */
   async pause(paused: boolean, uri?: string): Promise<void> {
     if (uri === undefined) this.#pausedEverywhere = paused
     else if (paused) this.#pausedDocuments.add(uri)
@@ -107,7 +107,7 @@ export class Server implements Disposable {
 
   #enqueue(work: () => Promise<void>): Promise<void> {
     const result = this.#queue.then(work)
-    this.#queue = result.catch(() => undefined) // the caller has the error
+    this.#queue = result.catch(() => undefined) // the caller handles the error
     return result
   }
 
@@ -149,7 +149,7 @@ export class Server implements Disposable {
       await client.start()
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      this.#setStatus({ ...stopped(`The server did not start: ${reason} The log says more.`), state: 'error' })
+      this.#setStatus({ ...stopped(`The server did not start: ${reason} See the log.`), state: 'error' })
     }
   }
 
@@ -157,7 +157,7 @@ export class Server implements Disposable {
     return {
       documentSelector: DOCUMENTS,
       outputChannel: this.#log,
-      // Servers write lines of any importance to standard error; the client would log them all as errors.
+      // Lines of all levels come from standard error; the client would log all of them as errors.
       stdioOptions: { stdout: () => undefined, stderr: (stream) => stream.on('data', this.#logLines()) },
       initializationOptions: {
         editorInfo: { name: env.appName, version: editorVersion },
@@ -168,10 +168,10 @@ export class Server implements Disposable {
   }
 
   #logLines(): (chunk: Buffer | string) => void {
-    let rest = ''
+    let incomplete = ''
     return (chunk) => {
-      const lines = (rest + chunk.toString()).split(/\r?\n/)
-      rest = lines.pop() ?? ''
+      const lines = (incomplete + chunk.toString()).split(/\r?\n/)
+      incomplete = lines.pop() ?? ''
       for (const line of lines) this.#log.info(line)
     }
   }
@@ -183,12 +183,12 @@ export class Server implements Disposable {
       if (this.#pausedEverywhere) await this.#tell(true)
       for (const uri of this.#pausedDocuments) await this.#tell(true, uri)
     } else {
-      this.#setStatus({ ...stopped('The server stopped; the log says why. Restart it from this menu.'), state: 'error' })
+      this.#setStatus({ ...stopped('The server stopped; see the log. Restart it from this menu.'), state: 'error' })
     }
   }
 
   async #tell(paused: boolean, uri?: string): Promise<void> {
-    if (this.#client?.isRunning() !== true) return // it is told once it runs
+    if (this.#client?.isRunning() !== true) return // it is told after its start
     await this.execute(ServerCommand.pause, uri === undefined ? { paused } : { paused, uri })
   }
 
@@ -201,7 +201,7 @@ export class Server implements Disposable {
     this.#events?.dispose()
     this.#client = this.#events = undefined
     this.#setStatus(stopped('The server was stopped.'))
-    // A server that has failed can't be stopped, only thrown away; either way the next one starts clean.
+    // A client that has failed can't be stopped, only disposed of.
     await client?.dispose().catch(this.#report)
   }
 
@@ -220,7 +220,7 @@ function extensionVersion(): string {
   return manifest?.version ?? ''
 }
 
-/** PYTHONSAFEPATH keeps the workspace out of what the server, and the engine that it starts, import from. */
+/** The environment of the server; PYTHONSAFEPATH keeps server and engine from importing from the workspace. */
 function serverEnv(extra: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
   return { ...process.env, PYTHONSAFEPATH: '1', PYTHONUNBUFFERED: '1', ...extra }
 }

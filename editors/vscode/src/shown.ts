@@ -1,14 +1,11 @@
 /**
- * What of a suggestion the user has taken so far, worked out from the document's changes.
+ * Detects partly accepted suggestions from the changes of a document. Pure: no `vscode`.
  *
- * VS Code's stable API calls back when a suggestion is accepted whole, not when a word or a line of it is. A change
- * that inserts, at the suggestion's place, more of its text than a key types is such a partial acceptance. Pure.
+ * VS Code's stable API reports that a whole suggestion was accepted, but not that a word or a line was. A change
+ * that inserts more of the suggestion's text at its position than one key types is such a partial acceptance.
  */
 
-export interface Position {
-  readonly line: number
-  readonly character: number
-}
+import type { Position } from './protocol'
 
 /** An inline completion item as the server sent it. */
 export interface Item {
@@ -16,7 +13,7 @@ export interface Item {
   readonly range?: { readonly start: Position; readonly end: Position } | null
 }
 
-/** One change of a document: `text` takes the place of `length` characters at `start`. */
+/** A change of a document: `text` replaces `length` characters at `start`. */
 export interface Change {
   readonly start: Position
   readonly length: number
@@ -25,11 +22,11 @@ export interface Change {
 
 export interface PartialAccept {
   readonly item: Item
-  /** UTF-16 units from the start of the item's text. */
+  /** UTF-16 code units from the start of the item's text. */
   readonly acceptedLength: number
 }
 
-/** The suggestions last shown, in one document. */
+/** The suggestions of the last answer, in one document. */
 export class Shown {
   #items: readonly Item[]
   readonly #position: Position
@@ -38,8 +35,8 @@ export class Shown {
 
   /**
    * @param items the candidates, best first
-   * @param position the cursor when they were asked for
-   * @param before the text of the cursor's line up to the cursor, then
+   * @param position the cursor of the request
+   * @param before the text of the line before that cursor
    */
   constructor(items: readonly Item[], position: Position, before: string) {
     this.#position = position
@@ -48,10 +45,10 @@ export class Shown {
     this.#items = items.filter((item) => textOf(item).startsWith(this.#taken))
   }
 
-  /** Follows one change. Null where it is not a partial acceptance; afterwards `isOver` may have become true. */
+  /** Follows one change; null if it is not a partial acceptance. It may make `isOver` true. */
   follow(change: Change): PartialAccept | null {
-    const here = advance(this.#position, this.#sinceRequest)
-    const expected = change.length === 0 && change.start.line === here.line && change.start.character === here.character
+    const { line, character } = advance(this.#position, this.#sinceRequest)
+    const expected = change.length === 0 && change.start.line === line && change.start.character === character
     const text = normalize(change.text)
     const taken = this.#taken + text
     const matching = expected && text !== '' ? this.#items.filter((item) => textOf(item).startsWith(taken)) : []
@@ -63,13 +60,13 @@ export class Shown {
     return isTyped(text) || taken.length >= textOf(item).length ? null : { item, acceptedLength: taken.length }
   }
 
-  /** Whether nothing is shown any more. */
+  /** Whether no suggestion is shown any longer. */
   get isOver(): boolean {
     return this.#items.length === 0
   }
 }
 
-/** What one key can put into a document: one character, an auto-closed pair, a line break with its indentation. */
+/** Whether one key can insert a text: one character, an auto-closed pair, a line break with its indentation. */
 function isTyped(text: string): boolean {
   return Array.from(text).length === 1 || ['()', '[]', '{}', '""', "''", '``'].includes(text) || /^\n[ \t]*$/.test(text)
 }
@@ -82,6 +79,7 @@ function normalize(text: string): string {
   return text.replaceAll('\r\n', '\n')
 }
 
+/** The position after inserting a text. */
 function advance(from: Position, text: string): Position {
   const lines = text.split('\n')
   const last = lines.at(-1) ?? ''

@@ -1,4 +1,4 @@
-/** How a status looks in the status bar. Pure: no `vscode`. */
+/** Texts of the status bar item for a status. Pure: no `vscode`. */
 
 import type { Status } from './protocol'
 
@@ -13,7 +13,7 @@ export interface Presentation {
 
 const TITLE = 'CodeGen'
 
-/** `pausedHere`: the active document is paused although others are not. */
+/** The presentation of a status; `pausedHere` says that the active document is paused. */
 export function present(status: Status, pausedHere: boolean): Presentation {
   const name = status.model === '' ? TITLE : shortName(status.model)
   const state = pausedHere && (status.state === 'ready' || status.state === 'busy') ? 'paused' : status.state
@@ -42,11 +42,11 @@ function view(icon: string, text: string, state: string, sentence: string): Pres
   return { text: `$(${icon}) ${text}`, tooltip: sentence === '' ? label : `${label}\n${sentence}`, label, severity: null }
 }
 
-/** The last part of a hub name or of a folder: what distinguishes it, in the width of a status bar. */
+/** The last part of a hub name or of a folder, shortened for the status bar. */
 export function shortName(model: string): string {
   const last = model.replace(/[\\/]+$/, '').split(/[\\/]/).at(-1) ?? ''
   const name = last === '' ? model : last
-  // `$(` would start an icon in the status bar.
+  // `$(` starts an icon in the status bar.
   return (name.length > 30 ? `${name.slice(0, 29)}…` : name).replaceAll('$(', '$ (')
 }
 

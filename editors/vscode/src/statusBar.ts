@@ -1,11 +1,11 @@
-/** The status bar item: follows the server and the active document. */
+/** The status bar item, which follows the server and the active document. */
 
 import { type Disposable, StatusBarAlignment, ThemeColor, window } from 'vscode'
 
 import type { Server } from './server'
 import { present } from './status'
 
-/** A keystroke keeps the engine busy for a moment; only longer work is shown, or the icon would flicker. */
+/** Each keystroke makes the engine busy for a moment; showing that would make the icon flicker. */
 const BUSY_AFTER_MS = 300
 
 export class StatusBar implements Disposable {

@@ -1,7 +1,7 @@
 /**
- * Shows how surprising each token of a document is, and the most surprising lines, until the text changes.
+ * Colours each token of a document by its surprise and lists the most surprising lines, until the text changes.
  *
- * Owns the decorations and which documents have them.
+ * Owns the decorations, and knows which documents have them.
  */
 
 import {
@@ -39,18 +39,18 @@ export class SurpriseView implements Disposable {
         this.#measured.get(document)?.cancel()
         this.#shown.delete(document)
       }),
-      // An editor that comes back, or a second one, has no decorations yet.
+      // An editor that is shown again, or a second one, has no decorations yet.
       window.onDidChangeVisibleTextEditors((editors) => {
         for (const editor of editors) this.#decorate(editor)
       }),
     ]
   }
 
-  /** Measures the active document and shows what came out; where it is shown, or measured now, stops that. */
+  /** Shows the surprise of the active document; hides it if it is shown, and cancels a running measurement. */
   async toggle(): Promise<void> {
     const editor = window.activeTextEditor
     if (editor === undefined) {
-      void window.showInformationMessage('Open a file to see how surprising it is to the model.')
+      void window.showInformationMessage('Open a file to measure its surprise.')
       return
     }
     const { document } = editor
@@ -74,7 +74,7 @@ export class SurpriseView implements Disposable {
       return
     }
     if (document.isClosed || surprise.version !== document.version) {
-      void window.showInformationMessage('Surprise: the text changed meanwhile.')
+      void window.showInformationMessage('Surprise: the text changed during the measurement.')
       return
     }
     this.#shown.set(document, surprise)
@@ -82,7 +82,7 @@ export class SurpriseView implements Disposable {
     this.#list(document, surprise)
   }
 
-  /** The server's account; undefined where the user stopped it. */
+  /** The server's answer; undefined if the user cancelled the measurement. */
   async #measure(document: TextDocument): Promise<Surprise | undefined> {
     const source = new CancellationTokenSource()
     this.#measured.set(document, source)
@@ -114,11 +114,11 @@ export class SurpriseView implements Disposable {
     })
   }
 
-  /** Lists the most surprising lines; the one under the cursor of the list is shown in the editor. */
+  /** Lists the most surprising lines; the editor scrolls to the active entry. */
   #list(document: TextDocument, surprise: Surprise): void {
     const list = window.createQuickPick<LineEntry>()
     list.title = `Most surprising lines: ${summary(surprise)}`
-    list.placeholder = 'Jump to a line; the colours stay until the text changes or the command runs again'
+    list.placeholder = 'Go to a line. The colours stay until the text changes or the command runs again.'
     list.matchOnDescription = true
     list.items = [...lineEntries(surprise.lines)]
     list.onDidChangeActive(([entry]) => {
@@ -153,7 +153,7 @@ function decorated({ range: { start, end }, bits }: TokenSurprise): { range: Ran
   return { range, hoverMessage: `${bits.toFixed(1)} bits of surprise` }
 }
 
-/** Where the text of a line starts. */
+/** The empty range at the first character of a line that is not white space. */
 function startOf(document: TextDocument, line: number): Range {
   const { firstNonWhitespaceCharacterIndex } = document.lineAt(Math.min(line, document.lineCount - 1))
   return new Range(line, firstNonWhitespaceCharacterIndex, line, firstNonWhitespaceCharacterIndex)

@@ -1,8 +1,8 @@
-/** What is made of the server's account of surprise: colours, a list, a sentence. Pure: no `vscode`. */
+/** Shades, list entries and a summary for the surprise of a document. Pure: no `vscode`. */
 
 import type { Surprise, SurprisingLine, TokenSurprise } from './protocol'
 
-/** Bits of surprise from which on a token has a colour, and that colour's strength. */
+/** Lower bounds of surprise in bits, each with the opacity of its colour. */
 export const SHADES: readonly { readonly bits: number; readonly strength: number }[] = [
   { bits: 1.5, strength: 0.12 },
   { bits: 4, strength: 0.25 },
@@ -11,10 +11,10 @@ export const SHADES: readonly { readonly bits: number; readonly strength: number
   { bits: 12, strength: 0.75 },
 ]
 
-/** From here on a token is also marked beside the scroll bar. */
+/** Lower bound of surprise in bits for a mark in the overview ruler. */
 export const RULER_FROM = 8
 
-/** The index of a surprise's shade; -1 for a token that was expected. */
+/** The index of the shade for a surprise; -1 if it needs no colour. */
 export function shadeOf(bits: number): number {
   return SHADES.filter((shade) => bits >= shade.bits).length - 1
 }
@@ -30,18 +30,18 @@ export interface LineEntry {
   readonly line: number
 }
 
-/** The most surprising lines as entries of a list, in the order of the server. */
+/** The most surprising lines as list entries, in the server's order. */
 export function lineEntries(lines: readonly SurprisingLine[]): readonly LineEntry[] {
   return lines.map(({ line, text, bitsPerToken }) => ({
     label: text,
-    description: `line ${line + 1}, ${bitsPerToken.toFixed(1)} bits a token`,
+    description: `line ${line + 1}, ${bitsPerToken.toFixed(1)} bits per token`,
     line,
   }))
 }
 
-/** The totals in a sentence; empty where there are none. */
+/** The totals as text; empty if there are none. */
 export function summary({ totals, model }: Surprise): string {
   if (totals === null) return ''
   const { tokens, perplexity, bitsPerByte } = totals
-  return `${tokens} tokens, perplexity ${perplexity.toFixed(2)}, ${bitsPerByte.toFixed(3)} bits a byte to ${model}`
+  return `${tokens} tokens, perplexity ${perplexity.toFixed(2)}, ${bitsPerByte.toFixed(3)} bits per byte (${model})`
 }

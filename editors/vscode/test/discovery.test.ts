@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { type Machine, type Wishes, discover } from '../src/discovery'
+import { type Machine, type Preferences, discover } from '../src/discovery'
 
 interface Fake {
   readonly files?: readonly string[]
@@ -15,25 +15,26 @@ function machine({ files = [], withServer = [], path = '', platform = 'linux' }:
     platform,
     env: { PATH: path, TOOLS: '/tools' },
     home: platform === 'win32' ? 'C:\\Users\\me' : '/home/me',
+    isFile: (file) => files.includes(file),
     isExecutable: (file) => files.includes(file),
     hasServer: (python) => Promise.resolve(withServer.includes(python)),
   }
 }
 
-const WISHES: Wishes = { setting: '', python: undefined, folders: ['/code'], trusted: true }
+const PREFERENCES: Preferences = { setting: '', python: undefined, folders: ['/code'], trusted: true }
 
 describe('the setting', () => {
-  it('comes before everything else', async () => {
+  it('takes precedence', async () => {
     const files = ['/opt/codegen-lsp', '/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
     const found = await discover(
-      { ...WISHES, setting: '/opt/codegen-lsp', python: '/venv/bin/python' },
+      { ...PREFERENCES, setting: '/opt/codegen-lsp', python: '/venv/bin/python' },
       machine({ files, path: '/usr/bin' }),
     )
     assert.deepEqual(found, { kind: 'found', source: 'setting', command: '/opt/codegen-lsp', args: [] })
   })
 
-  it('may name a Python, which then runs the package without importing from the workspace', async () => {
-    const found = await discover({ ...WISHES, setting: '/venv/bin/python3.12' }, machine({ files: ['/venv/bin/python3.12'] }))
+  it('can be a Python, which runs the package without importing from the workspace', async () => {
+    const found = await discover({ ...PREFERENCES, setting: '/venv/bin/python3.12' }, machine({ files: ['/venv/bin/python3.12'] }))
     assert.deepEqual(found, {
       kind: 'found',
       source: 'setting',
@@ -50,34 +51,34 @@ describe('the setting', () => {
     ['  /opt/../opt/codegen-lsp ', '/opt/codegen-lsp'],
   ] as const) {
     it(`${setting} is ${file}`, async () => {
-      const found = await discover({ ...WISHES, setting }, machine({ files: [file] }))
+      const found = await discover({ ...PREFERENCES, setting }, machine({ files: [file] }))
       assert.equal(found.kind === 'found' && found.command, file)
     })
   }
 
-  it('that names nothing is said so, although PATH has the server', async () => {
+  it('is reported if it is not a program, although PATH has the server', async () => {
     const found = await discover(
-      { ...WISHES, setting: '/gone/codegen-lsp' },
+      { ...PREFERENCES, setting: '/gone/codegen-lsp' },
       machine({ files: ['/usr/bin/codegen-lsp'], path: '/usr/bin' }),
     )
-    assert.match(found.kind === 'missing' ? found.message : '', /serverPath names \/gone\/codegen-lsp, which is not a program/)
+    assert.match(found.kind === 'missing' ? found.message : '', /serverPath is \/gone\/codegen-lsp, which is not a program/)
   })
 
-  it('that is relative is refused: it would depend on the folder that VS Code was started in', async () => {
-    const found = await discover({ ...WISHES, setting: 'codegen-lsp' }, machine({ files: ['codegen-lsp'] }))
+  it('is refused if it is relative: it would depend on the folder in which VS Code was started', async () => {
+    const found = await discover({ ...PREFERENCES, setting: 'codegen-lsp' }, machine({ files: ['codegen-lsp'] }))
     assert.match(found.kind === 'missing' ? found.message : '', /not an absolute path/)
   })
 })
 
 describe('the active Python environment', () => {
-  it('gives its script', async () => {
+  it('provides its script', async () => {
     const files = ['/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
-    const found = await discover({ ...WISHES, python: '/venv/bin/python' }, machine({ files, path: '/usr/bin' }))
+    const found = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ files, path: '/usr/bin' }))
     assert.deepEqual(found, { kind: 'found', source: 'environment', command: '/venv/bin/codegen-lsp', args: [] })
   })
 
-  it('gives its package where there is no script', async () => {
-    const found = await discover({ ...WISHES, python: '/venv/bin/python' }, machine({ withServer: ['/venv/bin/python'] }))
+  it('provides its package if there is no script', async () => {
+    const found = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ withServer: ['/venv/bin/python'] }))
     assert.deepEqual(found, {
       kind: 'found',
       source: 'environment',
@@ -86,22 +87,22 @@ describe('the active Python environment', () => {
     })
   })
 
-  it('inside an untrusted workspace is left alone', async () => {
+  it('is ignored inside an untrusted workspace', async () => {
     const fake = machine({
       files: ['/code/.venv/bin/codegen-lsp', '/usr/bin/codegen-lsp'],
       withServer: ['/code/.venv/bin/python'],
       path: '/code/.venv/bin:/usr/bin',
     })
-    const wishes = { ...WISHES, python: '/code/.venv/bin/python' }
-    const trusted = await discover(wishes, fake)
+    const preferences = { ...PREFERENCES, python: '/code/.venv/bin/python' }
+    const trusted = await discover(preferences, fake)
     assert.equal(trusted.kind === 'found' && trusted.command, '/code/.venv/bin/codegen-lsp')
-    const untrusted = await discover({ ...wishes, trusted: false }, fake)
+    const untrusted = await discover({ ...preferences, trusted: false }, fake)
     assert.equal(untrusted.kind === 'found' && untrusted.command, '/usr/bin/codegen-lsp')
   })
 
-  it('next to an untrusted workspace is not inside of it', async () => {
+  it('is used next to an untrusted workspace', async () => {
     const found = await discover(
-      { ...WISHES, python: '/code-venv/bin/python', trusted: false },
+      { ...PREFERENCES, python: '/code-venv/bin/python', trusted: false },
       machine({ files: ['/code-venv/bin/codegen-lsp'] }),
     )
     assert.equal(found.kind === 'found' && found.command, '/code-venv/bin/codegen-lsp')
@@ -109,29 +110,29 @@ describe('the active Python environment', () => {
 })
 
 describe('PATH', () => {
-  it('is searched in order, relative entries left out', async () => {
+  it('is searched in order, without relative entries', async () => {
     const found = await discover(
-      WISHES,
+      PREFERENCES,
       machine({ files: ['./codegen-lsp', '/b/codegen-lsp', '/c/codegen-lsp'], path: '.::/a:/b:/c' }),
     )
     assert.deepEqual(found, { kind: 'found', source: 'path', command: '/b/codegen-lsp', args: [] })
   })
 
-  it('ends with the place where pipx and uv put programs', async () => {
-    const found = await discover(WISHES, machine({ files: ['/home/me/.local/bin/codegen-lsp'] }))
+  it('is followed by the folder of pipx and uv', async () => {
+    const found = await discover(PREFERENCES, machine({ files: ['/home/me/.local/bin/codegen-lsp'] }))
     assert.equal(found.kind === 'found' && found.command, '/home/me/.local/bin/codegen-lsp')
   })
 
   it('has .exe files on Windows', async () => {
     const fake = machine({ files: ['C:\\Tools\\codegen-lsp.exe'], path: 'C:\\Windows;C:\\Tools', platform: 'win32' })
-    const found = await discover({ ...WISHES, folders: ['C:\\code'] }, fake)
+    const found = await discover({ ...PREFERENCES, folders: ['C:\\code'] }, fake)
     assert.equal(found.kind === 'found' && found.command, 'C:\\Tools\\codegen-lsp.exe')
   })
 })
 
 describe('no server', () => {
-  it('is said with the environment to install into', async () => {
-    const found = await discover({ ...WISHES, python: '/venv/bin/python' }, machine({ path: '/usr/bin' }))
+  it('is reported with the environment to install into', async () => {
+    const found = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ path: '/usr/bin' }))
     assert.deepEqual(found, {
       kind: 'missing',
       message: 'codegen-lsp was not found in the Python environment of /venv/bin/python, on PATH or in the settings.',

@@ -60,7 +60,7 @@ describe('the page', () => {
     ])
   })
 
-  it('shows code as text, whatever it holds', () => {
+  it('escapes code', () => {
     const evil = `</pre><script>alert("x")</script>&amp;'`
     const html = page({
       ...REQUEST,
@@ -77,12 +77,12 @@ describe('the page', () => {
     assert.ok(html.includes('&lt;/pre&gt;&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;amp;&#39;'))
   })
 
-  it('says where and how it was asked, 1-based', () => {
+  it('shows location and method, counted from 1', () => {
     assert.match(page(REQUEST), /my file\.py:4:8/)
     assert.match(page({ ...REQUEST, uri: 'untitled:100%' }), /untitled:100%:4:8/)
   })
 
-  it('shades what was cached and marks the header', () => {
+  it('shades the cached part and marks the header', () => {
     const html = page(REQUEST)
     assert.ok(html.includes('<span class="cached header">import os\n</span>'))
     assert.ok(html.includes('<span class="cached window">\ndef f(x):</span>'))
@@ -105,11 +105,11 @@ describe('the page', () => {
     assert.ok(html.includes('<li>trailing-space: took back &quot;\\n\\n&quot;</li>'))
   })
 
-  it('says why a candidate was dropped and why an answer is empty', () => {
+  it('shows why a candidate was dropped and why an answer is empty', () => {
     const dropped = { ...CANDIDATE, shown: false, reason: 'low-confidence', trail: [], score: null }
     const html = page({ ...REQUEST, reason: 'low-confidence', candidates: [dropped] })
     assert.match(html, /dropped: <code>low-confidence<\/code>/)
-    assert.match(html, /not sure enough/)
+    assert.match(html, /not confident enough/)
     assert.match(html, /No filter changed it/)
   })
 
@@ -122,18 +122,18 @@ describe('the page', () => {
     ])
   })
 
-  it('counts what became of suggestions, where the server does', () => {
+  it('shows the counts of suggestions, if the server reports them', () => {
     const suggestions = { shown: 12, accepted: 5, partlyAccepted: 2 }
-    assert.match(renderPage(null, { suggestions }, OPTIONS), /12 shown, 5 accepted, 2 accepted in part/)
+    assert.match(renderPage(null, { suggestions }, OPTIONS), /12 shown, 5 accepted, 2 partly accepted/)
     assert.doesNotMatch(renderPage(null, {}, OPTIONS), /shown/)
   })
 
-  it('has something to say before the first request and for one that never reached the engine', () => {
-    assert.match(page(null), /No suggestion was asked for yet/)
+  it('has a text before the first request, and for a request without a prompt', () => {
+    assert.match(page(null), /No suggestion was requested yet/)
     const nothing = { ...REQUEST, prompt: null, candidates: [], timings: {}, usage: null, source: null, position: null }
     const html = page({ ...nothing, reason: 'paused', trigger: null, version: null })
     assert.match(html, /Suggestions are paused/)
-    assert.match(html, /None was built/)
+    assert.match(html, /There was no prompt/)
   })
 })
 
@@ -142,7 +142,7 @@ describe('the cached part', () => {
     assert.deepEqual(cachedLength({ ...PROMPT, text: '🎉ab', cachedCharacters: 2 }), { cached: 3, exact: true })
   })
 
-  it('is in proportion to the tokens where the server does not say', () => {
+  it('is estimated from the tokens if the server does not report it', () => {
     const older = { ...PROMPT, cachedCharacters: null }
     assert.deepEqual(cachedLength({ ...older, text: 'x'.repeat(50) }), { cached: 40, exact: false })
     assert.deepEqual(cachedLength({ ...older, cachedTokens: 0 }), { cached: 0, exact: true })
@@ -157,7 +157,7 @@ describe('probability classes', () => {
     })
   }
 
-  it('an unknown one is marked', () => {
+  it('mark an unknown probability', () => {
     assert.equal(probabilityClass(null), 'p-unknown')
     assert.equal(probabilityClass(Number.NEGATIVE_INFINITY), 'p-unknown')
   })

@@ -41,16 +41,16 @@ describe('the menu', () => {
     assert.doesNotMatch(labels({ document: undefined }), /in this file/)
   })
 
-  it('offers to install or look again where there is no server', () => {
+  it('offers to install the server or to look again if it is missing', () => {
     assert.deepEqual(commandsOf({ missing: true }).slice(0, 2), [Command.install, Command.restartServer])
   })
 
-  it('offers nothing that needs the server where it has stopped', () => {
+  it('offers nothing that requires the server after it has stopped', () => {
     const status = { ...SITUATION.status, state: 'stopped' } as const
     assert.deepEqual(commandsOf({ status }), [Command.restartServer, Command.showLog, Command.openSettings])
   })
 
-  it('says that the editor hides ghost text', () => {
+  it('warns that the editor hides ghost text', () => {
     assert.equal(commandsOf({ ghostText: false })[0], 'workbench.action.openSettings')
   })
 })

@@ -11,7 +11,7 @@ function item(insertText: string, line = 0, start = 0, end = start): Item {
 }
 
 describe('a suggestion at the cursor', () => {
-  it('taken by words and lines counts from the start of its text', () => {
+  it('accepted by words and lines counts from the start of its text', () => {
     const suggestion = item('first second\n    third', 0, 4)
     const shown = new Shown([suggestion], at(0, 4), 'x = ')
     assert.deepEqual(shown.follow(insert(0, 4, 'first')), { item: suggestion, acceptedLength: 5 })
@@ -20,19 +20,19 @@ describe('a suggestion at the cursor', () => {
     assert.equal(shown.isOver, false)
   })
 
-  it('typed through is followed and not counted as taken', () => {
+  it('that is typed through is followed and not counted as accepted', () => {
     const suggestion = item('print(x)')
     const shown = new Shown([suggestion], at(0, 0), '')
     for (const [i, key] of ['p', 'r'].entries()) assert.equal(shown.follow(insert(0, i, key)), null)
     assert.deepEqual(shown.follow(insert(0, 2, 'int')), { item: suggestion, acceptedLength: 5 })
   })
 
-  it('taken whole is not taken in part', () => {
+  it('accepted whole is not partly accepted', () => {
     const shown = new Shown([item('return x')], at(0, 0), '')
     assert.equal(shown.follow(insert(0, 0, 'return x')), null)
   })
 
-  it('is over when something else is typed, elsewhere, or deleted', () => {
+  it('is over when something else is typed, at another position, or deleted', () => {
     for (const change of [insert(0, 0, 'zz'), insert(3, 0, 're'), { start: at(0, 0), length: 2, text: 're' }]) {
       const shown = new Shown([item('return x')], at(0, 0), '')
       assert.equal(shown.follow(change), null)
@@ -58,25 +58,25 @@ describe('a suggestion at the cursor', () => {
 })
 
 describe('a suggestion whose range starts before the cursor', () => {
-  it('has been typed up to the cursor already', () => {
+  it('is typed up to the cursor already', () => {
     const suggestion = item('    return value', 2, 0, 7)
     const shown = new Shown([suggestion], at(2, 7), '    ret')
     assert.deepEqual(shown.follow(insert(2, 7, 'urn')), { item: suggestion, acceptedLength: 10 })
   })
 
-  it('is not shown where it contradicts the text', () => {
+  it('is not shown if it contradicts the text', () => {
     assert.equal(new Shown([item('other', 0, 0, 3)], at(0, 3), 'ret').isOver, true)
   })
 })
 
 describe('several candidates', () => {
-  it('are told apart by what is taken', () => {
+  it('are distinguished by the accepted text', () => {
     const second = item('return b + 1')
     const shown = new Shown([item('return a'), second], at(0, 0), '')
     assert.equal(shown.follow(insert(0, 0, 'return b'))?.item, second)
   })
 
-  it('none is over at once', () => {
+  it('are over at once if there are none', () => {
     assert.equal(new Shown([], at(0, 0), '').isOver, true)
   })
 })

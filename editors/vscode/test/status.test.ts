@@ -23,13 +23,13 @@ describe('the status bar', () => {
     })
   }
 
-  it('shows a document that is paused by itself', () => {
+  it('shows that only this document is paused', () => {
     const { text, tooltip } = present(READY, true)
     assert.equal(text, '$(debug-pause) nano')
     assert.match(tooltip, /paused in this file/)
   })
 
-  it('lets an error through a pause', () => {
+  it('shows an error although suggestions are paused', () => {
     assert.equal(present({ ...READY, state: 'error', message: 'Out of memory.' }, true).severity, 'error')
   })
 
@@ -37,7 +37,7 @@ describe('the status bar', () => {
     assert.match(present({ ...READY, state: 'error', message: 'Free some memory.' }, false).tooltip, /Free some memory\./)
   })
 
-  it('names a model by its last part, and no icon can come in through a name', () => {
+  it('shows the last part of a model\'s name, without icons from the name', () => {
     assert.equal(shortName('Salesforce/codegen-350M-mono'), 'codegen-350M-mono')
     assert.equal(shortName('/models/mine/'), 'mine')
     assert.equal(shortName('C:\\models\\mine'), 'mine')

@@ -18,7 +18,7 @@ const SURPRISE: Surprise = {
 }
 
 describe('surprise', () => {
-  it('is coloured more strongly the greater it is, and not at all where the token was expected', () => {
+  it('has a stronger colour if it is greater, and none below the first bound', () => {
     assert.equal(shadeOf(0), -1)
     assert.equal(shadeOf(1.4), -1)
     assert.deepEqual(SHADES.map(({ bits }) => shadeOf(bits)), [0, 1, 2, 3, 4])
@@ -27,18 +27,18 @@ describe('surprise', () => {
     assert.deepEqual(strengths, [...strengths].sort((a, b) => a - b))
   })
 
-  it('puts each token into one shade at most', () => {
+  it('assigns each token one shade at most', () => {
     assert.deepEqual(byShade(SURPRISE.tokens).map((tokens) => tokens.map(({ bits }) => bits)), [[2], [], [], [], [20]])
   })
 
-  it('lists lines as people count them', () => {
+  it('lists lines counted from 1', () => {
     assert.deepEqual(lineEntries(SURPRISE.lines), [
-      { label: 'return zebra', description: 'line 5, 7.5 bits a token', line: 4 },
+      { label: 'return zebra', description: 'line 5, 7.5 bits per token', line: 4 },
     ])
   })
 
-  it('is summed up in a sentence', () => {
-    assert.equal(summary(SURPRISE), '12 tokens, perplexity 32.00, 1.234 bits a byte to nano')
+  it('has a summary', () => {
+    assert.equal(summary(SURPRISE), '12 tokens, perplexity 32.00, 1.234 bits per byte (nano)')
     assert.equal(summary({ ...SURPRISE, totals: null }), '')
   })
 })

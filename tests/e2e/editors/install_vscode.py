@@ -1,9 +1,8 @@
-"""Put VS Code where the tests can start it: code-server, a browser, and our extension as a `.vsix`.
+"""Install VS Code for the tests: code-server, a browser, and our extension as a `.vsix`.
 
-Run as a program it prints what it has put where. Everything but the browser lies below the cache folder and comes
-from npm's registry; the browser is the machine's own, or Debian's package where this may install one. The extension
-is checked (types, lint, unit tests) and packaged from a copy, so that the tree stays as it was. Knows nothing of
-the tests.
+Run as a program, it prints their paths. Everything but the browser is installed into the cache folder, from npm. The
+browser is the machine's, or Debian's package, which root can install. The extension is checked (types, lint, unit
+tests) and packaged in a copy, so that the working tree is not changed.
 """
 
 from __future__ import annotations
@@ -35,25 +34,25 @@ UNUSED = (
     "node_modules/@microsoft/mxc-sdk",
     "extensions/copilot",
 )
-"""Parts of code-server that these tests never load: 280 MB."""
+"""Parts of code-server that the tests don't use: 280 MB."""
 
 
 @dataclass(frozen=True)
 class VSCode:
-    """What a test needs to start the editor."""
+    """The programs that start the editor."""
 
     node: Path
-    """The Node that code-server wants; also runs the extension's checks."""
+    """The Node that code-server requires; it also runs the extension's checks."""
     code_server: Path
     """code-server's entry script."""
     browser: Path
 
 
 def install() -> VSCode:
-    """The editor to test with, installed now if it must be.
+    """Return the editor to test with, and install it first if necessary.
 
     Raises:
-        UnavailableError: npm or a browser is missing and can't be had, or a download failed.
+        UnavailableError: npm or a browser is missing and can't be installed, or a download failed.
     """
     root = cache.folder(FOLDER)
     with cache.locked(root):
@@ -83,7 +82,7 @@ def _install_node(root: Path) -> None:
 
 
 def _node_package(modules: Path) -> Path:
-    """npm has Node's own executable as a package of each platform."""
+    """Return the folder of Node, which npm has as a package for each platform."""
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
     architecture = machine.get(platform.machine().lower())
     if architecture is None or sys.platform not in ("linux", "darwin"):
@@ -92,30 +91,30 @@ def _node_package(modules: Path) -> Path:
 
 
 def _browser() -> Path:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         _install_browser()
-        found = shutil.which(BROWSERS[0])
-    if found is None:
+        program = shutil.which(BROWSERS[0])
+    if program is None:
         raise UnavailableError("apt-get installed chromium, but it is not on PATH")
-    return Path(found)
+    return Path(program)
 
 
 def _install_browser() -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        wanted = " or ".join(BROWSERS)
-        raise UnavailableError(f"no {wanted} on PATH, and only root on Debian could install one here")
+        names = " or ".join(BROWSERS)
+        raise UnavailableError(f"requires {names} on PATH; only root on Debian can install one")
     options = ("-y", "-q", "--no-install-recommends")
     _run(["apt-get", "update", "-q"], Path.cwd())
     _run(["apt-get", "install", *options, BROWSERS[0], "fonts-dejavu-core"], Path.cwd())
 
 
 def package_extension() -> Path:
-    """The extension as a `.vsix`, from the sources as they are now; checked, once for each state of them.
+    """Check and package the extension, unless that was done for these sources; return the `.vsix`.
 
     Raises:
         UnavailableError: npm is missing or a download failed.
-        AssertionError: types, lint or unit tests fail; the message holds the whole output.
+        AssertionError: types, lint or unit tests fail; the message contains the output.
     """
     root = cache.folder(FOLDER)
     with cache.locked(root):
@@ -149,7 +148,7 @@ def _build(root: Path, vsix: Path) -> None:
 
 
 def _digest(folder: Path) -> str:
-    """A fingerprint of the sources."""
+    """Return a fingerprint of the sources."""
     skipped = {"node_modules", "dist", "out", "__pycache__"}
     hasher = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -168,8 +167,8 @@ def _npm(folder: Path, *arguments: str, judged: bool = False) -> None:
 
 
 def _run(command: Sequence[str], folder: Path, *, judged: bool = False) -> None:
-    """Run a command quietly. `judged`: its failure is ours, not the network's."""
-    # The tools want a newer Node than a distribution's; before it is installed, the folder is merely not there.
+    """Run a command quietly. `judged` means that it tests our code, so that its failure is an AssertionError."""
+    # The tools require a newer Node than a distribution has. Until it is installed, the folder doesn't exist.
     path = f"{_node_package(cache.folder(FOLDER) / 'node_modules') / 'bin'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,

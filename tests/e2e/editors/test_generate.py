@@ -1,4 +1,4 @@
-"""What the editors repeat of the Python code is up to date: settings, models, languages."""
+"""What the editors repeat of the Python code is up to date: settings, models, languages, reasons; and their READMEs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from codegen_lsp.engine.checkpoints.locate import NANO, short_names
 from codegen_lsp.lsp.code.syntax import _GRAMMARS as GRAMMARS
+from codegen_lsp.lsp.reasons import Reason
 
 EDITORS = Path(__file__).parents[3] / "editors"
 DIALECTS = {"javascriptreact"}
@@ -51,3 +54,46 @@ def test_the_plugins_start_for_the_languages_that_the_server_parses() -> None:
     assert set(names("filetypes = {", read("nvim/lua/codegen_lsp/config.lua"))) == languages
     modes = re.findall(r':language-id "(\w+)"', read("emacs/codegen-lsp-documents.el"))
     assert set(modes) == languages
+
+
+def test_vs_code_explains_every_reason() -> None:
+    keys = re.findall(r"^  '?([\w-]+)'?: '", read("vscode/src/reasons.ts"), re.MULTILINE)
+    assert set(keys) == set(Reason)
+
+
+README_FILES = ("vscode/README.md", "nvim/README.md", "emacs/README.md")
+INSTALL = "python3 -m venv .venv\n{0}.venv/bin/pip install -c .ci/constraints.txt '.[engine]'\n"
+
+
+@pytest.mark.parametrize("path", [*README_FILES, "nvim/doc/codegen-lsp.txt"])
+def test_the_texts_install_from_a_clone(path: str) -> None:
+    text = read(path)
+    assert any(INSTALL.format(" " * indent) in text for indent in (0, 3, 4))
+    assert (EDITORS.parent / ".ci" / "constraints.txt").exists()
+
+
+@pytest.mark.parametrize("suffix", ["ts", "lua", "el", "txt", "md", "json"])
+def test_nothing_is_installed_from_an_index_that_does_not_have_it(suffix: str) -> None:
+    paths = [path for path in EDITORS.rglob(f"*.{suffix}") if "node_modules" not in path.parts]
+    assert paths
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"(pip|pipx|uv tool) install (--upgrade )?codegen-lsp\b", text), path
+
+
+def test_the_readmes_describe_every_command() -> None:
+    manifest = json.loads(read("vscode/package.json"))
+    text = read("vscode/README.md").replace("…", "")
+    for command in manifest["contributes"]["commands"]:
+        title = command["title"].replace("…", "").removeprefix("Pause or Resume ")
+        assert title in text
+    subcommands = re.findall(
+        r"^subcommands\.(\w+) =", read("nvim/lua/codegen_lsp/commands.lua"), re.MULTILINE
+    )
+    assert len(subcommands) > 5
+    for name in subcommands:
+        assert f":CodegenLsp {name}" in read("nvim/README.md")
+    commands = re.findall(r'"\w" #\'(codegen-lsp-[\w-]+)', read("emacs/codegen-lsp.el"))
+    assert len(commands) > 5
+    for name in set(commands) - {"codegen-lsp-cancel-body"}:
+        assert f"`{name}`" in read("emacs/README.md")

@@ -1,9 +1,9 @@
-"""VS Code with the real server, the real engine and nano: what a user sees on the screen and finds on the disk.
+"""VS Code with the real server, the real engine and nano: what is on the screen and in the file.
 
-One window serves all tests, in the order of the file: a workbench takes half a minute to start. It opens in
-restricted mode, which is how VS Code opens a folder that it was never told to trust, and is trusted by the last test.
+One window serves all tests, in the order of the file, because a workbench takes half a minute to start. It opens in
+restricted mode, as VS Code opens a folder that is not trusted; the last test trusts the folder.
 
-No test knows what nano says. Each reads the suggestion from the screen and then asks for the bytes that follow from it.
+No test depends on what nano writes: each reads the suggestion from the screen, and compares the file with it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SETTINGS = {
     "codegen.maxTokensLine": 24,
     "codegen.maxTokensBlock": 64,
 }
-"""Show whatever nano writes: these tests are not about how good it is."""
+"""Show everything that nano writes: these tests are not about its quality."""
 
 POINT = '''\
 class Point:
@@ -62,7 +62,7 @@ class Point:
 HEADER = shapes.OPENING + POINT + shapes.CIRCLE
 
 BLOCKS = tuple((f"    def {signature}", ":\n        ") for signature in shapes.SIGNATURES)
-"""What stands at the end of a file, and what is then typed, to be shown a block; the editor indents the new line."""
+"""The end of a file, and the text typed there, to get a block; the editor indents the new line."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def runtime() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose settings choose the program to run and the address to send code to; says when it was run."""
+    """A folder whose settings choose a program, which writes a file when it is run."""
     folder = tmp_path_factory.mktemp("planted") / "shapes"
     program = folder / "tools" / "codegen-lsp"
     program.parent.mkdir(parents=True)
@@ -88,7 +88,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def selected_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file that names the interpreter which the user selected; there is none at first."""
+    """The file with the path of the selected interpreter; it doesn't exist at first."""
     return tmp_path_factory.mktemp("selected") / "python"
 
 
@@ -117,7 +117,7 @@ def window(
 
 @pytest.fixture(autouse=True)
 def evidence(request: pytest.FixtureRequest, window: Window, tmp_path: Path) -> Iterator[None]:
-    """A picture of the window after a test that failed, and no tab left behind for the next one."""
+    """Take a picture of the window after a failed test, and reset the window after every test."""
     failed = request.session.testsfailed
     yield
     if request.session.testsfailed > failed:
@@ -133,11 +133,11 @@ class Suggestion:
 
     path: Path
     before: str
-    """The document up to the cursor, line endings as in the file."""
+    """The document up to the cursor, with the line endings of the file."""
     after: str
     ghost: str
     line: int
-    """0-based line of the cursor."""
+    """The 0-based line of the cursor."""
 
 
 def suggestion(
@@ -145,12 +145,12 @@ def suggestion(
     name: str,
     wanted: Callable[[str], Any] = bool,
     *,
-    places: Sequence[tuple[str, str]] = shapes.LINES,
+    texts: Sequence[tuple[str, str]] = shapes.LINES,
     convert: Callable[[str], str] = lambda text: text,
 ) -> Suggestion:
-    """Types at several places until a suggestion stands there that is `wanted`."""
-    seen = []
-    for number, (beginning, typed) in enumerate(places):
+    """Type the texts one after the other until a suggestion is `wanted`, and return it."""
+    rejected = []
+    for number, (beginning, typed) in enumerate(texts):
         start = convert(HEADER + beginning)
         line = start.count("\n") + 1
         path = window.open(f"{number}_{name}", start + convert("\n"), line=line)
@@ -162,9 +162,9 @@ def suggestion(
         if wanted(ghost):
             before = convert(HEADER + beginning + typed) if "\n" in typed else start + typed
             return Suggestion(path, before, convert("\n"), ghost, before.count("\n"))
-        seen.append(ghost)
+        rejected.append(ghost)
         window.reset()
-    raise AssertionError(f"no suggestion was as wanted: {seen}")
+    raise AssertionError(f"no suggestion was as wanted: {rejected}")
 
 
 def is_long(ghost: str) -> bool:
@@ -176,13 +176,13 @@ def is_block(ghost: str) -> bool:
 
 
 def accepted(window: Window, shown: Suggestion) -> bytes:
-    """Accept the suggestion that stands there, and the bytes on the disk afterwards."""
+    """Accept the suggestion, and return the content of the file afterwards."""
     window.press("Tab")
     return window.save(shown.path)
 
 
 def between(shown: Suggestion, whole: bytes) -> str:
-    """What came in between the text before the cursor and the text after it."""
+    """Return what was inserted between the text before the cursor and the text after it."""
     before, after = shown.before.encode(), shown.after.encode()
     assert whole.startswith(before)
     assert whole.endswith(after)
@@ -203,13 +203,13 @@ def test_ghost_text_shrinks_while_it_is_typed_and_never_flickers(window: Window)
     whole_line = window.line(shown.line)
     keys = re.match(r"[\w .]{4,8}", shown.ghost)
     assert keys is not None
-    rest = shown.ghost[len(keys[0]) :]
+    remainder = shown.ghost[len(keys[0]) :]
     with window.frames() as frames:
         window.type(keys[0])
-        wait_until(lambda: window.ghost() == rest, f"only {rest!r} left")
+        wait_until(lambda: window.ghost() == remainder, f"only {remainder!r} left")
     assert len(frames) > len(keys[0])
     lengths = [len(frame["ghost"]) for frame in frames]
-    assert min(lengths) >= len(rest), "there was a frame without the suggestion"
+    assert min(lengths) >= len(remainder), "there was a frame without the suggestion"
     assert lengths == sorted(lengths, reverse=True), "the suggestion grew again"
     for frame in frames:
         assert shown.ghost.endswith(frame["ghost"])
@@ -225,7 +225,7 @@ def test_tab_accepts_all_of_it(window: Window) -> None:
 
 
 def test_a_word_and_a_line_of_it(window: Window) -> None:
-    shown = suggestion(window, "accept_parts.py", is_block, places=BLOCKS)
+    shown = suggestion(window, "accept_parts.py", is_block, texts=BLOCKS)
     window.press("Control+ArrowRight")
     word = wait_until(lambda: between(shown, window.save(shown.path)), "a word in the file")
     assert re.fullmatch(r"\s*(\w+|[^\w\s]+)\s*", word), f"more than a word: {word!r}"
@@ -240,9 +240,9 @@ def test_a_word_and_a_line_of_it(window: Window) -> None:
     assert shown.ghost[len(text.rstrip()) :].startswith("\n"), f"not up to the end of a line: {text!r}"
     assert text[len(word) :].strip().count("\n") == 0, f"more than a line: {text!r}"
 
-    told = re.search(r"(\d+) accepted in part", window.last_request().inner_text())
-    assert told is not None
-    assert int(told[1]) >= 1
+    count = re.search(r"(\d+) partly accepted", window.last_request().inner_text())
+    assert count is not None
+    assert int(count[1]) >= 1
 
 
 def test_other_candidates_are_a_key_away(window: Window) -> None:
@@ -269,7 +269,7 @@ def test_the_completion_menu_offers_it_too(window: Window) -> None:
         start = HEADER + "    def scale(self, factor):\n        "
         path = window.open("menu.py", start, line=30, column=9)
 
-        # The next text is typed where nothing is offered after the one before.
+        # The next text is typed if there is no entry after the one before.
         for typed in ("self.", "ra", "dius", " = ", "self."):
             window.type(typed)
             start += typed
@@ -293,7 +293,7 @@ def test_the_completion_menu_offers_it_too(window: Window) -> None:
         window.configure(codegen__inline=None)
 
 
-def test_pausing_stops_suggestions_here_or_everywhere_and_shows(window: Window) -> None:
+def test_pausing_in_a_file_and_everywhere(window: Window) -> None:
     shown = suggestion(window, "paused.py")
     window.press("Control+Alt+Backslash")
     window.wait_for_status(r"paused")
@@ -319,7 +319,7 @@ def test_pausing_stops_suggestions_here_or_everywhere_and_shows(window: Window) 
     window.wait_for_status(r"ready, nano")
 
 
-def test_the_last_request_is_a_readable_page(window: Window) -> None:
+def test_the_page_about_the_last_request(window: Window) -> None:
     shown = suggestion(window, "account.py", is_long)
     page = window.last_request()
     assert "inlineCompletion" in page.inner_text()
@@ -327,7 +327,7 @@ def test_the_last_request_is_a_readable_page(window: Window) -> None:
     prompt = page.locator("#prompt pre").inner_text()
     assert prompt.rstrip().endswith(shown.before.rsplit("\n", 1)[-1].strip())
     assert page.locator("#prompt pre .cached").count() >= 1, (
-        "what was read for the keystroke before is cached"
+        "what was read for the previous keystroke is cached"
     )
     candidates = page.locator("#candidates article")
     assert candidates.first.locator(".shown").count() == 1
@@ -354,10 +354,10 @@ def test_a_body_is_written_from_a_docstring(window: Window) -> None:
         window.action("body").click()
 
         def done(path: Path = path, text: str = text) -> str:
-            """The file with a body; or what the server says of there being none."""
-            now = window.save(path).decode()
-            told = window.page.locator(".notification-list-item", has_text="model wrote nothing")
-            return now if now != text else "nothing" if told.count() else ""
+            """Return the file with a body, or "nothing" if the server reports that there is none."""
+            content = window.save(path).decode()
+            message = window.page.locator(".notification-list-item", has_text="model wrote nothing")
+            return content if content != text else "nothing" if message.count() else ""
 
         whole = wait_until(done, "a body")
         if whole != "nothing":
@@ -372,9 +372,9 @@ def test_a_body_is_written_from_a_docstring(window: Window) -> None:
 
 
 def surprising_lines(window: Window) -> list[str]:
-    """The entries of the list of lines; none where another list is open, or none."""
+    """Return the entries of the list of lines; none if another list or no list is open."""
     rows = window.rows()
-    return rows if rows and all("bits a token" in row for row in rows) else []
+    return rows if rows and all("bits per token" in row for row in rows) else []
 
 
 def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: Window) -> None:
@@ -383,7 +383,7 @@ def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: Wind
     window.wait_for_status(r"ready, nano")
     window.command("CodeGen: Show or Hide Surprise")
     entries = wait_until(lambda: surprising_lines(window), "the list of lines")
-    assert all(re.search(r"line \d+, \d+\.\d bits a token", entry) for entry in entries)
+    assert all(re.search(r"line \d+, \d+\.\d bits per token", entry) for entry in entries)
     line = re.search(r"line (\d+),", entries[0])
     assert line is not None
     window.press("Enter")
@@ -403,9 +403,9 @@ def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: Wind
 
 def test_tabs_stay_tabs(window: Window) -> None:
     def with_tabs(text: str) -> str:
-        return re.sub(r"(?m)^(?: {4})+", lambda found: "\t" * (len(found[0]) // 4), text)
+        return re.sub(r"(?m)^(?: {4})+", lambda match: "\t" * (len(match[0]) // 4), text)
 
-    shown = suggestion(window, "tabs.py", is_block, places=BLOCKS, convert=with_tabs)
+    shown = suggestion(window, "tabs.py", is_block, texts=BLOCKS, convert=with_tabs)
     text = between(shown, accepted(window, shown))
     assert [line.strip() for line in text.split("\n")] == [line.strip() for line in shown.ghost.split("\n")]
     for line in text.split("\n")[1:]:
@@ -414,7 +414,7 @@ def test_tabs_stay_tabs(window: Window) -> None:
 
 def test_crlf_stays_crlf(window: Window) -> None:
     shown = suggestion(
-        window, "crlf.py", is_block, places=BLOCKS, convert=lambda text: text.replace("\n", "\r\n")
+        window, "crlf.py", is_block, texts=BLOCKS, convert=lambda text: text.replace("\n", "\r\n")
     )
     text = between(shown, accepted(window, shown))
     assert text == shown.ghost.replace("\n", "\r\n")
@@ -441,9 +441,9 @@ def test_an_edit_above_shifts_nothing(window: Window) -> None:
 
 def test_what_the_editor_closed_is_not_closed_twice(window: Window) -> None:
     start = HEADER + "    def scale(self, factor):\n        self.radius = "
-    seen = []
+    completed = []
     for opening in ("max(", "[", "{", 'getattr(self, "', "getattr(self, '", "max(self.values["):
-        path = window.open(f"pair{len(seen)}.py", start + "\n", line=30, column=23)
+        path = window.open(f"pair{len(completed)}.py", start + "\n", line=30, column=23)
         window.type(opening)
         window.press("Alt+Backslash")
         ghost = window.settled_ghost()
@@ -452,12 +452,12 @@ def test_what_the_editor_closed_is_not_closed_twice(window: Window) -> None:
         window.press("Tab")
         line = window.save(path).decode()[len(start) :].split("\n")[0]
         if ghost:
-            seen.append(line)
+            completed.append(line)
             for pair in ("()", "[]", "{}"):
                 assert line.count(pair[0]) == line.count(pair[1]), line
             assert line.count('"') % 2 == line.count("'") % 2 == 0, line
         window.reset()
-    assert len(seen) >= 2, f"too few suggestions inside of brackets and quotes: {seen}"
+    assert len(completed) >= 2, f"too few suggestions inside of brackets and quotes: {completed}"
 
 
 def test_suggestions_come_back_after_the_engine_was_killed(window: Window, runtime: Path) -> None:
@@ -481,10 +481,10 @@ def test_suggestions_come_back_after_the_engine_was_killed(window: Window, runti
     assert successor.pid != engine.pid
 
 
-def test_a_server_that_is_not_there_is_said_so_with_buttons(window: Window) -> None:
+def test_a_missing_server_is_reported_with_buttons(window: Window) -> None:
     window.configure(codegen_lsp__serverPath="/nowhere/codegen-lsp")
     try:
-        message = window.notification("serverPath names /nowhere/codegen-lsp")
+        message = window.notification("serverPath is /nowhere/codegen-lsp")
         message.wait_for()
         window.wait_for_status(r"not running")
         assert any("Install the server" in entry for entry in window.menu())
@@ -496,7 +496,7 @@ def test_a_server_that_is_not_there_is_said_so_with_buttons(window: Window) -> N
     window.wait_for_status(r"ready, nano")
 
 
-def test_the_selected_python_environment_gives_the_server(window: Window, selected_python: Path) -> None:
+def test_the_selected_python_environment_provides_the_server(window: Window, selected_python: Path) -> None:
     window.configure(codegen_lsp__serverPath=None)
     try:
         window.open("environment.py", HEADER, line=1)
@@ -516,7 +516,7 @@ def test_another_model_is_two_choices_away(window: Window) -> None:
     entries = wait_until(lambda: rows if len(rows := window.rows()) > 12 else None, "the list of models")
     assert "nano" in entries[0]
     window.pick("350M-mono")
-    # Nothing may be downloaded here: the status has to say what is wrong, and the way back must work.
+    # Downloads are forbidden here: the status has to be an error, and nano has to work again afterwards.
     window.wait_for_status(r"error", seconds=120)
     window.menu("Choose model")
     window.pick("nano")

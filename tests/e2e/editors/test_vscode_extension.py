@@ -29,8 +29,8 @@ def test_every_option_of_the_server_is_a_setting() -> None:
         assert setting["default"] == option["default"]
 
 
-def test_what_a_fresh_window_sends_changes_nothing_and_is_understood() -> None:
-    """VS Code answers `workspace/configuration` with every default that the manifest names."""
+def test_the_defaults_of_the_manifest_are_those_of_the_server() -> None:
+    """VS Code answers `workspace/configuration` with every default of the manifest."""
     prefix = f"{options.SECTION}."
     sent = {
         name.removeprefix(prefix): schema["default"]
@@ -41,7 +41,7 @@ def test_what_a_fresh_window_sends_changes_nothing_and_is_understood() -> None:
     assert options.parse(sent) == (options.Options(), ())
 
 
-def test_no_setting_that_reaches_out_comes_from_an_untrusted_folder() -> None:
+def test_an_untrusted_folder_cannot_choose_program_model_or_address() -> None:
     restricted = set(MANIFEST["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"])
     for name in ("server", "token", "model", "revision", "allowPickle", "deviceMap", "offloadFolder"):
         assert f"codegen.{name}" in restricted
@@ -53,7 +53,7 @@ def test_it_has_the_version_of_the_server() -> None:
     assert MANIFEST["version"] == codegen_lsp.__version__
 
 
-def test_its_lock_file_names_no_host() -> None:
+def test_its_lock_file_contains_no_addresses() -> None:
     lock = json.loads((install_vscode.EXTENSION / "package-lock.json").read_text(encoding="utf-8"))
     assert not [name for name, package in lock["packages"].items() if "resolved" in package]
 
@@ -65,17 +65,18 @@ def test_its_lock_file_names_no_host() -> None:
     os.environ.get("CODEGEN_LSP_EDITORS") != "1",
     reason="installs npm packages; set CODEGEN_LSP_EDITORS=1 to run it",
 )
-def test_types_lint_and_unit_tests_pass_and_the_package_holds_what_it_needs() -> None:
+def test_types_lint_and_unit_tests_pass_and_the_package_is_complete() -> None:
     try:
         vsix = install_vscode.package_extension()
     except UnavailableError as reason:
-        pytest.skip(f"the extension's tools can't be had: {reason}")
+        pytest.skip(f"the extension's tools can't be installed: {reason}")
     with zipfile.ZipFile(vsix) as package:
         names = {Path(name).as_posix() for name in package.namelist()}
     ours = {name for name in names if name.startswith("extension/")}
     assert ours == {
         "extension/package.json",
         "extension/LICENSE.txt",
+        "extension/readme.md",
         "extension/dist/extension.js",
         "extension/dist/NOTICES.txt",
         "extension/media/lastRequest.css",

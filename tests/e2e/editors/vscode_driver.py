@@ -1,7 +1,7 @@
-"""Drives a real VS Code: code-server behind, Chromium in front, keys and screen in between.
+"""Drives a real VS Code: code-server, and Chromium with its window.
 
-Knows the workbench's elements and how to wait for them; every wait is for something on the screen or on the disk,
-with a limit, never for a time. Knows nothing of what is tested.
+Knows the elements of the workbench and how to wait for them. Every wait is for a condition on the screen or in a
+file, with a time limit; there are no fixed delays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STATUS_ITEM = ".statusbar-item[id$='codegen-lsp.status']"
 QUICK_INPUT = ".quick-input-widget:visible"
 
 PATIENCE = 60.0
-"""Seconds until something that should appear is given up; two busy cores are slow."""
+"""Time limit of a wait, in seconds; long enough for two busy cores."""
 
 QUIET_SETTINGS = {
     "chat.disableAIFeatures": True,
@@ -51,7 +51,7 @@ QUIET_SETTINGS = {
     "workbench.startupEditor": "none",
     "workbench.tips.enabled": False,
 }
-"""What keeps the window still, and leaves the completion menu to whom we test."""
+"""Settings that turn off what disturbs a test, such as other entries in the completion menu."""
 
 READ_SCREEN = """
 () => {
@@ -80,10 +80,10 @@ READ_SCREEN = """
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
-    """The first true value of `condition`; an AssertionError that says `what` was missing after `seconds`."""
+    """Return the first true value of `condition`; fail with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < end, f"after {seconds:g} s still not: {what}"
+        assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
         time.sleep(0.1)
     return value
 
@@ -100,38 +100,38 @@ class Window:
 
     def configure(self, **settings: Any) -> None:
         """Change the user's settings (`__` in a name stands for a dot); None removes one."""
-        named = {
+        changes = {
             name.replace("__", ".").replace("codegen_lsp", "codegen-lsp"): value
             for name, value in settings.items()
         }
         for file in (self._settings_file, self._settings_file.parents[1] / "Machine" / "settings.json"):
-            now = json.loads(file.read_text(encoding="utf-8")) | named
-            kept = {name: value for name, value in now.items() if value is not None}
-            file.write_text(json.dumps(kept, indent=2), encoding="utf-8")
+            values = json.loads(file.read_text(encoding="utf-8")) | changes
+            values = {name: value for name, value in values.items() if value is not None}
+            file.write_text(json.dumps(values, indent=2), encoding="utf-8")
 
     # Files ---------------------------------------------------------------------------------------------
 
     def open(self, name: str, content: str | bytes, *, line: int, column: int = 1) -> Path:
-        """Write a file into the folder and open it with the cursor at a 1-based place."""
+        """Write a file into the folder, and open it with the cursor at a 1-based position."""
         path = self.folder / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
         self._quick_open(path, f"{name}:{line}:{column}")
         return path
 
-    def _quick_open(self, path: Path, place: str) -> None:
-        self._from_list("Control+P", place, path.name)
+    def _quick_open(self, path: Path, location: str) -> None:
+        self._from_list("Control+P", location, path.name)
         self.page.locator(f'.tab.active[data-resource-name="{path.name}"]').wait_for(timeout=PATIENCE * 1000)
-        wait_until(lambda: f"Ln {place.split(':')[1]}" in self.cursor(), f"the cursor at {place}")
+        wait_until(lambda: f"Ln {location.split(':')[1]}" in self.cursor(), f"the cursor at {location}")
 
     def save(self, path: Path) -> bytes:
-        """Save the active file and read it from the disk."""
+        """Save the active file and return its content."""
         self.page.keyboard.press("Control+S")
         tab = self.page.locator(f'.tab.active[data-resource-name="{path.name}"]')
         wait_until(lambda: "dirty" not in (tab.get_attribute("class") or ""), f"{path.name} saved")
         return path.read_bytes()
 
     def reset(self) -> None:
-        """Close lists, notifications and every tab, whatever is in it, for the next test."""
+        """Close lists, notifications and all tabs for the next test."""
         self.press("Escape", "Escape")
         self.command("Notifications: Clear All Notifications")
         self.command("View: Close All Editors")
@@ -145,7 +145,7 @@ class Window:
         wait_until(closed, "all tabs closed")
 
     def go_to(self, line: int, column: int) -> None:
-        """Put the cursor at a 1-based place."""
+        """Move the cursor to a 1-based position."""
         self.press("Control+G")
         self.page.locator(f"{QUICK_INPUT} input.input").fill(f":{line}:{column}")
         self.press("Enter")
@@ -154,11 +154,11 @@ class Window:
     # Keys ----------------------------------------------------------------------------------------------
 
     def type(self, text: str) -> None:
-        """Type, key by key."""
+        """Type a text, key by key."""
         self.page.keyboard.type(text, delay=30)
 
     def press(self, *keys: str) -> None:
-        """Press keys, one after the other: `Tab`, `Control+ArrowRight`."""
+        """Press keys such as `Tab` or `Control+ArrowRight`, one after the other."""
         for key in keys:
             self.page.keyboard.press(key)
 
@@ -167,9 +167,9 @@ class Window:
         self._from_list("F1", f">{title}", title)
 
     def _from_list(self, key: str, text: str, label: str) -> None:
-        """Open a list with a key, type into it, and choose an entry; again where something came in between.
+        """Open a list with a key, type into it, and choose an entry; repeat this until it works.
 
-        A new file is not found at once, and a workbench that restarts its extensions takes the focus away.
+        A new file is not found immediately, and a workbench that restarts its extensions takes the focus away.
         """
         box, row = self.page.locator(f"{QUICK_INPUT} input.input"), self._row(label)
         tries = 0
@@ -196,11 +196,11 @@ class Window:
     # Screen --------------------------------------------------------------------------------------------
 
     def ghost(self) -> str:
-        """The ghost text on the screen, rows joined by line breaks."""
+        """Return the ghost text on the screen, rows joined by line breaks."""
         return str(self.page.evaluate(READ_SCREEN)["ghost"])
 
     def settled_ghost(self, *, other_than: str = "", seconds: float = 8.0) -> str:
-        """The ghost text once it has stayed the same for half a second; empty if none comes."""
+        """Return the ghost text once it has not changed for half a second; empty if there is none."""
         end, last, since = time.monotonic() + seconds, "", time.monotonic()
         while time.monotonic() < end:
             now = self.ghost()
@@ -212,26 +212,26 @@ class Window:
         return last
 
     def line(self, number: int) -> str:
-        """The line with a 0-based number as it is drawn, ghost text inside of it included."""
+        """Return the line with a 0-based number as it is drawn, with its ghost text."""
         screen = self.page.evaluate(READ_SCREEN)
         return str(screen["lines"].get(str(number + 1), ""))
 
     def surprise_colours(self) -> set[str]:
-        """The colours of surprise that are on the screen."""
-        found = self.page.evaluate(
+        """Return the colours of surprise on the screen."""
+        colours = self.page.evaluate(
             """() => [...document.querySelectorAll('.monaco-editor .view-overlays .cdr')]
               .map((element) => getComputedStyle(element).backgroundColor)
               .filter((colour) => colour.startsWith('rgba(220, 60, 20'))"""
         )
-        return set(found)
+        return set(colours)
 
     def cursor(self) -> str:
-        """The status bar's account of the cursor: `Ln 3, Col 5`."""
+        """Return the position of the cursor from the status bar, such as `Ln 3, Col 5`."""
         item = self.page.locator("#status\\.editor\\.selection")
         return item.inner_text() if item.count() else ""
 
     def status(self) -> str:
-        """What the extension's status bar item is called for a screen reader, and shows."""
+        """Return the label for screen readers and the text of the extension's status bar item."""
         item = self.page.locator(STATUS_ITEM)
         if not item.count():
             return ""
@@ -239,14 +239,14 @@ class Window:
         return f"{label} | {item.inner_text()}"
 
     def tooltip(self) -> str:
-        """What the status bar item says more, under the mouse."""
+        """Return the tooltip of the status bar item."""
         self.page.locator(STATUS_ITEM).hover()
         hover = self.page.locator(".monaco-hover:visible").first
         hover.wait_for()
         return hover.inner_text()
 
     def wait_for_status(self, pattern: str, seconds: float = PATIENCE) -> str:
-        """The status once it matches."""
+        """Wait until the status matches, and return it."""
         return str(
             wait_until(
                 lambda: (status := self.status()) if re.search(pattern, self.status()) else "",
@@ -256,7 +256,7 @@ class Window:
         )
 
     def rows(self) -> list[str]:
-        """The entries of the list that is open at the top (palette, menus)."""
+        """Return the entries of the list that is open at the top (palette, menus)."""
         rows = self.page.locator(f"{QUICK_INPUT} .monaco-list-row")
         return [row.get_attribute("aria-label") or "" for row in rows.all()]
 
@@ -265,7 +265,7 @@ class Window:
         self._row(label).click()
 
     def menu(self, choose: str = "") -> list[str]:
-        """Open the extension's menu from the status bar, and `choose` an entry; all its entries."""
+        """Open the extension's menu from the status bar, `choose` an entry, and return all entries."""
         self.page.locator(f"{STATUS_ITEM} a").click()
         entries = list(wait_until(self.rows, "the menu"))
         if choose:
@@ -273,7 +273,7 @@ class Window:
         return entries
 
     def suggestions(self, seconds: float = 0.0) -> list[str]:
-        """The entries of the completion menu, once there are some."""
+        """Return the entries of the completion menu, once there are some."""
         rows = self.page.locator(".suggest-widget.visible .monaco-list-row")
         end = time.monotonic() + seconds
         while not rows.count() and time.monotonic() < end:
@@ -281,27 +281,27 @@ class Window:
         return [row.get_attribute("aria-label") or "" for row in rows.all()]
 
     def action(self, text: str) -> Locator:
-        """An entry of the list of code actions."""
+        """Return an entry of the list of code actions."""
         return self.page.locator(".action-widget .monaco-list-row", has_text=text).first
 
     def notification(self, text: str) -> Locator:
-        """A notification that says `text`."""
+        """Return a notification that contains `text`."""
         return self.page.locator(".notification-list-item", has_text=text).first
 
     def last_request(self) -> Locator:
-        """Run *Show last request*; the page's body."""
+        """Run *Show Last Request*, and return the body of the page."""
         self.command("CodeGen: Show Last Request")
         body = self.webview().locator("body")
         body.locator("h1").wait_for()
         return body
 
     def webview(self) -> FrameLocator:
-        """The page inside of the webview that is shown."""
+        """Return the page inside the visible webview."""
         return self.page.frame_locator("iframe.webview.ready").frame_locator("iframe#active-frame")
 
     @contextmanager
     def frames(self) -> Iterator[list[dict[str, Any]]]:
-        """Record what every frame that the browser draws shows; the list is filled at the end."""
+        """Record the screen in every frame that the browser draws; the list is filled at the end."""
         self.page.evaluate(
             f"""() => {{
               const read = {READ_SCREEN.strip()}
@@ -311,17 +311,17 @@ class Window:
               step()
             }}"""
         )
-        seen: list[dict[str, Any]] = []
+        frames: list[dict[str, Any]] = []
         try:
-            yield seen
+            yield frames
         finally:
-            seen += self.page.evaluate(
+            frames += self.page.evaluate(
                 "() => { cancelAnimationFrame(window.__next); return window.__record }"
             )
 
     @contextmanager
     def statuses(self) -> Iterator[list[str]]:
-        """Record every state that the status bar item goes through; the list is filled at the end."""
+        """Record every state of the status bar item; the list is filled at the end."""
         self.page.evaluate(
             """(selector) => {
               const read = () => document.querySelector(selector)?.querySelector('[aria-label]')?.ariaLabel ?? ''
@@ -334,14 +334,14 @@ class Window:
             }""",
             STATUS_ITEM,
         )
-        seen: list[str] = []
+        labels: list[str] = []
         try:
-            yield seen
+            yield labels
         finally:
-            seen += self.page.evaluate("() => { window.__observer.disconnect(); return window.__statuses }")
+            labels += self.page.evaluate("() => { window.__observer.disconnect(); return window.__statuses }")
 
     def take_picture(self, path: Path) -> None:
-        """The window as a PNG."""
+        """Write the window to a PNG file."""
         path.parent.mkdir(exist_ok=True)
         self.page.screenshot(path=path)
 
@@ -354,19 +354,19 @@ def code_server(
     settings: Mapping[str, Any],
     environment: Mapping[str, str],
 ) -> Iterator[tuple[str, Path]]:
-    """A running code-server with extensions (`.vsix`); gives its address and the user's settings file."""
+    """Run code-server with extensions (`.vsix`); yield its address and the user's settings file."""
     options = ["--user-data-dir", str(home / "data"), "--extensions-dir", str(home / "ext")]
     settings_file = home / "data" / "User" / "settings.json"
     settings_file.parent.mkdir(parents=True)
     settings_file.write_text(json.dumps({**QUIET_SETTINGS, **settings}), encoding="utf-8")
-    # A browser's window is a remote one: what depends on the machine is read from the machine's settings alone.
+    # A window in a browser is a remote one: it reads settings of scope machine from the machine's settings only.
     machine_file = home / "data" / "Machine" / "settings.json"
     machine_file.parent.mkdir()
     machine_file.write_text(json.dumps(settings), encoding="utf-8")
     command = [str(editor.node), str(editor.code_server), *options]
-    places = [str(editor.node.parent), *os.environ["PATH"].split(os.pathsep)]
-    # An activated environment would put a server onto PATH: here it is found where the tests say, or nowhere.
-    path = os.pathsep.join(place for place in places if not Path(place, "codegen-lsp").exists())
+    folders = [str(editor.node.parent), *os.environ["PATH"].split(os.pathsep)]
+    # The server must not be on PATH, where an activated environment puts it: the tests say where it is.
+    path = os.pathsep.join(folder for folder in folders if not Path(folder, "codegen-lsp").exists())
     env = {**os.environ, "PATH": path, "HOME": str(home), **environment}
     with (home / "log").open("wb") as log:
         subprocess.run(
@@ -406,7 +406,7 @@ def code_server(
 
 @contextmanager
 def browser(editor: VSCode) -> Iterator[Browser]:
-    """A headless Chromium."""
+    """Run a headless Chromium."""
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(
@@ -419,7 +419,7 @@ def browser(editor: VSCode) -> Iterator[Browser]:
 
 
 def open_window(launched: Browser, address: str, folder: Path, settings_file: Path) -> Window:
-    """A window on a folder, once its workbench is drawn."""
+    """Open a window with a folder, and wait until its workbench is drawn."""
     page = launched.new_page(viewport={"width": 1000, "height": 680})
     page.set_default_timeout(PATIENCE * 1000)
     page.goto(f"{address}/?folder={urllib.parse.quote(str(folder))}")

@@ -1,7 +1,7 @@
-"""A stand-in for the Python extension (ms-python.python), which the package registries do not carry.
+"""A fake of the Python extension (ms-python.python), which is not on npm.
 
-Gives out the part of its API that ours uses: the active environment, and the event of its change. The environment
-is whatever interpreter a file names, so that a test selects one by writing that file.
+It has the part of the API that our extension uses: the active environment, and the event of its change. A test
+selects an interpreter by writing its path to a file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 FILE_VARIABLE = "CODEGEN_LSP_TEST_PYTHON"
-"""The environment variable that names the file."""
+"""The environment variable with the path of the file."""
 
 MANIFEST = {
     "name": "python",
@@ -46,7 +46,7 @@ exports.activate = () => {{
 
 
 def build(vsix: Path) -> Path:
-    """Write the extension as a package that VS Code installs."""
+    """Write the extension as a package for VS Code, and return its path."""
     with zipfile.ZipFile(vsix, "w") as package:
         package.writestr("extension/package.json", json.dumps(MANIFEST))
         package.writestr("extension/extension.js", SCRIPT)

@@ -23,7 +23,7 @@ local defaults = {
   filetypes = { 'c', 'cpp', 'go', 'java', 'javascript', 'python' },
   --- Files and folders that mark the root of a project.
   root_markers = { 'pyproject.toml', 'setup.py', 'go.mod', 'package.json', 'compile_commands.json', '.git' },
-  --- Settings of the server, such as `{ model = '350M-mono' }`; `codegen-lsp --help` lists them.
+  --- Settings of the server, such as `{ model = '350M-mono' }`.
   ---@type table<string, any>
   settings = {},
   --- Show ghost text.
