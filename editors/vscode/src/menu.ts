@@ -61,10 +61,10 @@ function pauses({ document, pausedHere, pausedEverywhere }: Situation): readonly
     ? { label: '$(play) Resume everywhere', command: Command.togglePause }
     : { label: '$(debug-pause) Pause everywhere', command: Command.togglePause }
   if (document === undefined || pausedEverywhere) return [everywhere]
-  const here: Entry = pausedHere
+  const inFile: Entry = pausedHere
     ? { label: '$(play) Resume in this file', description: document, command: Command.togglePauseHere }
     : { label: '$(debug-pause) Pause in this file', description: document, command: Command.togglePauseHere }
-  return [here, everywhere]
+  return [inFile, everywhere]
 }
 
 function findServer(): readonly Entry[] {

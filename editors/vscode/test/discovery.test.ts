@@ -26,16 +26,16 @@ const PREFERENCES: Preferences = { setting: '', python: undefined, folders: ['/c
 describe('the setting', () => {
   it('takes precedence', async () => {
     const files = ['/opt/codegen-lsp', '/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
-    const found = await discover(
+    const result = await discover(
       { ...PREFERENCES, setting: '/opt/codegen-lsp', python: '/venv/bin/python' },
       machine({ files, path: '/usr/bin' }),
     )
-    assert.deepEqual(found, { kind: 'found', source: 'setting', command: '/opt/codegen-lsp', args: [] })
+    assert.deepEqual(result, { kind: 'found', source: 'setting', command: '/opt/codegen-lsp', args: [] })
   })
 
   it('can be a Python, which runs the package without importing from the workspace', async () => {
-    const found = await discover({ ...PREFERENCES, setting: '/venv/bin/python3.12' }, machine({ files: ['/venv/bin/python3.12'] }))
-    assert.deepEqual(found, {
+    const result = await discover({ ...PREFERENCES, setting: '/venv/bin/python3.12' }, machine({ files: ['/venv/bin/python3.12'] }))
+    assert.deepEqual(result, {
       kind: 'found',
       source: 'setting',
       command: '/venv/bin/python3.12',
@@ -51,35 +51,35 @@ describe('the setting', () => {
     ['  /opt/../opt/codegen-lsp ', '/opt/codegen-lsp'],
   ] as const) {
     it(`${setting} is ${file}`, async () => {
-      const found = await discover({ ...PREFERENCES, setting }, machine({ files: [file] }))
-      assert.equal(found.kind === 'found' && found.command, file)
+      const result = await discover({ ...PREFERENCES, setting }, machine({ files: [file] }))
+      assert.equal(result.kind === 'found' && result.command, file)
     })
   }
 
   it('is reported if it is not a program, although PATH has the server', async () => {
-    const found = await discover(
+    const result = await discover(
       { ...PREFERENCES, setting: '/gone/codegen-lsp' },
       machine({ files: ['/usr/bin/codegen-lsp'], path: '/usr/bin' }),
     )
-    assert.match(found.kind === 'missing' ? found.message : '', /serverPath is \/gone\/codegen-lsp, which is not a program/)
+    assert.match(result.kind === 'missing' ? result.message : '', /serverPath is \/gone\/codegen-lsp, which is not a program/)
   })
 
   it('is refused if it is relative: it would depend on the folder in which VS Code was started', async () => {
-    const found = await discover({ ...PREFERENCES, setting: 'codegen-lsp' }, machine({ files: ['codegen-lsp'] }))
-    assert.match(found.kind === 'missing' ? found.message : '', /not an absolute path/)
+    const result = await discover({ ...PREFERENCES, setting: 'codegen-lsp' }, machine({ files: ['codegen-lsp'] }))
+    assert.match(result.kind === 'missing' ? result.message : '', /not an absolute path/)
   })
 })
 
 describe('the active Python environment', () => {
   it('provides its script', async () => {
     const files = ['/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
-    const found = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ files, path: '/usr/bin' }))
-    assert.deepEqual(found, { kind: 'found', source: 'environment', command: '/venv/bin/codegen-lsp', args: [] })
+    const result = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ files, path: '/usr/bin' }))
+    assert.deepEqual(result, { kind: 'found', source: 'environment', command: '/venv/bin/codegen-lsp', args: [] })
   })
 
   it('provides its package if there is no script', async () => {
-    const found = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ withServer: ['/venv/bin/python'] }))
-    assert.deepEqual(found, {
+    const result = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ withServer: ['/venv/bin/python'] }))
+    assert.deepEqual(result, {
       kind: 'found',
       source: 'environment',
       command: '/venv/bin/python',
@@ -101,39 +101,39 @@ describe('the active Python environment', () => {
   })
 
   it('is used next to an untrusted workspace', async () => {
-    const found = await discover(
+    const result = await discover(
       { ...PREFERENCES, python: '/code-venv/bin/python', trusted: false },
       machine({ files: ['/code-venv/bin/codegen-lsp'] }),
     )
-    assert.equal(found.kind === 'found' && found.command, '/code-venv/bin/codegen-lsp')
+    assert.equal(result.kind === 'found' && result.command, '/code-venv/bin/codegen-lsp')
   })
 })
 
 describe('PATH', () => {
   it('is searched in order, without relative entries', async () => {
-    const found = await discover(
+    const result = await discover(
       PREFERENCES,
       machine({ files: ['./codegen-lsp', '/b/codegen-lsp', '/c/codegen-lsp'], path: '.::/a:/b:/c' }),
     )
-    assert.deepEqual(found, { kind: 'found', source: 'path', command: '/b/codegen-lsp', args: [] })
+    assert.deepEqual(result, { kind: 'found', source: 'path', command: '/b/codegen-lsp', args: [] })
   })
 
   it('is followed by the folder of pipx and uv', async () => {
-    const found = await discover(PREFERENCES, machine({ files: ['/home/me/.local/bin/codegen-lsp'] }))
-    assert.equal(found.kind === 'found' && found.command, '/home/me/.local/bin/codegen-lsp')
+    const result = await discover(PREFERENCES, machine({ files: ['/home/me/.local/bin/codegen-lsp'] }))
+    assert.equal(result.kind === 'found' && result.command, '/home/me/.local/bin/codegen-lsp')
   })
 
   it('has .exe files on Windows', async () => {
     const fake = machine({ files: ['C:\\Tools\\codegen-lsp.exe'], path: 'C:\\Windows;C:\\Tools', platform: 'win32' })
-    const found = await discover({ ...PREFERENCES, folders: ['C:\\code'] }, fake)
-    assert.equal(found.kind === 'found' && found.command, 'C:\\Tools\\codegen-lsp.exe')
+    const result = await discover({ ...PREFERENCES, folders: ['C:\\code'] }, fake)
+    assert.equal(result.kind === 'found' && result.command, 'C:\\Tools\\codegen-lsp.exe')
   })
 })
 
 describe('no server', () => {
   it('is reported with the environment to install into', async () => {
-    const found = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ path: '/usr/bin' }))
-    assert.deepEqual(found, {
+    const result = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ path: '/usr/bin' }))
+    assert.deepEqual(result, {
       kind: 'missing',
       message: 'codegen-lsp was not found in the Python environment of /venv/bin/python, on PATH or in the settings.',
       python: '/venv/bin/python',
