@@ -75,6 +75,10 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Length of the whole training; else the recipe's.")
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Length of the whole training in steps, for a machine that is busy."),
+    ] = None,
     piece: Annotated[
         float | None, typer.Option(help="Stop after so many minutes; run again to go on.")
     ] = None,
@@ -104,6 +108,7 @@ def train(
         out=out or work / "runs" / recipe,
         recipe=chosen,
         minutes=minutes if minutes is not None else chosen.minutes,
+        steps=steps,
         piece_minutes=piece,
         seed=seed,
         device=device or chosen.device,
