@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; Whole and partial acceptance, the messages to the server about it, and
+;; the text that is in the buffer afterwards: columns, line ends and tabs.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-accept-runs-the-command-and-can-be-undone ()

@@ -4,12 +4,10 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; The text in the mode line for each status, and pausing.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-the-mode-line-shows-the-state ()

@@ -4,12 +4,12 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; What happens to the buffers when a server starts, exits or can't be
+;; started, and which settings and capabilities it gets.  The answers of a
+;; server that can be started are in the other files.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-a-dead-server-clears-the-ghost ()

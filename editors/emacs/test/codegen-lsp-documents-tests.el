@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; The text of the document, which the fake server computes from the
+;; notifications alone, has to be that of the buffer after any change.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-a-file-name-given-later-keeps-the-document ()

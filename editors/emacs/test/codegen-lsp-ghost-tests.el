@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; What is on the screen while the user types, moves, and edits other lines.
+;; A bar stands for point, and angle brackets for ghost text.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-shows-what-follows ()

@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; The record in `codegen-lsp-tests-request' has every field of the answer
+;; to `codegen.showLastRequest'.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (defconst codegen-lsp-tests-request

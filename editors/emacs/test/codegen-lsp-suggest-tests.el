@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; When a request is sent, repeated or cancelled, and which answers are
+;; ignored because they are late or don't fit.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-a-late-answer-is-dropped ()

@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; The answer in `codegen-lsp-tests-surprise' has a token of each shade,
+;; and an emoji, so that columns differ between encodings.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (defconst codegen-lsp-tests-surprise

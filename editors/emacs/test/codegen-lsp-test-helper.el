@@ -7,7 +7,7 @@
 ;; The fake server is a connection that stores the messages it is sent, and
 ;; answers when a test says so.  Like a real server, it knows the text of a
 ;; document only from the notifications.  The tests of the real server are
-;; in tests/e2e/editors.
+;; in tests/e2e/editors, where test_emacs_package.py runs these.
 
 ;;; Code:
 

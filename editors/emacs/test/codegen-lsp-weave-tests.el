@@ -4,12 +4,11 @@
 
 ;;; Commentary:
 
-;; Run by tests/e2e/editors/test_emacs_package.py.
+;; Brackets and quotes after point, typed before or closed automatically,
+;; must not appear twice, neither on the screen nor in the buffer.
 
 ;;; Code:
 
-(require 'ert)
-(require 'codegen-lsp)
 (require 'codegen-lsp-test-helper)
 
 (ert-deftest codegen-lsp-tests-closed-brackets-are-not-doubled ()

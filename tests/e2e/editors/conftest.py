@@ -1,13 +1,18 @@
-"""Rerun a failed test of a real editor once: editors, browsers and terminals have timing of their own.
+"""Fixtures of the editors' tests, and a rerun for tests that drive a real editor.
 
-Only the tests marked `editor` are rerun; every other test has to pass the first time.
+Editors, browsers and terminals have timing of their own, so a failed test of them is run once more. Only the tests
+marked `editor` are rerun; every other test has to pass the first time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from e2e.editors import install_emacs, shapes
+from e2e.editors.cache import UnavailableError
+from e2e.editors.install_emacs import Emacs
 
 FOLDER = Path(__file__).parent
 
@@ -17,3 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FOLDER) and item.get_closest_marker("editor"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Path]:
+    """The folder of the engine that the tests of a module share."""
+    with shapes.engine_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def emacs() -> Emacs:
+    try:
+        return install_emacs.install()
+    except UnavailableError as reason:
+        pytest.skip(f"Emacs can't be installed here: {reason}")

@@ -23,10 +23,8 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Emacs; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import emacs_session as keys
-from e2e.editors import shapes
-from e2e.editors.cache import UnavailableError
 from e2e.editors.emacs_session import EGLOT, HERE, ROOT, Session, environment, session
-from e2e.editors.install_emacs import Emacs, install
+from e2e.editors.install_emacs import Emacs
 from e2e.editors.screen import picture
 
 pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow]
@@ -47,20 +45,6 @@ class Rectangle:
     def area(self) -> int:
         """
 PICTURE = ROOT / "editors" / "pictures" / "emacs.png"
-
-
-@pytest.fixture(scope="module")
-def emacs() -> Emacs:
-    try:
-        return install()
-    except UnavailableError as reason:
-        pytest.skip(f"Emacs can't be installed here: {reason}")
-
-
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Path]:
-    with shapes.engine_folder() as folder:
-        yield folder
 
 
 @pytest.fixture

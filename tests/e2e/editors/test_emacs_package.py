@@ -17,22 +17,13 @@ import pytest
 if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Emacs; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
-from e2e.editors.cache import UnavailableError
 from e2e.editors.emacs_session import GHOST, HERE, environment
-from e2e.editors.install_emacs import Emacs, install
+from e2e.editors.install_emacs import Emacs
 from e2e.editors.screen import Terminal
 
 pytestmark = [pytest.mark.editor]
 
 PACKAGE = Path(__file__).parents[3] / "editors" / "emacs"
-
-
-@pytest.fixture(scope="module")
-def emacs() -> Emacs:
-    try:
-        return install()
-    except UnavailableError as reason:
-        pytest.skip(f"Emacs can't be installed here: {reason}")
 
 
 @pytest.fixture

@@ -65,12 +65,6 @@ def nvim(version: str) -> Path:
         pytest.skip(f"Neovim {version} can't be installed here: {error}")
 
 
-@pytest.fixture(scope="module")
-def runtime() -> Iterator[Path]:
-    with shapes.engine_folder() as folder:
-        yield folder
-
-
 @pytest.fixture
 def start(nvim: Path, version: str, runtime: Path, tmp_path: Path) -> Iterator[Open]:
     """Open a file with this text and wait until the server is ready; the cursor is at the end of the last line."""

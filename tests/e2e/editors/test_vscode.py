@@ -66,12 +66,6 @@ BLOCKS = tuple((f"    def {signature}", ":\n        ") for signature in shapes.S
 
 
 @pytest.fixture(scope="module")
-def runtime() -> Iterator[Path]:
-    with shapes.engine_folder() as folder:
-        yield folder
-
-
-@pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose settings choose a program, which writes a file when it is run."""
     folder = tmp_path_factory.mktemp("planted") / "shapes"
