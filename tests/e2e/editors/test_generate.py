@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from codegen_lsp import __version__
 from codegen_lsp.engine.checkpoints.locate import NANO, short_names
 from codegen_lsp.lsp.code.syntax import _GRAMMARS as GRAMMARS
 from codegen_lsp.lsp.reasons import Reason
@@ -79,6 +80,12 @@ def test_nothing_is_installed_from_an_index_that_does_not_have_it(suffix: str) -
     for path in paths:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"(pip|pipx|uv tool) install (--upgrade )?codegen-lsp\b", text), path
+
+
+def test_the_editors_have_the_version_of_the_server() -> None:
+    assert f"codegen-lsp-{__version__}.vsix" in read("vscode/README.md")
+    assert f"\n;; Version: {__version__}\n" in read("emacs/codegen-lsp.el")
+    assert f':name "codegen-lsp.el" :version "{__version__}"' in read("emacs/codegen-lsp-server.el")
 
 
 def test_the_readmes_describe_every_command() -> None:
