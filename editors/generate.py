@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.engine.checkpoints.locate import NANO, SHAPES, VARIANTS
+from codegen_lsp.engine.checkpoints.checkpoint import NANO
+from codegen_lsp.engine.checkpoints.dimensions import SIZES, VARIANTS
 from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.lsp import options
 from codegen_lsp.wire.config import EngineConfig
@@ -105,7 +106,7 @@ def models() -> tuple[dict[str, str], ...]:
     if DATA.keys() != set(VARIANTS):
         raise LookupError(f"DATA describes {', '.join(DATA)}; the checkpoints have {', '.join(VARIANTS)}")
     entries = [{"name": NANO, "description": "bundled and small: Python, nothing to download"}]
-    for size in SHAPES:
+    for size in SIZES:
         weights = plan(EngineConfig(model=f"{size}-mono", dtype="bfloat16", device_map="cpu")).weight_bytes
         for variant, data in DATA.items():
             description = f"{data} · {weights / 2**30:.1f} GiB in bfloat16"

@@ -158,12 +158,12 @@ def _models() -> Iterator[Finding]:
 
 
 def _checkpoint(model: str) -> Iterator[Finding]:
-    from codegen_lsp.engine.checkpoints import locate
+    from codegen_lsp.engine.checkpoints import hub, locate
     from codegen_lsp.wire.errors import CodegenError
 
     try:
         checkpoint = locate.resolve(model)
-        if checkpoint.kind == "hub" and not locate.offline() and locate.cached(checkpoint) is None:
+        if checkpoint.kind == "hub" and not hub.offline() and hub.cached(checkpoint) is None:
             advice = f"run: codegen-lsp models pull {checkpoint.name}"
             yield Finding("note", model, "not on this machine yet; its first use downloads it", advice)
             return

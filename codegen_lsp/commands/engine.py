@@ -66,7 +66,8 @@ def serve(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve a model over HTTP, for any number of editors at once."""
-    from codegen_lsp.engine.http.serve import Address, AlreadyRunning, run
+    from codegen_lsp.engine.http.listeners import Address, AlreadyRunning
+    from codegen_lsp.engine.http.serve import run
 
     config = _config(
         model,
@@ -230,9 +231,9 @@ def _ask_own(config: EngineConfig, request: Any) -> Any:
 
 def models_list(json_output: JsonOption = False) -> None:
     """List the models that can be named, and which of them are on this machine."""
-    from codegen_lsp.engine.checkpoints.model_list import inventory
+    from codegen_lsp.engine.checkpoints.model_list import list_models
 
-    entries = inventory()
+    entries = list_models()
     if json_output:
         typer.echo(json.dumps([entry.to_json() for entry in entries]))
         return
@@ -253,23 +254,24 @@ def models_pull(
 ) -> None:
     """Download a checkpoint from the Hugging Face hub, once."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from codegen_lsp.engine.checkpoints import locate
+    from codegen_lsp.engine.checkpoints import files, hub, locate
+    from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
 
     checkpoint = locate.resolve(name, revision)
     if checkpoint.kind != "hub":
         locate.locate(checkpoint, allow_pickle=allow_pickle)
         typer.echo(f"{name} is on this machine already")
         return
-    folder = locate.cached(checkpoint, allow_pickle=allow_pickle)
+    folder = hub.cached(checkpoint, allow_pickle=allow_pickle)
     if folder is not None:
         typer.echo(f"{checkpoint.source} is on this machine already: {folder}")
         return
-    if locate.offline():
-        raise locate.CheckpointError(
+    if hub.offline():
+        raise CheckpointError(
             f"HF_HUB_OFFLINE is set, so {checkpoint.source} can't be downloaded; unset it and try again"
         )
-    folder = locate.pull(checkpoint, allow_pickle=allow_pickle)
-    locate.check(folder, allow_pickle=allow_pickle)
+    folder = hub.pull(checkpoint, allow_pickle=allow_pickle)
+    files.check(folder, allow_pickle=allow_pickle)
     typer.echo(str(folder))
 
 

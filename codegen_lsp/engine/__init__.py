@@ -1,4 +1,5 @@
-"""The engine: owns the model, the prefix cache and the decoding; serves them over HTTP.
+"""The engine: owns the model, the prefix cache and the decoding, and serves them over HTTP.
 
-Never imports pygls or lsprotocol. `config` is standard library only and may be imported by either side.
+Never imports `codegen_lsp.lsp`, pygls or lsprotocol. Both sides share `codegen_lsp.wire`. Inside, imports point down:
+`http`, `worker`, `decode`, `model`, `checkpoints`.
 """

@@ -1,23 +1,27 @@
-"""What the engine counts, for `GET /metrics` in Prometheus' text format."""
+"""Counters of the engine, for `GET /metrics` in Prometheus' text format."""
 
 from __future__ import annotations
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from codegen_lsp.engine.decode.progress import DecodeProgress, Step
+
+CONTENT_TYPE = "text/plain; version=0.0.4"
+
 
 class Metrics:
-    """One engine's counters, in a registry of their own."""
+    """The counters of one engine, in a registry that other engines in the same process don't share."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self.registry = registry
         self.requests = Counter(
-            "codegen_requests_total", "Requests that ended, by how.", ["outcome"], registry=registry
+            "codegen_requests_total", "Requests that ended, by outcome.", ["outcome"], registry=registry
         )
-        self.prompt_tokens = Counter("codegen_prompt_tokens_total", "Tokens of prompts.", registry=registry)
+        self.prompt_tokens = Counter("codegen_prompt_tokens_total", "Tokens in prompts.", registry=registry)
         self.prefill_tokens = Counter(
-            "codegen_prefill_tokens_total", "Tokens of prompts that were really read.", registry=registry
+            "codegen_prefill_tokens_total", "Tokens of prompts that the model read.", registry=registry
         )
         self.cached_tokens = Counter(
             "codegen_cached_tokens_total", "Tokens of prompts that the prefix cache held.", registry=registry
@@ -30,14 +34,16 @@ class Metrics:
             "codegen_cancelled_total", "Requests whose client left before the end.", registry=registry
         )
         self.running = Gauge("codegen_requests_running", "Requests that take turns now.", registry=registry)
-        self.waiting = Gauge("codegen_requests_waiting", "Requests that have not begun.", registry=registry)
+        self.waiting = Gauge("codegen_requests_waiting", "Requests that have not started.", registry=registry)
         self.cache_bytes = Gauge(
-            "codegen_prefix_cache_bytes", "Bytes that the prefix cache holds.", registry=registry
+            "codegen_prefix_cache_bytes", "Bytes held by the prefix cache.", registry=registry
         )
         self.cache_evictions = Counter(
-            "codegen_prefix_cache_evictions_total", "Segments that made room for others.", registry=registry
+            "codegen_prefix_cache_evictions_total",
+            "Segments evicted from the prefix cache.",
+            registry=registry,
         )
-        self._evictions_seen = 0
+        self._last_evictions = 0
         resident = Gauge("process_resident_memory_bytes", "Resident memory in bytes.", registry=registry)
         process = psutil.Process()
         resident.set_function(lambda: process.memory_info().rss)
@@ -46,11 +52,27 @@ class Metrics:
         for outcome in ("ok", "cancelled", "error"):
             self.requests.labels(outcome)
 
-    def count_evictions(self, total: int) -> None:
-        """Bring the counter of evictions to `total`; a new prefix cache begins at 0 again."""
-        self.cache_evictions.inc(max(0, total - self._evictions_seen))
-        self._evictions_seen = total
+    def count_step(self, kind: Step | None, before: DecodeProgress, after: DecodeProgress) -> None:
+        """Count one forward pass (None: the end of a request) and the tokens by which a request progressed."""
+        if kind is not None:
+            self.steps.labels(kind).inc()
+        self.prompt_tokens.inc(after.prompt_tokens - before.prompt_tokens)
+        self.prefill_tokens.inc(after.prefilled_tokens - before.prefilled_tokens)
+        self.cached_tokens.inc(after.cached_tokens - before.cached_tokens)
+        self.generated_tokens.inc(after.completion_tokens - before.completion_tokens)
+
+    def count_end(self, outcome: str) -> None:
+        """Count a request that ended: `ok`, `cancelled` or `error`."""
+        self.requests.labels(outcome).inc()
+        if outcome == "cancelled":
+            self.cancelled.inc()
+
+    def count_cache(self, nbytes: int, evictions: int) -> None:
+        """Update the size of the prefix cache and the counter of evictions; a new cache starts at 0 again."""
+        self.cache_bytes.set(nbytes)
+        self.cache_evictions.inc(max(0, evictions - self._last_evictions))
+        self._last_evictions = evictions
 
     def text(self) -> bytes:
-        """The page."""
+        """Return the page."""
         return generate_latest(self.registry)

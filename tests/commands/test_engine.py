@@ -11,7 +11,8 @@ import pytest
 from support.local import load_model, reference
 from support.served import environment, serving
 
-from codegen_lsp.engine.checkpoints.locate import NANO_FOLDER, short_names
+from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
+from codegen_lsp.engine.checkpoints.dimensions import short_names
 from codegen_lsp.wire.config import EngineConfig, socket_path
 
 pytestmark = pytest.mark.e2e

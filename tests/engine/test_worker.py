@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.jobs import Done, Event, Job
 from codegen_lsp.engine.metrics import Metrics
-from codegen_lsp.engine.worker import Done, Event, Job, Worker
+from codegen_lsp.engine.worker import Worker
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError
 from codegen_lsp.wire.requests import CompletionRequest

@@ -9,8 +9,12 @@ from typing import Any
 import torch
 
 from codegen_lsp.engine.checkpoints import locate
-from codegen_lsp.engine.decode.generate import DecodeProgress, Prepared, generate, prepare
-from codegen_lsp.engine.model.model import Model, load
+from codegen_lsp.engine.decode.generate import generate
+from codegen_lsp.engine.decode.progress import DecodeProgress
+from codegen_lsp.engine.decode.prompts import prepare
+from codegen_lsp.engine.decode.reading import Reading
+from codegen_lsp.engine.model.loading import load
+from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 from codegen_lsp.wire.answers import Choice, Completion, join_chunks
 from codegen_lsp.wire.config import EngineConfig
@@ -52,8 +56,8 @@ def ask(
     )
     progress = DecodeProgress()
     emitted: list[Sequence[Choice]] = []
-    prepared: list[Prepared] = prepare(model, request)
-    steps = list(generate(model, cache, request, prepared, emitted.append, progress, chunk))
+    reading = Reading(model, cache, progress, chunk)
+    steps = list(generate(reading, request, prepare(model, request), emitted.append))
     chunks = [Completion("", "", 0, tuple(choices)) for choices in emitted]
     return Answer(join_chunks(chunks).choices, progress, [str(s) for s in steps], emitted)
 

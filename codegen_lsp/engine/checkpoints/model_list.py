@@ -1,7 +1,4 @@
-"""Which models can be named, and which of them are on this machine.
-
-Knows the bundled model, the twelve names, and the hub's local cache. No network, no torch.
-"""
+"""List the models that can be named, and those that are on this machine. Uses no network and no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.checkpoints import hub, locate
+from codegen_lsp.engine.checkpoints.checkpoint import NANO, Checkpoint
+from codegen_lsp.engine.checkpoints.dimensions import short_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,41 +17,30 @@ class ModelEntry:
 
     name: str
     source: str
-    """`bundled`, or the hub's name."""
+    """`bundled`, or the name on the hub."""
     local_bytes: int | None
-    """Bytes on this machine; None where it is not whole here."""
+    """Bytes on this machine; None if it is not completely here."""
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as `models --json` prints it."""
+        """Return the entry as `models --json` prints it."""
         return asdict(self)
 
 
-def inventory() -> list[ModelEntry]:
-    """The bundled model, the twelve CodeGen names, and other checkpoints in the hub's cache."""
-    nano = locate.resolve(locate.NANO)
+def list_models() -> list[ModelEntry]:
+    """Return the bundled model, the twelve CodeGen models, and other checkpoints in the hub's cache."""
+    nano = locate.resolve(NANO)
     folder = Path(nano.source)
     entries = [ModelEntry(nano.name, "bundled", _bytes_in(folder) if folder.is_dir() else None)]
-    sizes = _cached_sizes()
-    for name in locate.short_names():
+    sizes = hub.cached_sizes()
+    for name in short_names():
         checkpoint = locate.resolve(name)
-        whole = locate.cached(checkpoint) is not None
+        complete = hub.cached(checkpoint) is not None
         size = sizes.pop(checkpoint.source, 0)
-        entries.append(ModelEntry(name, checkpoint.source, size if whole else None))
+        entries.append(ModelEntry(name, checkpoint.source, size if complete else None))
     for source, size in sorted(sizes.items()):
-        if locate.cached(locate.Checkpoint(source, "hub", source)) is not None:
+        if hub.cached(Checkpoint(source, "hub", source)) is not None:
             entries.append(ModelEntry(source, source, size))
     return entries
-
-
-def _cached_sizes() -> dict[str, int]:
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        repos = scan_cache_dir().repos
-    except CacheNotFound:
-        return {}
-    return {repo.repo_id: int(repo.size_on_disk) for repo in repos if repo.repo_type == "model"}
 
 
 def _bytes_in(folder: Path) -> int:

@@ -1,6 +1,6 @@
-"""Which part of a model goes to which device, and in which dtype; decided before any weight is read.
+"""Decide which part of a model goes to which device, and in which dtype, before any weight is read.
 
-Knows configurations, devices and accelerate. `models plan` prints what is decided here, and `model.load` does it.
+Knows configurations, devices and accelerate. `models plan` prints the decision, and loading the model follows it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from accelerate import infer_auto_device_map, init_empty_weights
 from accelerate.utils import get_balanced_memory
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
-from codegen_lsp.engine.checkpoints.locate import CheckpointError
+from codegen_lsp.engine.checkpoints import files
+from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
 from codegen_lsp.wire.config import EngineConfig
 
 Device = str | int
@@ -27,23 +28,24 @@ STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 def pick_dtype(config: EngineConfig) -> torch.dtype:
-    """The dtype to compute in; `auto` takes bfloat16 where the GPU, or the processor without one, has it."""
+    """Return the dtype to compute in; `auto` is bfloat16 if the GPU, or the processor without one, supports it."""
     if config.dtype != "auto":
         dtype: torch.dtype = getattr(torch, config.dtype)
         return dtype
     if torch.cuda.is_available() and config.device_map != "cpu":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     capable = torch.cpu.get_capabilities()
-    has = any(capable.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-    return torch.bfloat16 if has else torch.float32
+    supported = any(capable.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    return torch.bfloat16 if supported else torch.float32
 
 
 def model_config(folder: Path) -> PretrainedConfig:
-    """The configuration in a folder.
+    """Return the configuration in a folder.
 
     Raises:
-        CheckpointError: transformers can't make a causal language model of it.
+        CheckpointError: it is missing or wrong, or transformers can't build a causal language model from it.
     """
+    files.read_config(folder)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
@@ -52,21 +54,21 @@ def model_config(folder: Path) -> PretrainedConfig:
         text = " ".join(str(error).split())
         if "trust_remote_code" in text or "custom code" in text:
             raise CheckpointError(
-                f"{folder} needs code of its authors, which this engine never runs"
+                f"{folder} requires code of its authors, which this engine never runs"
             ) from error
         if "does not recognize this architecture" in text or "Unrecognized model" in text:
             raise CheckpointError(
-                f"transformers {transformers.__version__} does not know the kind of model in {folder}"
+                f"transformers {transformers.__version__} does not support the kind of model in {folder}"
             ) from error
         raise CheckpointError(f"{folder / 'config.json'} is wrong: {text[:300]}") from error
     return config
 
 
 def empty_module(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
-    """The model of a configuration, with no memory behind its weights.
+    """Return the model of a configuration without allocating memory for its weights.
 
     Raises:
-        CheckpointError: the configuration is of no causal language model, or contradicts itself.
+        CheckpointError: the configuration is not that of a causal language model, or is inconsistent.
     """
     try:
         with init_empty_weights(include_buffers=True):
@@ -75,42 +77,42 @@ def empty_module(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedMode
             )
     except Exception as error:
         if "Unrecognized configuration class" in str(error):
-            raise CheckpointError(f"a {config.model_type} model is no causal language model") from error
+            raise CheckpointError(f"a {config.model_type} model is not a causal language model") from error
         text = " ".join(str(error).split())[:300]
         raise CheckpointError(f"the model's configuration is wrong: {text}") from error
     module.tie_weights()
     return module
 
 
-def place(config: EngineConfig, module: PreTrainedModel, *, elsewhere: bool = False) -> DeviceMap:
-    """Module names to devices: GPU numbers, `cpu`, `disk` and the like.
+def place(config: EngineConfig, module: PreTrainedModel, *, other_machine: bool = False) -> DeviceMap:
+    """Map module names to devices: GPU numbers, `cpu`, `disk` and so on.
 
-    With `elsewhere` the plan is for another machine: GPUs may be named that this one has not.
+    With `other_machine` the map may name GPUs that this machine doesn't have.
 
     Raises:
-        CheckpointError: a JSON file names modules or devices that are not there, or leaves some out.
+        CheckpointError: a JSON file names modules or devices that don't exist, or leaves some out.
     """
-    wanted = config.device_map
-    if wanted.endswith(".json"):
-        return _written_map(Path(wanted).expanduser(), module, elsewhere)
-    if wanted not in STRATEGIES:
-        return {"": check_device(wanted, "--device-map", elsewhere=elsewhere)}
-    memory = _memory(config.max_memory, elsewhere)
-    if wanted != "sequential":
+    strategy = config.device_map
+    if strategy.endswith(".json"):
+        return _written_map(Path(strategy).expanduser(), module, other_machine)
+    if strategy not in STRATEGIES:
+        return {"": check_device(strategy, "--device-map", other_machine=other_machine)}
+    memory = _memory(config.max_memory, other_machine)
+    if strategy != "sequential":
         memory = get_balanced_memory(
             module,
             max_memory=memory,
-            no_split_module_classes=_whole(module),
-            low_zero=wanted == "balanced_low_0",
+            no_split_module_classes=_indivisible(module),
+            low_zero=strategy == "balanced_low_0",
         )
     placed: DeviceMap = infer_auto_device_map(
-        module, max_memory=memory, no_split_module_classes=_whole(module)
+        module, max_memory=memory, no_split_module_classes=_indivisible(module)
     )
     return placed
 
 
-def _memory(limits: Mapping[str, int], elsewhere: bool) -> dict[Device, int]:
-    """Bytes that each device may hold: as given, where anything is given; else what is free."""
+def _memory(limits: Mapping[str, int], other_machine: bool) -> dict[Device, int]:
+    """Return the bytes that each device may hold: the given limits, otherwise the memory that is free."""
     free: dict[Device, int] = {}
     if not any(device.isdigit() or device == "mps" for device in limits):
         for gpu in range(torch.cuda.device_count()):
@@ -122,59 +124,66 @@ def _memory(limits: Mapping[str, int], elsewhere: bool) -> dict[Device, int]:
     }
     for device in given:
         if device != "cpu":
-            check_device(device, "--max-memory", elsewhere=elsewhere)
+            check_device(device, "--max-memory", other_machine=other_machine)
     memory = free | {d: size for d, size in given.items() if d != "cpu"}
     return memory | {"cpu": given.get("cpu", int(psutil.virtual_memory().available * 0.9))}
 
 
-def _whole(module: PreTrainedModel) -> list[str]:
-    """Classes of modules that must not be split over devices: a block's residual runs through it."""
+def _indivisible(module: PreTrainedModel) -> list[str]:
+    """Return the classes of modules that can't be split between devices, because a residual runs through them."""
     return sorted(module._no_split_modules or ())
 
 
-def check_device(device: object, where: str, *, elsewhere: bool = False) -> Device:
-    """A device of this machine, or of any with `elsewhere`: `cpu`, `disk`, `mps`, or a GPU's number.
+def check_device(device: object, source: str, *, other_machine: bool = False) -> Device:
+    """Return a device as accelerate names it: `cpu`, `disk`, `mps`, or the number of a GPU.
+
+    With `other_machine` the device doesn't have to exist on this one.
 
     Raises:
-        CheckpointError: there is no such device; `where` says who named it.
+        CheckpointError: there is no such device; `source` is the option or file that names it.
     """
     if device in ("cpu", "disk"):
         return str(device)
     text = f"cuda:{device}" if isinstance(device, int) or str(device).isdigit() else str(device)
     kind, _, number = text.partition(":")
     if isinstance(device, bool) or kind not in ("cuda", "xpu", "mps") or not (number or "0").isdigit():
-        raise CheckpointError(f"{where}: {device!r} is no device; write cpu, disk, or cuda:0 and the like")
+        raise CheckpointError(f"{source}: expected a device such as cpu, disk or cuda:0, got {device!r}")
     count = torch.cuda.device_count() if kind == "cuda" else int(getattr(torch, kind).is_available())
-    if int(number or 0) >= count and not elsewhere:
-        raise CheckpointError(f"{where}: there is no device {text} on this machine ({kind} devices: {count})")
+    if int(number or 0) >= count and not other_machine:
+        raise CheckpointError(
+            f"{source}: there is no device {text} on this machine ({kind} devices: {count})"
+        )
     return int(number or 0) if kind == "cuda" else text
 
 
-def _written_map(path: Path, module: PreTrainedModel, elsewhere: bool) -> DeviceMap:
-    """A hand-written device map, checked against the model's modules."""
+def _written_map(path: Path, module: PreTrainedModel, other_machine: bool) -> DeviceMap:
+    """Read a device map from a file, and check it against the model's modules."""
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"the device map {path} can't be read ({why}); name a JSON file of module: device"
+            f"the device map {path} can't be read ({reason}); name a JSON file of module: device"
         ) from error
     if not isinstance(written, dict) or not written:
         raise CheckpointError(f'the device map {path} must be a JSON object of "module": "device"')
-    result = {name: check_device(device, str(path), elsewhere=elsewhere) for name, device in written.items()}
-    known = {name for name, _ in module.named_modules()} | {name for name, _ in module.named_parameters()}
-    unknown = sorted(set(result) - known)
+    placed = {
+        name: check_device(device, str(path), other_machine=other_machine) for name, device in written.items()
+    }
+    names = {name for name, _ in module.named_modules()} | {name for name, _ in module.named_parameters()}
+    unknown = sorted(set(placed) - names)
     if unknown:
-        parts = ", ".join(_parts(module))
-        raise CheckpointError(f"{path} names {unknown[0]!r}, which this model has not; its parts are {parts}")
-    uncovered = next((n for n, _ in module.named_parameters() if device_of(n, result) is None), None)
+        raise CheckpointError(
+            f"{path} names {unknown[0]!r}, which this model doesn't have; its parts are {', '.join(_parts(module))}"
+        )
+    uncovered = next((n for n, _ in module.named_parameters() if device_of(n, placed) is None), None)
     if uncovered is not None:
-        raise CheckpointError(f"{path} says nothing of {uncovered!r}; every part needs a device")
-    return result
+        raise CheckpointError(f"{path} doesn't mention {uncovered!r}; every part requires a device")
+    return placed
 
 
 def device_of(name: str, placed: DeviceMap) -> Device | None:
-    """The device of a parameter: that of the nearest module above it which the map names."""
+    """Return the device of a parameter: that of the nearest enclosing module in the map."""
     while name not in placed:
         if not name:
             return None
@@ -183,7 +192,7 @@ def device_of(name: str, placed: DeviceMap) -> Device | None:
 
 
 def _parts(module: PreTrainedModel) -> list[str]:
-    """The parts that a device map usually names: children, and their children."""
+    """Return the parts that a device map usually names: children, and their children."""
     parts: list[str] = []
     for name, child in module.named_children():
         inner = [f"{name}.{n}" for n, _ in child.named_children()]
@@ -192,6 +201,6 @@ def _parts(module: PreTrainedModel) -> list[str]:
 
 
 def as_sizes(module: PreTrainedModel) -> dict[str, int]:
-    """Bytes of every parameter and buffer, shared ones once."""
+    """Return the bytes of every parameter and buffer, shared ones once."""
     tensors: dict[str, Any] = dict(module.named_parameters()) | dict(module.named_buffers())
     return {name: tensor.numel() * tensor.dtype.itemsize for name, tensor in tensors.items()}

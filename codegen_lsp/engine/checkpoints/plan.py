@@ -1,7 +1,7 @@
-"""What a model will take: layers to devices, bytes, and KV cache; without reading a weight.
+"""Plan where a model's layers go and how many bytes its weights and KV cache take, without reading a weight.
 
-Knows configurations and placement. Works for the twelve CodeGen names from the shapes kept in the code, and for
-checkpoints that are on this machine from their `config.json`. No network.
+Knows configurations and placement. Plans the twelve CodeGen models from their known dimensions, and checkpoints on this
+machine from their `config.json`. Uses no network.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import psutil
 import torch
 from transformers import CodeGenConfig, DynamicCache, PretrainedConfig, PreTrainedModel
 
-from codegen_lsp.engine.checkpoints import locate, placement
-from codegen_lsp.engine.checkpoints.locate import Checkpoint, CheckpointError
-from codegen_lsp.engine.checkpoints.shapes import shape_of
+from codegen_lsp.engine.checkpoints import hub, locate, placement
+from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
+from codegen_lsp.engine.checkpoints.dimensions import dimensions_of
 from codegen_lsp.wire.config import EngineConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where a model goes, and what it takes. Sizes in bytes."""
+    """The devices and the memory of a model. Sizes in bytes."""
 
     model: str
     dtype: str
@@ -34,9 +34,9 @@ class Plan:
     device_bytes: dict[str, int]
     """Weights and buffers that each device holds."""
     kv_bytes_per_token: int
-    """As the prefix cache keeps it."""
+    """In the prefix cache."""
     kv_running_bytes_per_token: int
-    """As a request that runs holds it: on the processor in float32, which is what it computes with."""
+    """In a running request: in float32 on the processor, which computes with it."""
     context: int
     process_bytes: int
     """Memory of this process without any weights: Python and the libraries."""
@@ -48,11 +48,11 @@ class Plan:
 
     @property
     def needs_offload(self) -> bool:
-        """Some layers fit in no memory."""
+        """Whether some layers don't fit into memory."""
         return "disk" in self.device_bytes
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as `models plan --json` prints it."""
+        """Return the plan as `models plan --json` prints it."""
         return {
             "model": self.model,
             "dtype": self.dtype,
@@ -70,44 +70,42 @@ class Plan:
 
 
 def plan(config: EngineConfig) -> Plan:
-    """The plan for a configuration.
+    """Return the plan for a configuration.
 
     Raises:
         CheckpointError: the model is neither on this machine nor one of the twelve, or the device map is wrong.
     """
     checkpoint = locate.of(config)
-    shape = _config_of(checkpoint)
+    model_config = _config_of(checkpoint)
     dtype = placement.pick_dtype(config)
-    module = placement.empty_module(shape, dtype)
-    # A plan may name GPUs that only another machine has; accelerate would warn of each on standard error.
+    module = placement.empty_module(model_config, dtype)
+    # A plan may name GPUs of another machine; accelerate would warn about each on standard error.
     logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
-    placed = placement.place(config, module, elsewhere=True)
+    placed = placement.place(config, module, other_machine=True)
     sizes = _device_bytes(module, placed)
-    # accelerate runs every layer on the graphics processor where there is one, wherever the layer is kept.
+    # accelerate runs every layer on the GPU if there is one, no matter where the layer is kept.
     computed = torch.float32 if sizes.keys() <= {"cpu", "disk"} else dtype
-    limits = getattr(shape.get_text_config(), "max_position_embeddings", None) or 0
+    limit = getattr(model_config.get_text_config(), "max_position_embeddings", None) or 0
     return Plan(
         model=checkpoint.name,
         dtype=str(dtype).removeprefix("torch."),
         parameters=sum(p.numel() for p in module.parameters()),
         layers=tuple(_layers(module, placed)),
         device_bytes=sizes,
-        kv_bytes_per_token=kv_bytes_per_token(shape, dtype),
-        kv_running_bytes_per_token=kv_bytes_per_token(shape, computed),
-        context=min(config.context or limits, limits) if limits else config.context,
+        kv_bytes_per_token=kv_bytes_per_token(model_config, dtype),
+        kv_running_bytes_per_token=kv_bytes_per_token(model_config, computed),
+        context=min(config.context or limit, limit) if limit else config.context,
         process_bytes=psutil.Process().memory_info().rss,
     )
 
 
 def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
     if checkpoint.kind != "hub":
-        folder = Path(checkpoint.source)
-        locate.read_config(folder)
-        return placement.model_config(folder)
-    shape = shape_of(checkpoint.source)
-    if shape is not None:
-        return CodeGenConfig(**shape.config())
-    cached = locate.cached_config(checkpoint)
+        return placement.model_config(Path(checkpoint.source))
+    dimensions = dimensions_of(checkpoint.source)
+    if dimensions is not None:
+        return CodeGenConfig(**dimensions.config())
+    cached = hub.cached_config(checkpoint)
     if cached is None:
         raise CheckpointError(
             f"the configuration of {checkpoint.source} is not on this machine; "
@@ -117,7 +115,7 @@ def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
 
 
 def kv_bytes_per_token(config: PretrainedConfig, dtype: torch.dtype) -> int:
-    """Bytes of keys and values that a token takes in all layers: 2 x layers x heads x width of a head x item."""
+    """Return the bytes of one token's keys and values: 2 x layers x heads x width of a head x bytes of the dtype."""
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -134,18 +132,18 @@ def _device_bytes(module: PreTrainedModel, placed: placement.DeviceMap) -> dict[
 
 
 def device_name(device: object) -> str:
-    """`cuda:0` for GPU 0, other devices by their own names."""
+    """Return `cuda:0` for GPU 0, and other devices by their own names."""
     return f"cuda:{device}" if isinstance(device, int) else str(device)
 
 
 def _layers(module: PreTrainedModel, placed: placement.DeviceMap) -> Sequence[tuple[str, str]]:
-    """The model's parts down to its layers, each with its device."""
+    """Return the parts of a model down to its layers, each with its device."""
     names: list[str] = []
     blocks = set(module._no_split_modules or ())
     for name, part in module.named_modules():
         inside = any(name.startswith(done + ".") for done in names)
-        whole = type(part).__name__ in blocks or not any(True for _ in part.children())
-        if name and whole and not inside and any(True for _ in part.parameters()):
+        indivisible = type(part).__name__ in blocks or not any(True for _ in part.children())
+        if name and indivisible and not inside and any(True for _ in part.parameters()):
             names.append(name)
     return [(name, device_name(_device_below(name, module, placed))) for name in names]
 

@@ -1,14 +1,13 @@
-"""Checkpoints of CodeGen's shapes with random weights, for tests of speed and memory where no hub can be reached.
+"""Write checkpoints of CodeGen's dimensions with random weights, to test speed and memory without the hub.
 
-Knows shapes and the safetensors format. Writes shard by shard: no more of the model than one shard is ever in
-memory.
+Knows dimensions and the safetensors format. Writes shard by shard, so that only one shard is in memory at a time.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,8 +15,8 @@ from safetensors.torch import save_file
 from transformers import CodeGenConfig
 
 from codegen_lsp.engine.checkpoints import placement
-from codegen_lsp.engine.checkpoints.locate import NANO_FOLDER, CheckpointError
-from codegen_lsp.engine.checkpoints.shapes import SHAPES, Dimensions
+from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER, CheckpointError
+from codegen_lsp.engine.checkpoints.dimensions import SIZES, Dimensions
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 DEVIATION = 0.02
@@ -32,26 +31,36 @@ def synthesize(
     shard_bytes: int = 10**9,
     report: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a checkpoint of the shape `name` with random weights and nano's tokenizer.
+    """Write a checkpoint with the dimensions of the size `name`, random weights and nano's tokenizer.
 
     Args:
-        shard_bytes: no shard is larger, but for one that holds a single larger tensor.
-        report: told the bytes written, and all.
+        shard_bytes: maximum size of a shard; a single larger tensor gets a shard of its own.
+        report: called with the bytes written, and the total.
 
     Returns:
         the folder.
 
     Raises:
-        CheckpointError: there is no such shape, the folder holds something, or the disk is too small.
+        CheckpointError: there is no such size, the folder is not empty, or the disk is too small.
     """
-    shape = SHAPES.get(name.upper())
-    if shape is None:
-        raise CheckpointError(f"there is no shape {name!r}; take one of {', '.join(SHAPES)}")
-    config = CodeGenConfig(**shape.config())
+    dimensions = SIZES.get(name.upper())
+    if dimensions is None:
+        raise CheckpointError(f"there is no size {name!r}; use one of {', '.join(SIZES)}")
+    config = CodeGenConfig(**dimensions.config())
     module = placement.empty_module(config, dtype)
     shards = list(_shards([(n, t.shape) for n, t in module.state_dict().items()], dtype, shard_bytes))
     total = sum(_bytes(size, dtype) for shard in shards for _, size in shard)
-    _prepare_folder(folder, total, shape)
+    _prepare_folder(folder, total, dimensions)
+    _write_config(config, folder, dtype)
+    weight_map = _write_shards(shards, folder, dtype, report or (lambda _, __: None))
+    # Last: a folder without an index is not a checkpoint, so an interrupted one is not mistaken for a whole one.
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    return folder
+
+
+def _write_config(config: CodeGenConfig, folder: Path, dtype: torch.dtype) -> None:
+    """Write the configuration and nano's tokenizer."""
     for file in TOKENIZER_FILES:
         if (NANO_FOLDER / file).is_file():
             shutil.copy(NANO_FOLDER / file, folder / file)
@@ -61,26 +70,28 @@ def synthesize(
     config.dtype = dtype
     config.save_pretrained(folder)
 
+
+def _write_shards(
+    shards: Sequence[Tensors], folder: Path, dtype: torch.dtype, report: Callable[[int, int], None]
+) -> dict[str, str]:
+    """Write the weights; return the file of each tensor."""
+    total = sum(_bytes(size, dtype) for shard in shards for _, size in shard)
     generator = torch.Generator().manual_seed(0)
-    where: dict[str, str] = {}
+    weight_map: dict[str, str] = {}
     written = 0
     for number, shard in enumerate(shards, start=1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         tensors = {}
         for key, size in shard:
             tensors[key] = _weights(key, size, dtype, generator)
-            where[key] = file
+            weight_map[key] = file
             written += _bytes(size, dtype)
-            if report is not None:
-                report(written, total)
+            report(written, total)
         save_file(tensors, folder / file, metadata={"format": "pt"})
-    # Last: a folder without an index is no checkpoint, so one that was interrupted is not taken for whole.
-    index = {"metadata": {"total_size": total}, "weight_map": where}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
-    return folder
+    return weight_map
 
 
-def _prepare_folder(folder: Path, total: int, shape: Dimensions) -> None:
+def _prepare_folder(folder: Path, total: int, dimensions: Dimensions) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
@@ -91,7 +102,7 @@ def _prepare_folder(folder: Path, total: int, shape: Dimensions) -> None:
     if free < total * 1.01:
         folder.rmdir()
         raise CheckpointError(
-            f"a {shape.name} checkpoint takes {total / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free"
+            f"a {dimensions.name} checkpoint takes {total / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free"
         )
 
 
@@ -113,7 +124,7 @@ def _shards(tensors: Tensors, dtype: torch.dtype, limit: int) -> Iterator[Tensor
 
 
 def _weights(name: str, size: torch.Size, dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:
-    """A tensor as a new model has it: biases 0, LayerNorm weights 1, others normal."""
+    """Return a tensor as in a new model: biases 0, LayerNorm weights 1, others normally distributed."""
     if name.endswith(".bias"):
         return torch.zeros(size, dtype=dtype)
     if ".ln_" in name:

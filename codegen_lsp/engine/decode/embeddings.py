@@ -1,8 +1,8 @@
-"""`POST /v1/embeddings`: a text's features, from the hidden states of any layer.
+"""`POST /v1/embeddings`: the features of a text, from the hidden states of any layer.
 
-Knows the JSON as OpenAI has it, and three fields more: `pooling` (`last` token, or `mean` of all), `layer` (0 is the
-embedding table's output, -1 the last layer's behind its normalization) and `normalize`. The forward passes take turns
-with completions, a chunk of the text a step. torch is imported when something is computed.
+Knows OpenAI's JSON and three more fields: `pooling` (`last` token, or `mean` of all), `layer` (0 is the output of the
+embedding table, -1 the normalised output of the last layer) and `normalize`. The forward passes take turns with
+completions, one chunk of a text per step. torch is imported when features are computed.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from codegen_lsp.wire.config import option
-from codegen_lsp.wire.errors import InternalError, RequestError
+from codegen_lsp.wire.errors import RequestError
 from codegen_lsp.wire.parsing import parse_request
 from codegen_lsp.wire.requests import CompletionRequest
 
 if TYPE_CHECKING:
     import torch
 
-    from codegen_lsp.engine.decode.generate import DecodeProgress, Prepared, Step
-    from codegen_lsp.engine.model.model import Model
-    from codegen_lsp.engine.model.prefix_cache import PrefixCache
+    from codegen_lsp.engine.decode.progress import Step
+    from codegen_lsp.engine.decode.prompts import PreparedPrompt
+    from codegen_lsp.engine.decode.reading import Reading
 
 POOLINGS = ("last", "mean")
 FORMATS = ("float", "base64")
@@ -34,10 +33,10 @@ _FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsRequest:
-    """The body of `POST /v1/embeddings`, checked."""
+    """The validated body of `POST /v1/embeddings`."""
 
     texts: CompletionRequest
-    """The texts, as a request that decodes nothing: it goes through the same checks and the same queue."""
+    """The texts as a completion request that decodes nothing, which goes through the same checks and queue."""
     pooling: str = "last"
     layer: int = -1
     normalize: bool = True
@@ -45,7 +44,7 @@ class EmbeddingsRequest:
 
 
 def parse(body: object) -> EmbeddingsRequest:
-    """The request in a JSON body.
+    """Return the request in a JSON body.
 
     Raises:
         RequestError: a field is missing, unknown, of the wrong type or out of range; `param` names it.
@@ -78,16 +77,16 @@ def parse(body: object) -> EmbeddingsRequest:
 
 
 def _texts(body: Mapping[str, Any]) -> CompletionRequest:
-    asked = {"prompt": body.get("input"), "max_tokens": 0}
-    asked |= {name: body[name] for name in ("model", "priority") if body.get(name) is not None}
+    completion = {"prompt": body.get("input"), "max_tokens": 0}
+    completion |= {name: body[name] for name in ("model", "priority") if body.get(name) is not None}
     try:
-        return parse_request(asked)
+        return parse_request(completion)
     except RequestError as error:
         raise renamed(error) from None
 
 
 def renamed(error: RequestError) -> RequestError:
-    """An error about a completion's prompt, as one about the input that it stands for."""
+    """Return an error about a completion's 'prompt' as one about the 'input' it stands for."""
     if error.param != "prompt":
         return error
     return RequestError(error.message.replace("'prompt'", "'input'"), param="input", code=error.code)
@@ -103,79 +102,63 @@ def _word(body: Mapping[str, Any], name: str, words: Sequence[str]) -> str:
 
 
 def compute(
-    model: Model,
-    cache: PrefixCache | None,
+    reading: Reading,
     request: EmbeddingsRequest,
-    prompts: Sequence[Prepared],
+    prompts: Sequence[PreparedPrompt],
     emit: Callable[[list[float]], None],
-    progress: DecodeProgress,
-    chunk: int,
 ) -> Iterator[Step]:
-    """Compute one vector a text, each given to `emit`; each item is one forward pass that was made.
+    """Compute one vector per text and pass it to `emit`; each item is one forward pass that was made.
 
     Raises:
-        RequestError: the model has no such layer.
-        InternalError: the model computed no finite numbers.
+        RequestError: the model doesn't have this layer.
+        InternalError: the model computed values that are not finite.
     """
     import torch
 
-    layers = model.layers
+    from codegen_lsp.engine.decode.reading import not_finite
+
+    layers = reading.model.layers
     if not -layers - 1 <= request.layer <= layers:
         raise RequestError(
-            f"'layer' must be from {-layers - 1} to {layers}; {model.name} has {layers} layers", param="layer"
+            f"'layer' must be from {-layers - 1} to {layers}; {reading.model.name} has {layers} layers",
+            param="layer",
         )
     for prompt in prompts:
-        progress.prompt_tokens += len(prompt.tokens)
-        vector = yield from _pooled(model, cache, request, prompt.tokens, progress, chunk)
+        reading.progress.prompt_tokens += len(prompt.tokens)
+        vector = yield from _pooled(reading, request, prompt.tokens)
         if request.normalize:
             vector = torch.nn.functional.normalize(vector, dim=0)
         if not torch.isfinite(vector).all():
-            raise InternalError(
-                f"the model computed no finite numbers; take {option('dtype', 'float32')}",
-                code="not-finite",
-            )
+            raise not_finite()
         emit(vector.tolist())
 
 
 def _pooled(
-    model: Model,
-    cache: PrefixCache | None,
-    request: EmbeddingsRequest,
-    tokens: Sequence[int],
-    progress: DecodeProgress,
-    chunk: int,
+    reading: Reading, request: EmbeddingsRequest, tokens: tuple[int, ...]
 ) -> Generator[Step, None, torch.Tensor]:
-    """The vector (width,) of some tokens, in float32. The last one's needs only what the prefix cache lacks."""
+    """Return the vector (width,) of a text in float32; `last` pooling needs only what the prefix cache lacks."""
     import torch
 
-    from codegen_lsp.engine.model.kv import KVCache
-
-    kv = model.new_cache(len(tokens))
-    position = 0
-    if request.pooling == "last" and cache is not None and isinstance(kv, KVCache):
-        match = cache.lookup(tuple(tokens[:-1]))
-        for piece in match.pieces:
-            kv.append(piece)
-        position = match.length
-    progress.cached_tokens += position
+    last = request.pooling == "last"
+    kv = reading.restore(tokens[:-1] if last else (), len(tokens))
+    position = kv.length
     total: torch.Tensor | None = None
     while position < len(tokens):
-        part = tokens[position : position + chunk]
-        states = model.hidden_states(torch.tensor([list(part)]), kv, request.layer)[0]
-        total = states[-1] if request.pooling == "last" else states.sum(0) + (0 if total is None else total)
+        part = tokens[position : position + reading.chunk]
+        states = reading.model.hidden_states(torch.tensor([part]), kv, request.layer)[0]
+        total = states[-1] if last else states.sum(0) + (0 if total is None else total)
         position += len(part)
-        progress.prefilled_tokens += len(part)
-        if cache is not None and isinstance(kv, KVCache):
-            cache.insert(tuple(tokens[:position]), kv)
+        reading.progress.prefilled_tokens += len(part)
+        reading.remember(tokens[:position], kv)
         yield "prefill"
     assert total is not None
-    return total if request.pooling == "last" else total / len(tokens)
+    return total if last else total / len(tokens)
 
 
 def answer(
     request: EmbeddingsRequest, vectors: Sequence[Sequence[float]], model: str, tokens: int
 ) -> dict[str, Any]:
-    """The answer's body, as OpenAI writes it."""
+    """Return the body of the answer in OpenAI's form."""
     data = [
         {"object": "embedding", "index": index, "embedding": encode(vector, request.encoding)}
         for index, vector in enumerate(vectors)
@@ -185,7 +168,7 @@ def answer(
 
 
 def encode(vector: Sequence[float], encoding: str) -> list[float] | str:
-    """Numbers, or little-endian float32 in base64, which OpenAI's own client asks for."""
+    """Return numbers, or little-endian float32 in base64, which OpenAI's client requests."""
     if encoding == "float":
         return list(vector)
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

@@ -1,7 +1,7 @@
 """One row of a request: the tokens that were chosen for it, and the text they add up to.
 
-Knows how a row chooses (greedy, sampled, healing, branching), where it ends, and which part of its text may be
-shown already. Knows no model: it is given logits.
+Knows how a row chooses tokens (greedy, sampled, healing, branching), where it ends, and which part of its text can be
+shown already. Knows no model: it receives logits.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from codegen_lsp.engine.decode import sampling
+from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.stop_strings import Stops, Utf8
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 from codegen_lsp.wire.answers import Choice, FinishReason, Logprobs
@@ -16,38 +17,35 @@ from codegen_lsp.wire.requests import CompletionRequest
 
 
 class Row:
-    """A candidate on its way.
+    """A completion that is being decoded.
 
-    While healing, `rest` is what is left to spell of the text that was given back. Tokens that only spell it
-    are forced: they are in no count, no text and no log-probabilities. The token that goes beyond it counts with
-    the part of its text that is new, and with its probability among the tokens that spell `rest`.
+    While healing, `pending` is the text that is still to be spelled again. Tokens that only spell it are forced: they
+    appear in no count, no text and no log-probabilities. The token that goes beyond it counts with the new part of its
+    text, and with its probability among the tokens that spell `pending`. For example, with `pending` " pri" the row
+    takes the token " print": its text is "nt".
     """
 
     def __init__(
         self,
         vocabulary: Vocabulary,
         request: CompletionRequest,
-        index: int,
+        prompt: PreparedPrompt,
+        first_index: int,
         rank: int,
-        start: int,
-        rest: bytes,
     ) -> None:
-        """
-        Args:
-            index: of the choice in the answer.
-            rank: of the row in its prompt; with `branch` its first token is the one of that rank.
-            start: characters before the row's text.
-            rest: what healing has to spell.
+        """Start the row `rank` of a prompt; with `branch` its first token is the one of that rank.
+
+        `first_index` is the index in the answer of the prompt's first choice.
         """
         self.vocabulary = vocabulary
         self.request = request
-        self.index = index
-        self.start = start
-        self.rest = rest
+        self.index = first_index + rank
+        self.start = len(prompt.text)
+        self.pending = prompt.pending
         self.rank = rank if request.branch else 0
         self.branched = not request.branch
         self.count = 0
-        """Tokens decoded, without the forced ones."""
+        """Number of tokens decoded, not counting forced ones."""
         self.finish_reason: FinishReason | None = None
         self._generator = _generator(request, rank)
         self._utf8 = Utf8()
@@ -60,22 +58,22 @@ class Row:
         self._prefix_logprobs: Logprobs | None = None
 
     def echo(self, text: str, logprobs: Logprobs | None) -> None:
-        """Put (a part of) the prompt before the row's text."""
+        """Put the echoed part of the prompt before the row's text."""
         self._prefix, self._prefix_logprobs = text, logprobs
 
     @property
     def finished(self) -> bool:
-        """Nothing is to be decoded any more."""
+        """Whether decoding this row has ended."""
         return self.finish_reason is not None
 
     @property
     def is_plain(self) -> bool:
-        """The most likely token is the one to take."""
-        return not self.rest and self.branched and self.request.temperature == 0
+        """Whether the next token is simply the most likely one."""
+        return not self.pending and self.branched and self.request.temperature == 0
 
     def choose(self, logits: torch.Tensor) -> int:
-        """The next token from logits (vocabulary) that hold minus infinity where no token may come from."""
-        if self.rest:
+        """Return the next token from logits (vocabulary), which hold minus infinity for tokens without text."""
+        if self.pending:
             return self._choose_healing(logits)
         if not self.branched:
             self.branched = True
@@ -83,7 +81,7 @@ class Row:
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
     def _choose_healing(self, logits: torch.Tensor) -> int:
-        reaching, partial = self.vocabulary.spelling(self.rest)
+        reaching, partial = self.vocabulary.spelling(self.pending)
         allowed = torch.tensor(reaching + partial)
         values = logits[allowed]
         if self.branched:
@@ -95,46 +93,46 @@ class Row:
             if len(ranked) > self.rank:
                 self.branched = True
                 return int(allowed[ranked[self.rank][0]])
-            # Too few tokens to give every row its own: this one goes on as the best does, and branches later.
+            # Too few tokens to give each row a different one: continue as the best row does, and branch later.
             self.rank -= len(ranked) - 1
         return int(allowed[best])
 
     def push(self, token: int, log_probabilities: torch.Tensor | None) -> None:
-        """Take a token. `log_probabilities` (vocabulary) are those it was chosen from, where they are asked for."""
+        """Add a token; `log_probabilities` (vocabulary) are those that it was chosen from, if requested."""
         raw = self.vocabulary.output_bytes(token)
         chosen = None if log_probabilities is None else float(log_probabilities[token])
-        if self.rest:
+        if self.pending:
             if log_probabilities is not None and chosen is not None:
-                reaching, partial = self.vocabulary.spelling(self.rest)
+                reaching, partial = self.vocabulary.spelling(self.pending)
                 chosen -= float(log_probabilities[reaching + partial].logsumexp(0))
-            if self.rest.startswith(raw):
-                self.rest = self.rest[len(raw) :]
+            if self.pending.startswith(raw):
+                self.pending = self.pending[len(raw) :]
                 return
-            raw, self.rest = raw[len(self.rest) :], b""
+            raw, self.pending = raw[len(self.pending) :], b""
         self.count += 1
         if token in self.vocabulary.ends:
             self._end("stop")
             return
         new = self._utf8.feed(raw)
         if chosen is not None and log_probabilities is not None:
-            whole = _text(raw)
-            # A broken character before this token comes out together with it.
-            start = len(self._stops.text) + (len(new) - len(whole) if whole is not None else 0)
-            name = whole if whole is not None else self.vocabulary.text_of(token)
+            piece = _text(raw)
+            # A broken character before this token is completed together with it.
+            start = len(self._stops.text) + (len(new) - len(piece) if piece is not None else 0)
+            name = piece if piece is not None else self.vocabulary.text_of(token)
             self._entries.append((start, name, chosen, self._top(log_probabilities)))
         self._stops.feed(new)
-        if self._stops.found:
+        if self._stops.matched:
             self._end("stop")
         elif self.count >= self.request.max_tokens:
             self._end("length")
 
     def cut(self) -> None:
-        """The context is full."""
+        """End the row because the context is full."""
         if not self.finished:
             self._end("length")
 
     def delta(self) -> Choice | None:
-        """What is new since the last call, as a chunk; None where nothing is."""
+        """Return what is new since the last call as a chunk, or None."""
         released = self._stops.released
         text = self._prefix + self._stops.text[self._sent : released]
         self._prefix, self._sent = "", max(released, self._sent)
@@ -152,7 +150,7 @@ class Row:
         if self.request.logprobs is None:
             return None
         entries = self._entries[self._sent_entries :]
-        shown = [e for e in entries if e[0] < released or (self.finished and not self._stops.found)]
+        shown = [e for e in entries if e[0] < released or (self.finished and not self._stops.matched)]
         self._sent_entries += len(entries) if self.finished else len(shown)
         result = Logprobs(
             tokens=tuple(e[1] for e in shown),
@@ -173,7 +171,10 @@ class Row:
 
 
 def named_top(vocabulary: Vocabulary, log_probabilities: torch.Tensor, count: int) -> dict[str, float] | None:
-    """The `count` most likely tokens by their text; None for none. Of tokens with one text the likelier counts."""
+    """Return the log-probabilities of the `count` most likely tokens by their text, None for a count of 0.
+
+    Of tokens with the same text the most likely one counts.
+    """
     if not count:
         return None
     names: dict[str, float] = {}
@@ -194,7 +195,7 @@ def _generator(request: CompletionRequest, rank: int) -> torch.Generator | None:
 
 
 def _text(raw: bytes) -> str | None:
-    """Bytes as text; None where they hold a part of a character."""
+    """Decode bytes; None if they hold a part of a character."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

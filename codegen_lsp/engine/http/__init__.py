@@ -1,1 +1,1 @@
-"""The HTTP door of the engine."""
+"""Serve the engine over HTTP."""

@@ -1,14 +1,16 @@
-"""CodeGen's forward pass, written for few rows and few tokens: transformers' modules, without what it wraps them in.
+"""CodeGen's forward pass, written for few rows and few tokens: transformers' modules without their wrapping.
 
-Knows the arithmetic of transformers' CodeGen and this engine's KV caches. The linear and norm modules themselves
-are called, so that whatever was done to them (weights on other devices or on disk, quantization) holds here too.
-A step of a small model is mostly calls: this makes a third as many. Rows that part from one prompt read its keys and
-values once for all of them; the split into a shared prefix and tails is that of Hydragen (Juravsky et al. 2024,
-section 3), but both parts go through one softmax, so nothing has to be put together again afterwards.
+Knows the arithmetic of transformers' CodeGen and this engine's KV caches. Calls the linear and norm modules themselves,
+so that everything done to them (weights on other devices or on disk, quantization) applies here too. A step of a small
+model consists mostly of calls: this makes a third as many.
 
-Scores and softmax are computed in float32, as CodeGen was trained. On the processor so is the product with the
-values: the library behind 16-bit products there makes code for each size that it meets, and keeps it, and the
-context has another size at each step.
+Rows that share a prompt read its keys and values once for all of them. The split into a shared prefix and tails is that
+of Hydragen (Juravsky et al. 2024, section 3), but both parts go through one softmax, so that there is nothing to merge
+afterwards.
+
+Scores and softmax are computed in float32, as CodeGen was trained. On the processor so is the product with the values:
+the library behind 16-bit products compiles, and keeps, code for each size that it meets, and the context has another
+size at each step.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from torch.nn.functional import gelu
 from transformers import CodeGenForCausalLM, PreTrainedModel
 from transformers.activations import NewGELUActivation
 
-from codegen_lsp.engine.model.kv import Forked, ForkedCache, KVCache
+from codegen_lsp.engine.model.kv_layers import Forked
+from codegen_lsp.engine.model.kv_store import KVStore
 
 TensorParts = torch.Tensor | Forked
 
 CHUNKS = 4
-"""CodeGen's projection holds queries, values and keys four times, each for a quarter of the heads: it was trained
-on four cores of a TPU (the released code calls it `mp_num`)."""
+"""CodeGen's projection holds queries, values and keys four times, each for a quarter of the heads, because it was
+trained on four cores of a TPU (the released code calls it `mp_num`)."""
 
 
 class Network:
@@ -51,17 +54,15 @@ class Network:
             _gelu_tanh if isinstance(activation, NewGELUActivation) else activation
         )
 
-    def logits(
-        self, tokens: torch.Tensor, kv: KVCache | ForkedCache, keep: int | torch.Tensor
-    ) -> torch.Tensor:
-        """Read tokens (rows, t) behind what `kv` holds; logits (rows, kept, vocabulary) of the positions kept."""
+    def logits(self, tokens: torch.Tensor, kv: KVStore, keep: int | torch.Tensor) -> torch.Tensor:
+        """Read tokens (rows, t) at the end of `kv`; return logits (rows, kept, vocabulary) of the kept positions."""
         last = deque(self._states(tokens, kv), maxlen=1)[0]
         kept = last[:, -keep:] if isinstance(keep, int) else last[:, keep.to(last.device)]
         logits: torch.Tensor = self._module.lm_head(self._body.ln_f(kept))
         return logits
 
-    def states(self, tokens: torch.Tensor, kv: KVCache | ForkedCache, layer: int) -> torch.Tensor:
-        """The features (rows, t, width) after `layer` layers; those of the last layer are normalised."""
+    def states(self, tokens: torch.Tensor, kv: KVStore, layer: int) -> torch.Tensor:
+        """Return the features (rows, t, width) after `layer` layers; those of the last layer are normalised."""
         count = len(self._devices)
         layer = layer if layer >= 0 else layer + count + 1
         state = next(islice(states := self._states(tokens, kv), layer, None))
@@ -69,13 +70,13 @@ class Network:
         final: torch.Tensor = self._body.ln_f(state) if layer == count else state
         return final
 
-    def _states(self, tokens: torch.Tensor, kv: KVCache | ForkedCache) -> Iterator[torch.Tensor]:
-        """The residual stream: what the embedding table gives, then what each layer adds up to."""
+    def _states(self, tokens: torch.Tensor, kv: KVStore) -> Iterator[torch.Tensor]:
+        """Yield the residual stream: the output of the embedding table, then that of each layer."""
         start, new = kv.length, tokens.shape[1]
         x: torch.Tensor = self._body.wte(tokens)
         yield x
         mask = None
-        for block, layer, device in zip(self._body.h, kv.layers, self._devices, strict=True):
+        for block, layer, device in zip(self._body.h, kv.cache.layers, self._devices, strict=True):
             if x.device != device:
                 x, mask = x.to(device), None
             if new > 1 and mask is None:
@@ -92,7 +93,7 @@ class Network:
     ) -> torch.Tensor:
         rows, new, _ = x.shape
         parts = attention.qkv_proj(x).view(rows, new, CHUNKS, 3, self._heads // CHUNKS, self._width)
-        # Queries and keys are turned together, pairs of numbers as complex ones.
+        # Rotate queries and keys together, pairs of numbers as complex ones.
         pairs = torch.view_as_complex(parts[:, :, :, 0::2].float().unflatten(-1, (-1, 2)))
         turned = torch.view_as_real(pairs * turns).flatten(-2)
         query = turned[:, :, :, 0].flatten(2, 3).transpose(1, 2)
@@ -110,8 +111,8 @@ class Network:
 
         Args:
             query: (rows, heads, new, width), in float32.
-            keys, values: (rows, heads, positions, width), or forked ones.
-            mask: (new, new), true where a new position must not see another; None for one new position.
+            keys, values: (rows, heads, positions, width), or forked.
+            mask: (new, new), true where a new position must not see another; None for a single new position.
 
         Returns:
             (rows, heads, new, width).
@@ -142,12 +143,12 @@ class Network:
 
 
 def network_of(module: PreTrainedModel) -> Network | None:
-    """The forward pass for a model; None where it is no CodeGen."""
+    """Return the forward pass for a CodeGen model, None for other architectures."""
     return Network(module) if type(module) is CodeGenForCausalLM else None
 
 
 def _turns(attention: Any) -> torch.Tensor:
-    """Rotations of positions as complex numbers (positions, width / 2); those past the rotary part turn nothing.
+    """Return the rotations of positions as complex numbers (positions, width / 2), 1 beyond the rotary part.
 
     As transformers' `create_sinusoidal_positions` computes them (Su et al., RoFormer, arXiv 2104.09864, section 3.2).
     """
@@ -160,7 +161,7 @@ def _turns(attention: Any) -> torch.Tensor:
 
 
 def _device(part: Any) -> torch.device:
-    """Where a module computes: where its weights are, or where they are brought from the disk to be used."""
+    """Return the device of a module's weights, or the one that they are brought to from disk for use."""
     hook = getattr(part, "_hf_hook", None)
     if hook is not None and getattr(hook, "execution_device", None) is not None:
         return torch.device(hook.execution_device)
@@ -169,7 +170,7 @@ def _device(part: Any) -> torch.device:
 
 
 def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:
-    """What transformers calls `gelu_new`, in one call instead of eight."""
+    """Compute transformers' `gelu_new` in one call instead of eight."""
     return gelu(x, approximate="tanh")
 
 

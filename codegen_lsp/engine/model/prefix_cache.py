@@ -1,9 +1,9 @@
-"""Keys and values of prompts that were read before, so that a keystroke costs a few tokens and not the file.
+"""Keys and values of earlier prompts, so that a keystroke costs a few tokens and not the whole file.
 
 A radix tree over token ids. A node holds a segment of at most `SEGMENT` tokens with their keys and values; prompts
-that begin alike share the nodes of what they share, so it is stored once. The nodes live in an LRU of bytes
-(cachetools), in which a parent is always more recently used than its children: what is evicted is always a
-leaf, and the tree never holds a segment whose beginning is gone.
+with a common beginning share its nodes, so it is stored once. The nodes are held in an LRU cache limited by bytes
+(cachetools), in which a parent is always more recently used than its children: only leaves are evicted, and the tree
+never holds a segment whose beginning is missing.
 
 Knows token ids and pieces of KV cache. Knows no models and no requests.
 """
@@ -17,20 +17,17 @@ from typing import Protocol
 import torch
 from cachetools import LRUCache
 
-from codegen_lsp.engine.model.kv import Piece
+from codegen_lsp.engine.model.kv_layout import TOKENS, Piece
 
 SEGMENT = 64
-"""Tokens that one node holds at most: what is evicted, and split, at a time."""
-
-TOKENS = 3
-"""The dimension of a piece's tensors that counts tokens."""
+"""Maximum number of tokens in a node, the unit of eviction."""
 
 
 class SegmentSource(Protocol):
-    """What pieces are cut out of: the KV cache of a running request."""
+    """The store that pieces are cut out of: the KV cache of a running request."""
 
     def copy(self, start: int, stop: int) -> Piece:
-        """The keys and values of the tokens `start` to `stop`, in memory of their own."""
+        """Return a copy of the keys and values of the tokens from `start` to `stop`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +35,10 @@ class Match:
     """The longest cached prefix of a prompt."""
 
     pieces: tuple[Piece, ...]
-    """In order, together `length` tokens. Views of what the cache holds: copy before the next insert."""
+    """In order, `length` tokens in total. Views of the cache's memory: copy them before the next insert."""
     length: int
     remaining: tuple[int, ...]
-    """The tokens of the prompt that are not cached."""
+    """The tokens of the prompt that are not cached, still to be read."""
 
 
 @dataclass(eq=False, slots=True)
@@ -57,28 +54,28 @@ class _Node:
 
 
 class PrefixCache:
-    """Keys and values over token prefixes, within a number of bytes."""
+    """Keys and values of token prefixes, limited by bytes."""
 
     def __init__(self, limit: int) -> None:
         """`limit` is in bytes."""
         self._root = _Node((), (), None)
         self._nodes: LRUCache[int, _Node] = LRUCache(limit, getsizeof=lambda node: node.nbytes)
         self.evictions = 0
-        """Nodes that made room for others, ever."""
+        """Number of nodes evicted so far."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held."""
+        """Bytes of the keys and values held."""
         return int(self._nodes.currsize)
 
     @property
     def limit(self) -> int:
-        """Bytes that may be held."""
+        """Maximum number of bytes."""
         return int(self._nodes.maxsize)
 
     def __len__(self) -> int:
-        """Tokens that are held."""
-        # Down the tree: to look a node up in the LRU would count as a use.
+        """Number of tokens held."""
+        # Walk the tree: looking a node up in the LRU cache would count as a use.
         count, nodes = 0, [self._root]
         while nodes:
             node = nodes.pop()
@@ -87,51 +84,51 @@ class PrefixCache:
         return count
 
     def lookup(self, tokens: Sequence[int]) -> Match:
-        """The longest prefix of `tokens` that is cached, and what remains to be read."""
-        wanted = tuple(tokens)
-        path, length = self._walk(wanted)
+        """Return the longest cached prefix of `tokens`, and the tokens that remain to be read."""
+        prompt = tuple(tokens)
+        path, length = self._walk(prompt)
         self._touch(path[-1][0])
         pieces = []
         for node, used in path[1:]:
             whole = used == len(node.tokens)
             pieces.append(node.piece if whole else _slice(node.piece, 0, used))
-        return Match(tuple(pieces), length, wanted[length:])
+        return Match(tuple(pieces), length, prompt[length:])
 
     def insert(self, tokens: Sequence[int], source: SegmentSource) -> None:
-        """Remember the keys and values of `tokens`, which `source` holds from its start on.
+        """Store the keys and values of `tokens`, which `source` holds from its first token on.
 
-        What is cached already is not copied again. Where not all of it fits, its beginning is kept.
+        Segments that are cached already are not copied again. If not everything fits, the beginning is kept.
         """
-        wanted = tuple(tokens)
-        path, length = self._walk(wanted)
+        prompt = tuple(tokens)
+        path, length = self._walk(prompt)
         node, used = path[-1]
-        if length == len(wanted):
+        if length == len(prompt):
             self._touch(node)
             return
         if used < len(node.tokens):
             node = self._split(node, used)
         self._touch(node)
         if not node.children and node is not self._root and len(node.tokens) < SEGMENT:
-            more = min(SEGMENT - len(node.tokens), len(wanted) - length)
+            more = min(SEGMENT - len(node.tokens), len(prompt) - length)
             if not self._grow(
-                node, wanted[length : length + more], lambda: source.copy(length, length + more)
+                node, prompt[length : length + more], lambda: source.copy(length, length + more)
             ):
                 return
             length += more
-        while length < len(wanted):
-            stop = min(length + SEGMENT, len(wanted))
-            child = self._add(node, wanted[length:stop], source.copy(length, stop))
+        while length < len(prompt):
+            stop = min(length + SEGMENT, len(prompt))
+            child = self._add(node, prompt[length:stop], source.copy(length, stop))
             if child is None:
                 return
             node, length = child, stop
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._root.children.clear()
         self._nodes.clear()
 
     def _walk(self, tokens: tuple[int, ...]) -> tuple[list[tuple[_Node, int]], int]:
-        """The nodes along `tokens`, each with how many of its tokens match, and the tokens matched in all."""
+        """Return the nodes along `tokens` with the number of matching tokens in each, and their sum."""
         node, length = self._root, 0
         path = [(node, 0)]
         while length < len(tokens) and (child := node.children.get(tokens[length])) is not None:
@@ -144,20 +141,20 @@ class PrefixCache:
         return path, length
 
     def _touch(self, node: _Node) -> None:
-        """Mark a node and everything above it as used now, the root's side last."""
-        at: _Node | None = node
-        while at is not None and at is not self._root:
-            self._nodes[id(at)]
-            at = at.parent
+        """Mark a node and its ancestors as used now, the one next to the root last."""
+        ancestor: _Node | None = node
+        while ancestor is not None and ancestor is not self._root:
+            self._nodes[id(ancestor)]
+            ancestor = ancestor.parent
 
-    def _split(self, node: _Node, at: int) -> _Node:
-        """Cut a node in two; gives the first part. Copies, so that each part is freed alone."""
+    def _split(self, node: _Node, border: int) -> _Node:
+        """Cut a node in two and return the first part. Copies, so that each part can be freed alone."""
         assert node.parent is not None
         del self._nodes[id(node)]
-        head = _Node(node.tokens[:at], _slice(node.piece, 0, at, copy=True), node.parent)
+        head = _Node(node.tokens[:border], _slice(node.piece, 0, border, copy=True), node.parent)
         node.parent.children[head.tokens[0]] = head
-        node.piece = _slice(node.piece, at, len(node.tokens), copy=True)
-        node.tokens = node.tokens[at:]
+        node.piece = _slice(node.piece, border, len(node.tokens), copy=True)
+        node.tokens = node.tokens[border:]
         node.parent = head
         head.children[node.tokens[0]] = node
         self._nodes[id(node)] = node
@@ -165,7 +162,7 @@ class PrefixCache:
         return head
 
     def _grow(self, leaf: _Node, tokens: tuple[int, ...], cut: Callable[[], Piece]) -> bool:
-        """Add tokens to a leaf; false where they don't fit."""
+        """Add tokens to a leaf; return false if they don't fit."""
         size = leaf.nbytes // len(leaf.tokens) * len(tokens)
         if not self._make_room(size, leaf):
             return False
@@ -177,7 +174,7 @@ class PrefixCache:
         return True
 
     def _add(self, parent: _Node, tokens: tuple[int, ...], piece: Piece) -> _Node | None:
-        """A new leaf; None where it doesn't fit."""
+        """Return a new leaf, or None if it doesn't fit."""
         child = _Node(tokens, piece, parent)
         if not self._make_room(child.nbytes, parent):
             return None
@@ -187,8 +184,10 @@ class PrefixCache:
         return child
 
     def _make_room(self, size: int, tail: _Node) -> bool:
-        """Evict until `size` bytes are free; false where only the path that ends in `tail` would be left to
-        evict. That path was touched just now, so it comes last, and its end first of it."""
+        """Evict until `size` bytes are free; return false if only the path that ends in `tail` is left to evict.
+
+        That path was touched just now, so it comes last in the LRU order, its end before its beginning.
+        """
         while self._nodes.currsize + size > self._nodes.maxsize:
             if not self._nodes:
                 return False
@@ -205,11 +204,13 @@ class PrefixCache:
 
 
 def _common(segment: tuple[int, ...], tokens: tuple[int, ...], start: int) -> int:
-    """How many tokens of `segment` are those of `tokens` from `start` on."""
-    other = tokens[start : start + len(segment)]
-    if segment == other:
+    """Return how many tokens of `segment` equal those of `tokens` from `start` on."""
+    following = tokens[start : start + len(segment)]
+    if segment == following:
         return len(segment)
-    return next((i for i, (a, b) in enumerate(zip(segment, other, strict=False)) if a != b), len(other))
+    return next(
+        (i for i, (a, b) in enumerate(zip(segment, following, strict=False)) if a != b), len(following)
+    )
 
 
 def _slice(piece: Piece, start: int, stop: int, *, copy: bool = False) -> Piece:

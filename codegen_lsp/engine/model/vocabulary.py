@@ -16,32 +16,50 @@ from typing import Any
 from tokenizers import Tokenizer
 
 MAX_HEAL = 8
-"""Tokens that healing gives back at most."""
+"""Maximum number of tokens that healing gives back."""
 
-SEAM = re.compile(r"(?<=[^\s]\n)(?=[^\s])")
-"""Where a text may be cut so that its parts give the tokens of the whole, with GPT-2's way of splitting words: a
-single line end between two characters that are no white space is a word of its own."""
+SEAM = re.compile(
+    r"""
+    (?<= \S \n )  # after a line end that follows a character
+    (?= \S )      # and before a character
+    """,
+    re.VERBOSE,
+)
+"""Where a text can be cut so that its parts have the tokens of the whole: GPT-2 makes a single line end between two
+characters that are not white space a word by itself."""
 
 GPT2_SPACES = r"|\s+(?!\S)|\s+"
-"""The end of GPT-2's pattern of words: white space up to the last of it, which begins the next word."""
+"""The end of GPT-2's word pattern: white space except its last character, which begins the next word."""
+
+MATCHES_SPACE = re.compile(
+    r"""
+      \\[snrSWDH]  # a class of characters that may hold white space
+    | \[\^        # a negated set
+    | \.          # any character
+    """,
+    re.VERBOSE,
+)
+"""The parts of a word pattern that may match white space."""
 
 SEGMENT = 512
-"""Characters from which on a text is cut at the next seam."""
+"""Minimum number of characters between two cuts of a text."""
 
 
 def byte_of_character() -> dict[str, int]:
-    """The printable character that stands for each byte in a byte-level BPE vocabulary, as GPT-2 assigns them:
-    printable Latin-1 stands for itself, the other 68 bytes take the code points from 256 on, in order."""
+    """Return the byte that each printable character stands for in a byte-level BPE vocabulary, as in GPT-2.
+
+    Printable Latin-1 characters stand for themselves; the other 68 bytes take the code points from 256 on, in order.
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    rest = [b for b in range(256) if b not in set(printable)]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(rest)}
+    others = [b for b in range(256) if b not in set(printable)]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 def without_added(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer without its added tokens that are no special ones.
+    """Return the tokenizer without the added tokens that are not special.
 
-    The NL checkpoints were trained, and sampled, with plain GPT-2 tokens; the hub gives them CodeGen's tokens
-    for runs of spaces and tabs too, whose embeddings they never learned.
+    The NL checkpoints were trained, and are sampled, with plain GPT-2 tokens; the hub gives them CodeGen's tokens for
+    runs of spaces and tabs too, whose embeddings they never learned.
     """
     parts: dict[str, Any] = json.loads(tokenizer.to_str())
     parts["added_tokens"] = [t for t in parts["added_tokens"] if t["special"]]
@@ -54,7 +72,7 @@ class Vocabulary:
     def __init__(
         self, tokenizer: Tokenizer, size: int, ends: Sequence[int], start: int | None = None
     ) -> None:
-        """`ends` are the ids of the end of text; `start` begins a prompt that holds nothing else."""
+        """Read the tokens; `ends` are the ids of the end of text, `start` is the only token of an empty prompt."""
         self.tokenizer = tokenizer
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
@@ -72,19 +90,19 @@ class Vocabulary:
 
     @property
     def without_text(self) -> list[int]:
-        """Ids that stand for nothing and may never come out."""
+        """Ids that have no text and must never be decoded."""
         return [i for i, piece in enumerate(self._pieces) if piece is None]
 
     @cached_property
     def longest(self) -> int:
-        """Bytes of the longest token."""
+        """Number of bytes of the longest token."""
         return max(map(len, self.bytes_of), default=1) or 1
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with the special tokens that the model expects around it."""
+        """Return the token ids of a text, with the special tokens that the model expects around it."""
         if not self._has_seams:
             return self._ids_of(text) or [self.start]
-        # From one keystroke to the next only the last part is another one.
+        # From one keystroke to the next only the last part changes.
         *parts, last = _segments(text)
         return [i for part in parts for i in self._segment_ids(part)] + self._ids_of(last) or [self.start]
 
@@ -92,7 +110,7 @@ class Vocabulary:
         return list(self.tokenizer.encode(text).ids)
 
     def text_of(self, token: int) -> str:
-        """A token as log-probabilities name it; `bytes:\\x..` where it is a part of a character."""
+        """Return the name of a token in log-probabilities; `bytes:\\x..` for a part of a character."""
         raw = self.bytes_of[token]
         try:
             return raw.decode()
@@ -100,14 +118,16 @@ class Vocabulary:
             return "bytes:" + "".join(f"\\x{b:02x}" for b in raw)
 
     def output_bytes(self, token: int) -> bytes:
-        """What a decoded token adds to the text: nothing, for special tokens."""
+        """Return the bytes that a decoded token adds to the text: none for special tokens."""
         return b"" if token in self.special else self.bytes_of[token]
 
     # Token healing
 
     def ragged(self, tokens: Sequence[int]) -> int:
-        """How many of the last tokens to give back: the last one, and more where together they could be the
-        start of one longer token."""
+        """Return how many of the last tokens to give back.
+
+        At least the last one, and more if together they could be the beginning of a longer token.
+        """
         count = 0
         tail = b""
         for back, token in enumerate(reversed(tokens[-MAX_HEAL:]), start=1):
@@ -120,21 +140,21 @@ class Vocabulary:
                 break
         return count
 
-    def spelling(self, rest: bytes) -> tuple[list[int], list[int]]:
-        """The tokens that may come next while `rest` is to be spelled.
+    def spelling(self, pending: bytes) -> tuple[list[int], list[int]]:
+        """Return the tokens that may come next while `pending` is to be spelled.
 
         Returns:
             those that reach its end (and may go beyond it), and those that spell a part of it.
         """
-        low = bisect_left(self._sorted, (rest, -1))
-        high = bisect_left(self._sorted, (_after(rest), -1))
+        low = bisect_left(self._sorted, (pending, -1))
+        high = bisect_left(self._sorted, (_after(pending), -1))
         reaching = [token for _, token in self._sorted[low:high]]
-        partial = [t for stop in range(1, len(rest)) for t in self._ids.get(rest[:stop], ())]
+        partial = [t for stop in range(1, len(pending)) for t in self._ids.get(pending[:stop], ())]
         return reaching, partial
 
     def _starts_a_token(self, text: bytes) -> bool:
-        at = bisect_left(self._sorted, (text, -1))
-        return at < len(self._sorted) and self._sorted[at][0].startswith(text)
+        index = bisect_left(self._sorted, (text, -1))
+        return index < len(self._sorted) and self._sorted[index][0].startswith(text)
 
     @cached_property
     def _sorted(self) -> list[tuple[bytes, int]]:
@@ -150,24 +170,26 @@ class Vocabulary:
 
     def _all_bytes(self) -> list[bytes]:
         table = byte_of_character()
-        result = []
-        for token, piece in enumerate(self._pieces):
-            if piece is None:
-                raw = b""
-            elif token in self._added:
-                raw = self._added[token].encode()
-            elif self.byte_level:
-                raw = bytes(table[c] for c in piece) if all(c in table for c in piece) else piece.encode()
-            elif len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-                raw = bytes([int(piece[3:5], 16)])
-            else:
-                raw = piece.replace("\u2581", " ").encode()
-            result.append(raw)
-        return result
+        return [
+            self._added[token].encode()
+            if token in self._added and piece is not None
+            else self._raw(piece, table)
+            for token, piece in enumerate(self._pieces)
+        ]
+
+    def _raw(self, piece: str | None, table: dict[str, int]) -> bytes:
+        """Return the bytes of a token of the vocabulary (byte-level or SentencePiece); none without a piece."""
+        if piece is None:
+            return b""
+        if self.byte_level:
+            return bytes(table[c] for c in piece) if all(c in table for c in piece) else piece.encode()
+        if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+            return bytes([int(piece[3:5], 16)])
+        return piece.replace("\u2581", " ").encode()
 
 
 def _segments(text: str) -> list[str]:
-    """A text in parts, cut at the first seam after every so many characters."""
+    """Cut a text into parts of at least `SEGMENT` characters, each at the first seam after that many."""
     parts, start = [], 0
     while seam := SEAM.search(text, start + SEGMENT):
         parts.append(text[start : seam.start()])
@@ -176,8 +198,10 @@ def _segments(text: str) -> list[str]:
 
 
 def _splits_as_gpt2(parts: dict[str, Any]) -> bool:
-    """Whether a tokenizer, as JSON, makes words as GPT-2 does and nothing else: no word and no added token holds the
-    end of a line together with something else, and nothing is put around a text."""
+    """Return whether a tokenizer, as JSON, splits words exactly as GPT-2 does.
+
+    Then no word and no added token holds a line end together with something else, and nothing is put around a text.
+    """
     words = parts.get("pre_tokenizer") or {}
     steps = words.get("pretokenizers", [words])
     split = [step for step in steps if step.get("type") == "Split"]
@@ -195,12 +219,12 @@ def _splits_as_gpt2(parts: dict[str, Any]) -> bool:
 
 
 def _keeps_lines_apart(pattern: str) -> bool:
-    """Whether the white space of a pattern of words is GPT-2's, and nothing else in it takes any."""
-    rest = pattern.removesuffix(GPT2_SPACES)
-    return pattern.endswith(GPT2_SPACES) and not re.search(r"\\[snrSWDH]|\[\^|\.", rest.replace("[^\\s", "["))
+    """Return whether a word pattern handles white space as GPT-2's, and nothing else in it matches any."""
+    words = pattern.removesuffix(GPT2_SPACES)
+    return pattern.endswith(GPT2_SPACES) and not MATCHES_SPACE.search(words.replace("[^\\s", "["))
 
 
 def _after(prefix: bytes) -> bytes:
-    """The first byte string that follows everything that starts with `prefix`."""
+    """Return the first byte string after all those that start with `prefix`."""
     head = prefix.rstrip(b"\xff")
     return head[:-1] + bytes([head[-1] + 1]) if head else b"\xff" * (len(prefix) + 256)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from codegen_lsp import __version__
-from codegen_lsp.engine.checkpoints.locate import NANO, short_names
+from codegen_lsp.engine.checkpoints.checkpoint import NANO
+from codegen_lsp.engine.checkpoints.dimensions import short_names
 from codegen_lsp.lsp.code.syntax import _GRAMMARS as GRAMMARS
 from codegen_lsp.lsp.reasons import Reason
 

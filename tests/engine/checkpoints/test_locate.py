@@ -10,14 +10,9 @@ import torch
 from support.checkpoints import Shape, save
 from support.local import ask, load_model
 
-from codegen_lsp.engine.checkpoints.locate import (
-    NANO_FOLDER,
-    SHAPES,
-    VARIANTS,
-    CheckpointError,
-    locate,
-    resolve,
-)
+from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER, CheckpointError
+from codegen_lsp.engine.checkpoints.dimensions import SIZES, VARIANTS
+from codegen_lsp.engine.checkpoints.locate import locate, resolve
 from codegen_lsp.engine.model.model import Model
 
 
@@ -32,11 +27,11 @@ def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_twelve_names_in_any_spelling(shape: str, variant: str) -> None:
-    name = f"{shape}-{variant}"
-    hub = f"Salesforce/codegen-{shape}-{variant}"
+def test_the_twelve_names_in_any_spelling(size: str, variant: str) -> None:
+    name = f"{size}-{variant}"
+    hub = f"Salesforce/codegen-{size}-{variant}"
     for spelling in (name, name.lower(), name.upper(), f"codegen-{name}", hub, hub.lower(), f" {name} "):
         checkpoint = resolve(spelling)
         assert (checkpoint.name, checkpoint.kind, checkpoint.source) == (name, "hub", hub)
@@ -78,8 +73,8 @@ def test_other_hub_names() -> None:
         ("/no/such/folder", "there is no folder /no/such/folder"),
         ("./here", "there is no folder"),
         ("~/nowhere-at-all", "there is no folder"),
-        ("350M", "no known model"),
-        ("350M-python", "no known model"),
+        ("350M", "not a folder or a known model"),
+        ("350M-python", "not a folder or a known model"),
         ("a b/c", "neither a folder nor a name"),
         ("ümlaut/x", "neither a folder nor a name"),
         ("owner/name/more", "there is no folder"),
@@ -116,11 +111,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights are text": (lambda f: (f / "model.safetensors").write_text("hello " * 99), "corrupt or cut off"),
     "another kind of model": (
         lambda f: (f / "config.json").write_text(json.dumps({"model_type": "vit"})),
-        "no causal language model",
+        "not a causal language model",
     ),
     "an unknown kind of model": (
         lambda f: (f / "config.json").write_text(json.dumps({"model_type": "codegen9"})),
-        "does not know the kind of model",
+        "does not support the kind of model",
     ),
     "code of its own": (
         lambda f: (f / "config.json").write_text(
@@ -128,7 +123,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
                 {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
             )
         ),
-        "never runs|does not know",
+        "never runs|does not support",
     ),
 }
 

@@ -12,8 +12,9 @@ from support.checkpoints import Shape, save
 from support.local import load_model
 from support.served import environment
 
-from codegen_lsp.engine.checkpoints import locate
-from codegen_lsp.engine.checkpoints.locate import CheckpointError
+from codegen_lsp.engine.checkpoints import files
+from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
+from codegen_lsp.engine.checkpoints.dimensions import SIZES, short_names
 from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.engine.checkpoints.synthesize import synthesize
 from codegen_lsp.wire.config import EngineConfig
@@ -27,13 +28,14 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", locate.short_names())
+@pytest.mark.parametrize("name", short_names())
 def test_the_twelve_shapes_as_published(name: str) -> None:
     parameters, layers, kv = PUBLISHED[name.partition("-")[0]]
     made = plan(EngineConfig(model=name, dtype="bfloat16", device_map="cpu"))
     assert made.parameters / 1e9 == pytest.approx(parameters, rel=0.005)
     assert made.kv_bytes_per_token == kv * 1024
     assert made.kv_running_bytes_per_token == 2 * kv * 1024, "on a processor it computes in float32"
+    assert made.parameters == SIZES[name.partition("-")[0]].parameters
     on_a_gpu = plan(EngineConfig(model=name, dtype="bfloat16", device_map="cuda:0"))
     assert on_a_gpu.kv_running_bytes_per_token == kv * 1024
     assert made.context == 2048
@@ -72,11 +74,11 @@ def test_a_plan_of_a_model_that_is_unknown_here(tmp_path: Path) -> None:
         ("{", "can't be read"),
         ("[]", "must be a JSON object"),
         ("{}", "must be a JSON object"),
-        ('{"": "gpu"}', "no device"),
-        ('{"": true}', "no device"),
-        ('{"": null}', "no device"),
-        ('{"transformer": "cpu"}', "says nothing of 'lm_head"),
-        ('{"transformer": "cpu", "lm_head": "cpu", "head": "cpu"}', "'head', which this model has not"),
+        ('{"": "gpu"}', "expected a device"),
+        ('{"": true}', "expected a device"),
+        ('{"": null}', "expected a device"),
+        ('{"transformer": "cpu"}', "doesn't mention 'lm_head"),
+        ('{"transformer": "cpu", "lm_head": "cpu", "head": "cpu"}', "'head', which this model doesn't have"),
     ],
 )
 def test_a_wrong_device_map(tiny_folder: Path, tmp_path: Path, written: str, sentence: str) -> None:
@@ -102,12 +104,12 @@ MEASURE = """
 import json, sys, psutil
 from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.wire.config import EngineConfig
-from codegen_lsp.engine.model.model import load
-from codegen_lsp.engine import checkpoints
+from codegen_lsp.engine.model.loading import load
+from codegen_lsp.engine.checkpoints.locate import of
 config = EngineConfig(model=sys.argv[1])
 made = plan(config)
 before = psutil.Process().memory_info().rss
-model = load(config, checkpoints.of(config))
+model = load(config, of(config))
 after = psutil.Process().memory_info().rss
 print(json.dumps([made.weight_bytes, made.process_bytes, before, after]))
 """
@@ -149,8 +151,8 @@ def test_the_350m_takes_what_its_plan_says(tmp_path: Path) -> None:
 def test_a_synthesized_checkpoint_is_whole_and_sharded(tmp_path: Path) -> None:
     reports: list[tuple[int, int]] = []
     folder = synthesize("350m", tmp_path / "new", torch.float16, 10**8, lambda a, b: reports.append((a, b)))
-    locate.check(folder)
-    shards = locate.weight_files(folder)
+    files.check(folder)
+    shards = files.weight_files(folder)
     assert len(shards) > 5
     assert all(shard.stat().st_size <= 1.06 * 10**8 for shard in shards), "only the embeddings are larger"
     with safe_open(shards[0], framework="pt") as file:

@@ -20,7 +20,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from codegen_lsp.engine.checkpoints.locate import NANO_FOLDER
+from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 

@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.local import ask, names, reference, tokens_of
 
-from codegen_lsp.engine.decode.generate import DecodeProgress, generate, prepare
+from codegen_lsp.engine.decode.generate import generate
+from codegen_lsp.engine.decode.progress import DecodeProgress
+from codegen_lsp.engine.decode.prompts import prepare
+from codegen_lsp.engine.decode.reading import Reading
 from codegen_lsp.engine.decode.stop_strings import Utf8
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
@@ -296,7 +299,7 @@ def test_healing_spells_the_prompt_and_goes_on_as_the_model_would(tiny: Model, p
     """The tokens read and decoded spell the prompt and the text, and the rows differ."""
     prepared = prepare(tiny, CompletionRequest((prompt,), max_tokens=8, heal=True, temperature=0.0))[0]
     kept = b"".join(tiny.vocabulary.bytes_of[t] for t in prepared.tokens[: prepared.kept])
-    assert (kept + prepared.rest).removeprefix(b"<|endoftext|>").decode() == prompt
+    assert (kept + prepared.pending).removeprefix(b"<|endoftext|>").decode() == prompt
     texts = spelled(tiny, prompt, n=n, branch=True)
     assert len(set(texts)) == n
 
@@ -391,8 +394,8 @@ def test_a_prompt_that_was_cut_off_leaves_its_finished_part(tiny: Model) -> None
     cache = PrefixCache(2**26)
     tokens = tiny.vocabulary.encode(SOURCE)[:200]
     request = CompletionRequest((tuple(tokens),), max_tokens=5, temperature=0.0)
-    progress = DecodeProgress()
-    steps = generate(tiny, cache, request, prepare(tiny, request), lambda _: None, progress, 32)
+    reading = Reading(tiny, cache, DecodeProgress(), 32)
+    steps = generate(reading, request, prepare(tiny, request), lambda _: None)
     assert list(itertools.islice(steps, 3)) == ["prefill"] * 3
     steps.close()  # type: ignore[attr-defined]
     answer = ask(tiny, [tokens], cache, max_tokens=5, logprobs=0)

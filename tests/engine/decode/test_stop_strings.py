@@ -35,7 +35,7 @@ def test_the_text_ends_before_the_first_stop_and_nothing_of_it_is_released(
     scanner = Stops(stops)
     released = ""
     rest = text
-    while rest and not scanner.found:
+    while rest and not scanner.matched:
         size = data.draw(st.integers(1, 4))
         scanner.feed(rest[:size])
         rest = rest[size:]
@@ -44,7 +44,7 @@ def test_the_text_ends_before_the_first_stop_and_nothing_of_it_is_released(
     scanner.finish()
     # Whatever comes in one piece may hold two stops: the first one in the text counts.
     ends = [at for stop in stops if (at := text.find(stop)) >= 0]
-    assert scanner.found == bool(ends)
+    assert scanner.matched == bool(ends)
     if ends:
         assert not any(stop in scanner.text for stop in stops)
         assert text.startswith(scanner.text)

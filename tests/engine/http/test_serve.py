@@ -379,7 +379,7 @@ def test_tcp_asks_for_the_token(tmp_path: Path) -> None:
     [
         (["--host", "0.0.0.0"], "needs a token"),
         (["--model", "no/such/folder/here"], "there is no folder"),
-        (["--model", "what"], "no known model"),
+        (["--model", "what"], "not a folder or a known model"),
         (["--dtype", "int4"], "dtype"),
         (["--device-map", "everywhere"], "device map"),
         (["--max-memory", "lots"], "device=size"),

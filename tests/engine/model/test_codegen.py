@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codegen_lsp.engine.model.kv import GROWTH, ForkedCache, KVCache
+from codegen_lsp.engine.model.kv import KVCache
+from codegen_lsp.engine.model.kv_forked import ForkedCache
+from codegen_lsp.engine.model.kv_layout import GROWTH
 from codegen_lsp.engine.model.model import Model
 
 ROWS = 4

@@ -6,7 +6,8 @@ import weakref
 import torch
 from transformers import DynamicCache
 
-from codegen_lsp.engine.model.kv import GROWTH, Group, KVCache, Layout
+from codegen_lsp.engine.model.kv import KVCache
+from codegen_lsp.engine.model.kv_layout import GROWTH, Group, Layout
 from codegen_lsp.engine.model.model import Model
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen_lsp.engine.model.kv import Piece
+from codegen_lsp.engine.model.kv_layout import Piece
 from codegen_lsp.engine.model.prefix_cache import SEGMENT, PrefixCache
 
 GROUPS = ((2, 3, 4), (1, 2, 5))

@@ -20,7 +20,7 @@ import torch
 from support.served import environment
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from codegen_lsp.engine.checkpoints.locate import NANO_FOLDER
+from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
 from codegen_lsp.wire.client import HttpEngineClient
 
 pytestmark = pytest.mark.e2e

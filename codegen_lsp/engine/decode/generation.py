@@ -1,0 +1,84 @@
+"""A completion request with everything that its steps share, and the first of them: reading the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from codegen_lsp.engine.decode.echo import Echo
+from codegen_lsp.engine.decode.progress import Step
+from codegen_lsp.engine.decode.prompts import PreparedPrompt
+from codegen_lsp.engine.decode.reading import Reading
+from codegen_lsp.engine.decode.rows import Row
+from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.wire.answers import Choice
+from codegen_lsp.wire.requests import CompletionRequest
+
+Emit = Callable[[Sequence[Choice]], None]
+"""Called with the new parts of choices: after each step when streaming, otherwise once per prompt."""
+
+ROOM = 128
+"""Number of tokens that decoding allocates room for at first; requests may need more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A completion request, what its steps work with, and where its choices go."""
+
+    reading: Reading
+    request: CompletionRequest
+    emit: Emit
+
+    def rows(self, prompt: PreparedPrompt, first_index: int, echo: Echo | None) -> list[Row]:
+        """Return the rows of a prompt; they have ended already if nothing is to be decoded."""
+        request = self.request
+        rows = [
+            Row(self.reading.model.vocabulary, request, prompt, first_index, rank)
+            for rank in range(request.n)
+        ]
+        for row in rows:
+            if echo is not None:
+                row.echo(echo.text, echo.logprobs)
+            if not request.max_tokens:
+                row.cut()
+        return rows
+
+    def deliver(self, rows: Sequence[Row]) -> None:
+        """Emit what is new in these rows."""
+        choices = [choice for row in rows if (choice := row.delta()) is not None]
+        if choices:
+            self.emit(choices)
+
+
+def prefill(
+    generation: Generation, tokens: tuple[int, ...], echo: Echo | None
+) -> Generator[Step, None, tuple[torch.Tensor | None, KVStore]]:
+    """Read a prompt, except for the part that the cache holds.
+
+    Returns:
+        the logits (1, vocabulary) of the last position, None if nothing is to be decoded; and the KV cache.
+    """
+    reading, request = generation.reading, generation.request
+    decodes = request.max_tokens > 0
+    usable = len(tokens) - 1 if decodes else len(tokens)
+    if echo is not None:
+        usable = min(usable, echo.read_from)
+    kv = reading.restore(
+        tokens[:usable], len(tokens) + (min(request.max_tokens, ROOM) if request.n == 1 else 0)
+    )
+    logits = None
+    position = kv.length
+    while position < len(tokens):
+        part = tokens[position : position + reading.chunk]
+        keep: int | torch.Tensor = 1 if echo is None else echo.needed(position, len(part))
+        output = reading.model.forward(torch.tensor([part]), kv, keep)
+        position += len(part)
+        if echo is not None:
+            echo.take(position, output[0])
+        logits = output[:, -1]
+        reading.progress.prefilled_tokens += len(part)
+        reading.remember(tokens[:position], kv)
+        yield "prefill"
+    return (logits if decodes else None), kv

@@ -1,0 +1,46 @@
+"""Read prompts into a KV cache: what every kind of request has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codegen_lsp.engine.decode.progress import DecodeProgress
+from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.engine.model.model import Model
+from codegen_lsp.engine.model.prefix_cache import PrefixCache
+from codegen_lsp.wire.config import option
+from codegen_lsp.wire.errors import InternalError
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the steps of one request work with."""
+
+    model: Model
+    cache: PrefixCache | None
+    progress: DecodeProgress
+    """Updated after each step."""
+    chunk: int
+    """Maximum number of prompt tokens that one step reads."""
+
+    def restore(self, tokens: Sequence[int], room: int) -> KVStore:
+        """Return a KV cache with room for `room` tokens that holds the longest cached prefix of `tokens`."""
+        kv = self.model.new_cache(room)
+        if self.cache is not None and kv.has_pieces:
+            for piece in self.cache.lookup(tokens).pieces:
+                kv.append(piece)
+        self.progress.cached_tokens += kv.length
+        return kv
+
+    def remember(self, tokens: Sequence[int], kv: KVStore) -> None:
+        """Put the keys and values of `tokens`, the first ones of row 0, into the prefix cache."""
+        if self.cache is not None and kv.has_pieces:
+            self.cache.insert(tokens, kv)
+
+
+def not_finite() -> InternalError:
+    """Return the error for logits or features that are not finite."""
+    return InternalError(
+        f"the model computed values that are not finite; use {option('dtype', 'float32')}", code="not-finite"
+    )

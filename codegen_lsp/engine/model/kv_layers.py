@@ -1,0 +1,141 @@
+"""One layer's part of a KV cache, in the form that transformers expects.
+
+transformers' own `DynamicCache` concatenates old and new keys into a new tensor in each layer at each step, so that
+decoding one token copies the whole context; `StaticCache` attends to its unused end. Here a step writes only its own
+keys and values, and attention sees exactly the part that is filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers.cache_utils import CacheLayerMixin
+
+from codegen_lsp.engine.model.kv_layout import Layout
+
+
+class BufferLayer(CacheLayerMixin):
+    """A layer whose keys and values are views of a buffer that the cache owns."""
+
+    is_sliding = False
+    length: int
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """Do nothing: the cache allocates the buffers."""
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return the number of keys that the next forward pass attends to, and the position of the first."""
+        return self.length + query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return the number of tokens that are filled."""
+        return self.length
+
+    def get_max_length(self) -> int:
+        """Return -1, for no maximum: the cache makes room."""
+        return -1
+
+    def _write(self, keys: torch.Tensor, values: torch.Tensor, start: int) -> int:
+        """Write (rows, heads, t, width) into the buffers from token `start` on; return where it ends."""
+        assert self.keys is not None
+        assert self.values is not None
+        stop = start + keys.shape[2]
+        self.keys[:, :, start:stop] = keys
+        self.values[:, :, start:stop] = values
+        return stop
+
+
+class PlainLayer(BufferLayer):
+    """A layer of rows that each hold all of their tokens."""
+
+    is_croppable = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length = 0
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add (rows, heads, t, width) at the end; return everything that is filled, as views of the buffers."""
+        self.length = self._write(key_states, value_states, self.length)
+        return self.filled()
+
+    def filled(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return keys and values (rows, heads, length, width) as views of the buffers."""
+        assert self.keys is not None
+        assert self.values is not None
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The keys, or the values, of rows that share one prompt."""
+
+    shared: torch.Tensor
+    """(heads, prompt, width): the prompt, the same for all rows."""
+    tails: torch.Tensor
+    """(rows, heads, new, width): what each row has read since."""
+
+
+class ForkedLayer(BufferLayer):
+    """A layer of rows that share one prompt."""
+
+    is_croppable = False
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Share keys and values (heads, prompt, width)."""
+        super().__init__()
+        self.shared = keys, values
+        self.prompt = keys.shape[1]
+        self.length = self.prompt
+
+    def update(  # type: ignore[override]
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
+    ) -> tuple[Forked, Forked]:
+        """Add (rows, heads, t, width) at the end of the tails; return everything that is filled."""
+        stop = self._write(key_states, value_states, self.length - self.prompt)
+        assert self.keys is not None
+        assert self.values is not None
+        self.length = self.prompt + stop
+        keys, values = self.shared
+        return Forked(keys, self.keys[:, :, :stop]), Forked(values, self.values[:, :, :stop])
+
+
+def bind(layers: Sequence[BufferLayer], buffers: Sequence[torch.Tensor], rows: int) -> None:
+    """Give each layer its views of the first `rows` rows of the buffers (layers, 2, rows, heads, room, width)."""
+    remaining = iter(layers)
+    for buffer in buffers:
+        for index in range(buffer.shape[0]):
+            layer = next(remaining)
+            layer.keys, layer.values = buffer[index, 0, :rows], buffer[index, 1, :rows]
+
+
+def move_rows(buffers: Sequence[torch.Tensor], rows: Sequence[int], length: int) -> None:
+    """Move these rows (ascending indices) to the front of the buffers, the first `length` tokens of each."""
+    for target, source in enumerate(rows):
+        if target != source:
+            for buffer in buffers:
+                buffer[:, :, target, :, :length] = buffer[:, :, source, :, :length]
+
+
+def resized(
+    layout: Layout, buffers: Sequence[torch.Tensor], rows: tuple[int, int], length: int, room: int
+) -> list[torch.Tensor]:
+    """Return buffers with room for `room` tokens that hold the first `length` tokens of the old ones.
+
+    `rows` are the number of rows before and after; a single row is repeated.
+    """
+    before, after = rows
+    grown = []
+    for group, old in zip(layout.groups, buffers, strict=True):
+        new = group.empty(after, room)
+        new[:, :, :, :, :length] = old[:, :, :before, :, :length]
+        grown.append(new)
+    return grown

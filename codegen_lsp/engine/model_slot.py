@@ -1,0 +1,107 @@
+"""The place of the one model: empty, loading, ready, or failed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import codegen_lsp
+from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
+from codegen_lsp.engine.memory import is_out_of_memory, release_memory
+from codegen_lsp.wire.answers import Health
+from codegen_lsp.wire.config import EngineConfig, option
+from codegen_lsp.wire.errors import CodegenError
+
+if TYPE_CHECKING:
+    from codegen_lsp.engine.model.model import Model
+    from codegen_lsp.engine.model.prefix_cache import PrefixCache
+
+log = logging.getLogger(__name__)
+
+
+class ModelSlot:
+    """Loads and unloads the model and its prefix cache, and keeps the health up to date.
+
+    Only the worker's thread may load and unload; any thread may read.
+    """
+
+    def __init__(self, config: EngineConfig, checkpoint: Checkpoint, closing: Callable[[], bool]) -> None:
+        """Start empty; a load is abandoned once `closing` returns true."""
+        self.config = config
+        self.checkpoint = checkpoint
+        self.model: Model | None = None
+        self.cache: PrefixCache | None = None
+        self.health = Health(
+            "loading",
+            checkpoint.name,
+            f"loading {checkpoint.name}",
+            pid=os.getpid(),
+            version=codegen_lsp.__version__,
+        )
+        self.settled = time.monotonic()
+        """When the last load ended, successfully or not: the engine could not be used before."""
+        self._closing = closing
+
+    def load(self) -> None:
+        """Load the model; a failure becomes the state `error`."""
+        name = self.checkpoint.name
+        self.health = replace(self.health, state="loading", message=f"loading {name}", done=0, total=0)
+        started = time.perf_counter()
+        try:
+            # Problems with the files are reported before seconds go into importing torch.
+            locate.locate(self.checkpoint, allow_pickle=self.config.allow_pickle, progress=self._report)
+            from codegen_lsp.engine.model.loading import load
+
+            self._set(load(self.config, self.checkpoint, self._report))
+        except Exception as error:
+            self.settled = time.monotonic()
+            self.health = replace(self.health, state="error", message=self._failure(error))
+            log.error("%s", self.health.message, exc_info=not isinstance(error, CodegenError))
+            return
+        log.info("%s after %.1f s", self.health.message, time.perf_counter() - started)
+
+    def _set(self, model: Model) -> None:
+        from codegen_lsp.engine.model.prefix_cache import PrefixCache
+
+        self.model = model
+        caches = self.config.prefix_cache and model.layout is not None
+        self.cache = PrefixCache(self.config.prefix_cache) if caches else None
+        if model.layout is None:
+            log.warning("%s keeps more than keys and values: there is no prefix cache for it", model.name)
+        self.settled = time.monotonic()
+        self.health = replace(self.health, state="ready", message=f"{model.name} is ready", model=model.name)
+
+    def unload(self) -> None:
+        """Free the model and its prefix cache."""
+        self.model = self.cache = None
+        release_memory()
+        message = "the model is unloaded; the next request loads it again"
+        self.health = replace(self.health, state="unloaded", message=message, done=0, total=0)
+        log.info("%s", message)
+
+    def free_cache(self) -> None:
+        """Drop everything in the prefix cache."""
+        if self.cache is not None:
+            self.cache.clear()
+        release_memory()
+
+    def _failure(self, error: Exception) -> str:
+        name = self.checkpoint.name
+        if isinstance(error, CodegenError):
+            return str(error)
+        if is_out_of_memory(error):
+            return (
+                f"{name} does not fit into memory; use a smaller model, or limit it with "
+                f"{option('max-memory')} and {option('offload-folder')}"
+            )
+        return f"{name} could not be loaded: {type(error).__name__}: {str(error)[:300]}"
+
+    def _report(self, what: str, done: int, total: int) -> None:
+        if self._closing():
+            raise CheckpointError("the engine is stopping")
+        self.health = replace(self.health, message=f"{what} ({self.checkpoint.name})", done=done, total=total)
