@@ -1,6 +1,6 @@
-"""One client's session: its options, its engine, its memory, what is paused. Speaks no LSP.
+"""The session of one connected editor: its options, its engine, its suggestions, what is paused. Speaks no LSP.
 
-Owns everything that lives from `initialize` to `exit`, and replaces what a change of settings makes stale.
+Owns everything that lives from `initialize` to `exit`, and replaces what a change of the options makes stale.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.status import StatusBoard
 from codegen_lsp.lsp.suggest.request_log import Method, Outcome, Record, Records
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
-from codegen_lsp.wire.errors import CodegenError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +32,12 @@ MakeBackend = Callable[[Options, "Callable[[EngineState], None]"], "Backend"]
 
 
 def make_backend(options: Options, on_change: Callable[[EngineState], None]) -> Backend:
-    """The engine that the options ask for: one on this machine, or a server by its address.
+    """Return the engine that the options ask for: one on this machine, or a server by its address.
 
     Raises:
         ConfigError: the options contradict each other, or no folder is safe for a socket.
     """
-    from codegen_lsp.lsp.engines.backend import RemoteBackend
+    from codegen_lsp.lsp.engines.remote import RemoteBackend
     from codegen_lsp.lsp.engines.supervisor import Supervisor
 
     if options.server:
@@ -63,13 +62,13 @@ class Session:
         self.options = Options()
         self.board = board
         self.records = Records()
-        self.memory = SuggestionCache()
+        self.suggestions = SuggestionCache()
         self.backend: Backend | None = None
         self.pipeline: Pipeline | None = None
         self.paused = False
         self.paused_uris: set[str] = set()
         self._early: Cursor | None = None
-        """Where somebody was before there was an engine to prepare."""
+        """The last cursor from before there was an engine; it is warmed once there is one."""
         self._on_engine = on_engine
         self._make = make
         self._lock = asyncio.Lock()
@@ -77,16 +76,16 @@ class Session:
     # Life ----------------------------------------------------------------------------------------------
 
     async def apply(self, options: Options) -> None:
-        """Take new options; a new engine only where they ask for another one."""
-        async with self._lock:  # Two changes of settings in a row must not both make an engine.
+        """Apply options; the engine is replaced only if they ask for another one."""
+        async with self._lock:  # Two changes of the settings in a row must not both make an engine.
             logging.getLogger("codegen_lsp").setLevel(options.log_level.upper())
             if self.pipeline is None and options.enabled:
                 # httpx and the parser cost a quarter of a second: not before `initialize` was answered.
                 await asyncio.to_thread(importlib.import_module, "codegen_lsp.lsp.suggest.pipeline")
-            old, self.options = self.options, options
+            previous, self.options = self.options, options
             if not options.enabled:
                 await self._close_backend()
-            elif self.backend is None or _engine_of(old) != _engine_of(options):
+            elif self.backend is None or self._asks_for_another_engine(previous, options):
                 await self._close_backend(unload=True)
                 self._open_backend(options)
             elif self.pipeline is not None:
@@ -94,23 +93,29 @@ class Session:
             self.board.update(enabled=options.enabled)
 
     async def aclose(self) -> None:
-        """Let go of the engine."""
+        """Close the connections to the engine."""
         await self._close_backend()
 
+    def _asks_for_another_engine(self, previous: Options, options: Options) -> bool:
+        try:
+            return _engine_of(previous) != _engine_of(options)
+        except Exception:  # Options that name no engine: making one reports why.
+            return True
+
     def _open_backend(self, options: Options) -> None:
-        from codegen_lsp.lsp.engines.backend import EngineState
+        from codegen_lsp.lsp.engines.backend import EngineState, Phase
         from codegen_lsp.lsp.suggest.pipeline import Pipeline
 
         try:
             backend = self._make(options, self._engine_changed)
-        except (CodegenError, OSError) as error:
-            message = f"The engine can't be started: {str(error).rstrip('.')}."
-            self._engine_changed(EngineState("error", options.model, message))
+        except Exception as error:  # Whatever it is (a proxy, a token, a folder), the user must read it.
+            logger.warning("the engine can't be used", exc_info=error)
+            self._engine_changed(EngineState(Phase.ERROR, options.model, _cant_be_used(error)))
             return
         self.backend = backend
-        self.memory = SuggestionCache()
+        self.suggestions = SuggestionCache()
         self.pipeline = Pipeline(
-            backend, options, self.memory, lambda running: self.board.update(running=running)
+            backend, options, self.suggestions, lambda running: self.board.update(running=running)
         )
         self._engine_changed(backend.state)
         backend.start()
@@ -140,7 +145,7 @@ class Session:
     async def answer(
         self, cursor: Cursor, position: tuple[int, int], method: Method, *, invoked: bool
     ) -> Record:
-        """Suggestions at a cursor; the record of how they came about is kept."""
+        """Return suggestions at a cursor, as the record of how they came about, which is kept."""
         started = time.perf_counter()
         outcome = Outcome(reason=Reason.CANCELLED)
         try:
@@ -160,7 +165,7 @@ class Session:
         invoked: bool = False,
         total_ms: float = 0.0,
     ) -> Record:
-        """Keep what became of a request, for `codegen.showLastRequest`; not the document's text with it."""
+        """Keep the outcome of a request for `codegen.showLastRequest`, without the document's text."""
         number = self.records.next_id()
         record = Record(number, cursor.uri, cursor.version, position, method, invoked, outcome, total_ms)
         self.records.add(record)
@@ -173,19 +178,18 @@ class Session:
         if self.pipeline is None:
             self._early = cursor
             failed = self.board.engine.phase == "error"
-            return Outcome(reason=Reason.UNAVAILABLE if failed else Reason.STARTING)
+            return Outcome(
+                reason=Reason.UNAVAILABLE if failed else Reason.STARTING, message=self.board.engine.message
+            )
         return await self.pipeline.suggest(cursor, invoked=invoked)
 
     def refusal(self, cursor: Cursor, method: Method | None = None) -> Reason | None:
-        """Why nothing is wanted at a cursor; None where suggestions are."""
+        """Return why no suggestions are wanted at a cursor; None if they are."""
         options = self.options
-        off = {"inlineCompletion": not options.inline, "completion": not options.menu}
-        if (
-            not options.enabled
-            or self.paused
-            or cursor.uri in self.paused_uris
-            or off.get(method or "", False)
-        ):
+        is_method_off = (method == "inlineCompletion" and not options.inline) or (
+            method == "completion" and not options.menu
+        )
+        if not options.enabled or self.paused or cursor.uri in self.paused_uris or is_method_off:
             return Reason.PAUSED
         if not options.serves(cursor.language):
             return Reason.DISABLED
@@ -203,23 +207,26 @@ class Session:
             self.pipeline.warm(cursor, delay)
 
     def forget(self, uri: str) -> None:
-        """A document was closed."""
-        self.memory.forget(uri)
+        """Forget a document that was closed."""
+        self.suggestions.forget(uri)
         self.records.forget(uri)
         self.paused_uris.discard(uri)
 
     def pause(self, paused: bool | None = None, uri: str | None = None) -> bool:
-        """Pause or go on, everywhere or in one document; toggles without `paused`. Gives the new state."""
+        """Pause or resume suggestions, in one document or everywhere, and return the new state.
+
+        Without `paused` the state is toggled.
+        """
         if uri is not None:
-            now = uri not in self.paused_uris if paused is None else paused
-            (self.paused_uris.add if now else self.paused_uris.discard)(uri)
-            return now
+            pausing = uri not in self.paused_uris if paused is None else paused
+            (self.paused_uris.add if pausing else self.paused_uris.discard)(uri)
+            return pausing
         self.paused = not self.paused if paused is None else paused
         self.board.update(paused=self.paused)
         return self.paused
 
     def counters(self) -> Mapping[str, int]:
-        """What became of suggestions so far."""
+        """Return how many suggestions were shown and accepted."""
         records = self.records
         return {
             "shown": records.shown,
@@ -228,14 +235,21 @@ class Session:
         }
 
 
+def _cant_be_used(error: Exception) -> str:
+    """Return a sentence for the user on why an engine can't be used."""
+    why = str(error).strip().rstrip(".") or type(error).__name__
+    return f"The engine can't be started: {why}."
+
+
 def _engine_of(options: Options) -> tuple[object, ...]:
-    """The part of the options that belongs to the engine: another value needs another engine."""
+    """Return the part of the options that belongs to the engine: another value needs another engine."""
     if options.server:
         return options.server, options.bearer(), options.timeout
     return options.engine_config(), options.idle_timeout, options.timeout
 
 
 def _exceeds(cursor: Cursor, limit: int) -> bool:
+    """Return whether a document has more than `limit` bytes; its text is encoded only if that is not obvious."""
     characters = len(cursor.prefix) + len(cursor.suffix)
     if characters > limit:
         return True

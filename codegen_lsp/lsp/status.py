@@ -1,7 +1,7 @@
-"""What the user is told of the server's state: one value, sent whenever it changes; and load progress.
+"""What the user is told about the language server: one status, sent whenever it changes, and load progress.
 
-Knows how the engine's state, pauses and running requests add up to a sentence. Sends through two functions
-that it is given; knows no protocol objects beyond LSP's progress values.
+Knows how the engine's state, pauses and running requests add up to a sentence. Sends through the functions that it
+is given; knows no protocol objects beyond LSP's progress values.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from codegen_lsp.lsp.engines.backend import EngineState
+from codegen_lsp.lsp.engines.backend import EngineState, Phase
 
 METHOD = "didChangeStatus"
 State = Literal["starting", "loading", "ready", "busy", "paused", "error"]
+Kind = Literal["Normal", "Error", "Warning", "Inactive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +24,35 @@ class Status:
 
     busy: bool
     message: str
-    kind: Literal["Normal", "Error", "Warning", "Inactive"]
+    kind: Kind
     state: State
     model: str
     percent: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """The notification's parameters."""
+        """Return the notification's parameters."""
         return asdict(self)
 
 
+_BY_PHASE: dict[Phase, tuple[bool, Kind, State]] = {
+    Phase.STARTING: (True, "Normal", "starting"),
+    Phase.LOADING: (True, "Normal", "loading"),
+    Phase.READY: (False, "Normal", "ready"),
+    Phase.ASLEEP: (False, "Inactive", "ready"),
+    Phase.ERROR: (False, "Error", "error"),
+}
+
+
 def summarize(engine: EngineState, *, running: int, paused: bool, enabled: bool) -> Status:
-    """The one status of everything that is going on."""
+    """Return the status that the engine's state, running requests, pauses and settings come to."""
     if not enabled or paused:
         message = "Suggestions are paused." if enabled else "Suggestions are turned off in the settings."
         return Status(False, message, "Inactive", "paused", engine.model, None)
-    match engine.phase:
-        case "error":
-            return Status(False, engine.message, "Error", "error", engine.model, None)
-        case "starting":
-            return Status(True, engine.message, "Normal", "starting", engine.model, None)
-        case "loading":
-            return Status(True, engine.message, "Normal", "loading", engine.model, engine.percent)
-        case "asleep":
-            return Status(False, engine.message, "Inactive", "ready", engine.model, None)
-    if running:
+    if engine.phase is Phase.READY and running:
         return Status(True, engine.message, "Normal", "busy", engine.model, None)
-    return Status(False, engine.message, "Normal", "ready", engine.model, None)
+    busy, kind, state = _BY_PHASE[engine.phase]
+    percent = engine.percent if engine.phase is Phase.LOADING else None
+    return Status(busy, engine.message, kind, state, engine.model, percent)
 
 
 class StatusBoard:
@@ -69,7 +72,7 @@ class StatusBoard:
         return summarize(self.engine, running=self.running, paused=self.paused, enabled=self.enabled)
 
     def update(self, **parts: Any) -> None:
-        """Change parts (`engine`, `running`, `paused`, `enabled`) and tell the client if that matters."""
+        """Change parts (`engine`, `running`, `paused`, `enabled`) and send the status if it changed."""
         for name, value in parts.items():
             setattr(self, name, value)
         status = self.current
@@ -95,12 +98,13 @@ class LoadProgress:
     def update(self, state: EngineState) -> None:
         """Follow the engine: begin, report or end."""
         self._last = state
-        if state.phase == "loading" and self._token is None:
+        is_loading = state.phase is Phase.LOADING
+        if is_loading and self._token is None:
             token = self._token = uuid.uuid4().hex
             self._create(token, lambda: self._begin(token))
-        elif state.phase == "loading" and self._begun:
+        elif is_loading and self._begun:
             self._report("report", state)
-        elif state.phase != "loading" and self._token is not None:
+        elif not is_loading and self._token is not None:
             if self._begun:
                 self._send(self._token, {"kind": "end", "message": state.message})
             self._token, self._begun = None, False

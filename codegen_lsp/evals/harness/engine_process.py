@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codegen_lsp.evals.harness.records import EvaluationError
-from codegen_lsp.wire.config import EngineConfig, log_path, socket_path
+from codegen_lsp.lsp.engines.process import EngineProcess
+from codegen_lsp.wire.config import EngineConfig
 
 if TYPE_CHECKING:
     from codegen_lsp.wire.answers import ModelInfo
@@ -52,11 +51,11 @@ async def connect(
             url=server.rstrip("/").removesuffix("/v1"), token=token or "", timeout=ANSWER_SECONDS
         )
     else:
-        config = EngineConfig(model=absolute(model))
-        engine = HttpEngineClient(socket=socket_path(config), timeout=ANSWER_SECONDS)
+        process = EngineProcess(EngineConfig(model=absolute(model)))
+        engine = HttpEngineClient(socket=process.socket, timeout=ANSWER_SECONDS)
     try:
         if not server:
-            await _wait_until_ready(engine, config)
+            await _wait_until_ready(engine, process)
         info = _choose(await engine.models(), model if server else None)
         engine.extensions = bool(info.extensions)
         yield Connected(engine, info, server or "local")
@@ -81,34 +80,28 @@ def _choose(models: tuple[ModelInfo, ...], wanted: str | None) -> ModelInfo:
     return found or models[0]
 
 
-async def _wait_until_ready(engine: HttpEngineClient, config: EngineConfig) -> None:
+async def _wait_until_ready(engine: HttpEngineClient, process: EngineProcess) -> None:
     from codegen_lsp.wire.client import TransportError
 
-    started: subprocess.Popen[bytes] | None = None
+    started = False
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             health = await engine.health()
         except TransportError:
-            if started is None:
-                started = _start(config)
-            elif started.poll() not in (None, 0) or time.monotonic() > deadline:
+            if not started:
+                # Every user of this configuration shares the engine; it leaves by itself when it is idle.
+                process.start()
+                started = True
+            elif process.take_exit_code() not in (None, 0) or time.monotonic() > deadline:
                 raise EvaluationError(
-                    f"the engine did not start; {log_path(config)} says why, and `codegen-lsp doctor` may too"
+                    f"the engine did not start; {process.log} says why, and `codegen-lsp doctor` may too"
                 ) from None
         else:
             if health.state in ("ready", "unloaded"):
+                process.release()
                 return
             if health.state == "error":
                 raise EvaluationError(health.message or "the engine could not load its model")
             deadline = time.monotonic() + START_SECONDS
         await asyncio.sleep(0.1)
-
-
-def _start(config: EngineConfig) -> subprocess.Popen[bytes]:
-    """Start the engine that everybody with this configuration shares; it leaves by itself when nobody asks."""
-    command = [sys.executable, "-m", "codegen_lsp", "serve", *config.to_argv()]
-    with log_path(config).open("ab") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )

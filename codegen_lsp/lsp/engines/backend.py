@@ -1,7 +1,7 @@
-"""What the server knows of its engine, wherever that runs: a state, a model, and a way to ask.
+"""What the language server knows of its engine, wherever that runs: a state, a model, and a client.
 
-Knows how an engine's state is watched and told of. Who starts an engine is `supervisor`'s affair; a server
-elsewhere is watched by `RemoteBackend`. Knows no documents and no LSP.
+Knows how an engine's state is watched and reported. `supervisor` starts engines on this machine, `remote` watches
+a server that runs independently. Knows no documents and no LSP.
 """
 
 from __future__ import annotations
@@ -11,38 +11,63 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.wire.answers import ModelInfo
-from codegen_lsp.wire.client import EngineClient, HttpEngineClient, TransportError
-from codegen_lsp.wire.errors import InternalError, NotReadyError, UnauthorizedError, WireError
+from codegen_lsp.wire.client import EngineClient, TransportError
+from codegen_lsp.wire.errors import NotReadyError, UnauthorizedError, WireError
 from codegen_lsp.wire.requests import EXTENSIONS
 
 logger = logging.getLogger(__name__)
 
-Phase = Literal["starting", "loading", "ready", "asleep", "error"]
-
 CONTEXT = 2048
-"""Tokens of context of a server that doesn't say: CodeGen's."""
+"""Context length, in tokens, of a server that does not report one: CodeGen's."""
+
+
+class Phase(StrEnum):
+    """Where an engine is in its life.
+
+    ```
+    STARTING ─▶ LOADING ─▶ READY ◀─▶ ASLEEP
+        ▲          │         │
+        └──────  ERROR ◀─────┘
+    ```
+    """
+
+    STARTING = "starting"
+    """The engine has not answered yet: its process is being started, or the server is being contacted."""
+    LOADING = "loading"
+    """The engine answers and its model is being loaded."""
+    READY = "ready"
+    """The model answers requests."""
+    ASLEEP = "asleep"
+    """The engine left, or freed its model, after an idle time; the next request wakes it."""
+    ERROR = "error"
+    """The engine can't be used; the message says why, and whether it is tried again."""
+
+
+WAITING = frozenset({Phase.STARTING, Phase.LOADING, Phase.ASLEEP})
+"""The phases from which an engine becomes ready without further action by the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """Where an engine stands."""
+    """The phase of an engine, with what there is to say about it."""
 
-    phase: Phase = "starting"
-    """`asleep`: it left, or freed its model, after a quiet time; the next request wakes it."""
+    phase: Phase = Phase.STARTING
     model: str = ""
     message: str = ""
-    """A sentence for a person."""
+    """A sentence for the user."""
     done: int = 0
+    """Bytes that are loaded."""
     total: int = 0
+    """Bytes to load; 0 if that is not known."""
 
     @property
     def percent(self) -> int | None:
-        """How far the load is, None where that isn't known."""
+        """How much is loaded, None if that is not known."""
         return min(100, 100 * self.done // self.total) if self.total > 0 else None
 
 
@@ -50,9 +75,10 @@ class Backend(ABC):
     """An engine under watch. `start` and `aclose` bound the life of its watching task."""
 
     engine: EngineClient
+    """The engine client."""
 
     def __init__(self, model: str, on_change: Callable[[EngineState], None]) -> None:
-        self.state = EngineState("starting", model, "The engine is being started.")
+        self.state = EngineState(Phase.STARTING, model, "The engine is being started.")
         self.info = ModelInfo(model, CONTEXT)
         """The model that answers; known once the engine is ready."""
         self._on_change = on_change
@@ -66,10 +92,14 @@ class Backend(ABC):
 
     @abstractmethod
     async def make_room(self) -> None:
-        """Free the memory of this machine that the model takes, for the one that is wanted instead."""
+        """Free the memory of this machine that the model takes, because another model is wanted."""
+
+    @abstractmethod
+    async def restart(self) -> None:
+        """Start afresh after an error, or because the user asks for it."""
 
     async def aclose(self) -> None:
-        """Stop watching and close the connections; the engine itself is left alone."""
+        """Stop watching and close the connections; the engine itself keeps running."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -77,51 +107,48 @@ class Backend(ABC):
         await self.engine.aclose()
 
     async def acquire(self, patience: float = 0.0) -> Reason | None:
-        """None if the engine may be asked now, else why not. Wakes an engine that sleeps.
+        """Return None if the engine takes requests now, otherwise the reason why not. Wakes an engine that sleeps.
 
-        Waits at most `patience` seconds for one that slept; a first load is never waited for.
+        Waits up to `patience` seconds for an engine that was asleep, never for a first load.
         """
-        if self.state.phase != "asleep":
+        if self.state.phase != Phase.ASLEEP:
             patience = 0.0
-        if self.state.phase != "ready":
+        if self.state.phase != Phase.READY:
             self._wake()
         deadline = asyncio.get_running_loop().time() + patience
-        while self.state.phase in ("starting", "loading", "asleep"):
+        while self.state.phase in WAITING:
             self._changed.clear()
             remaining = deadline - asyncio.get_running_loop().time()
             if remaining <= 0:
-                return Reason.LOADING if self.state.phase == "loading" else Reason.STARTING
+                return Reason.LOADING if self.state.phase == Phase.LOADING else Reason.STARTING
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(remaining):
                     await self._changed.wait()
-        return None if self.state.phase == "ready" else Reason.UNAVAILABLE
+        return None if self.state.phase == Phase.READY else Reason.UNAVAILABLE
 
     def failed(self, error: WireError) -> None:
-        """A request failed in a way that says something about the engine: look at once."""
+        """Look at the engine at once if a request failed in a way that says something about its state."""
         if isinstance(error, TransportError | NotReadyError | UnauthorizedError):
             self._nudge.set()
 
     def look(self) -> None:
-        """Look at the engine now rather than at the next regular time."""
+        """Look at the engine now instead of at the next regular time."""
         self._nudge.set()
-
-    @abstractmethod
-    async def restart(self) -> None:
-        """Start afresh after an error, or because the user says so."""
 
     def _wake(self) -> None:
         self._nudge.set()
 
     @abstractmethod
     async def _step(self) -> float:
-        """Look once; gives the seconds until the next look."""
+        """Look once and return the seconds until the next look."""
 
     async def _watch(self) -> None:
         while True:
             try:
                 delay = await self._step()
-            except Exception:  # Whatever breaks here must not end the watch: it ends only with the server.
+            except Exception as error:  # The watch ends only with the server, whatever fails here.
                 logger.exception("watching the engine failed")
+                self._set(EngineState(Phase.ERROR, self.state.model, _unexpected(error)))
                 delay = 5.0
             # Not wait_for: until Python 3.12 it may swallow a cancel that comes together with the nudge.
             with contextlib.suppress(TimeoutError):
@@ -138,63 +165,24 @@ class Backend(ABC):
     async def _learn_model(self) -> None:
         models = await self.engine.models()
         if models:
-            found = models[0]
-            context = found.max_model_len or CONTEXT
-            self.info = ModelInfo(found.id, context, found.tokenizer_file, found.extensions)
-            self.engine.extensions = set(EXTENSIONS) <= set(found.extensions)
+            self.info = self._trusted(models[0])
+            self.engine.extensions = set(EXTENSIONS) <= set(models[0].extensions)
+
+    def _trusted(self, model: ModelInfo) -> ModelInfo:
+        """Return what is believed of a model's description: nothing about files of this machine."""
+        return replace(model, max_model_len=model.max_model_len or CONTEXT, tokenizer_file="")
 
 
-class RemoteBackend(Backend):
-    """A server that somebody else runs: watched, never started or stopped."""
-
-    def __init__(
-        self, url: str, token: str, timeout: float, on_change: Callable[[EngineState], None], model: str = ""
-    ) -> None:
-        super().__init__(model, on_change)
-        self.engine = HttpEngineClient(url=url, token=token, timeout=timeout)
-        self._url = url
-        self._model = model
-        self._quiet = 2.0
-
-    async def restart(self) -> None:
-        """Look again at once; the server is not ours to restart."""
-        self._quiet = 2.0
-        self._nudge.set()
-
-    async def make_room(self) -> None:
-        """Nothing: the memory is another machine's, and others may be using the model."""
-
-    async def _step(self) -> float:
-        try:
-            health = await self.engine.health()
-            if health.state == "loading":
-                text = health.message or f"The server at {self._url} is loading its model."
-                self._set(EngineState("loading", health.model, text, health.done, health.total))
-                return 1.0
-            if health.state == "error":
-                raise InternalError(f"its model could not be loaded: {health.message}")
-            if self.state.phase != "ready":
-                await self._learn_model()
-        except UnauthorizedError:
-            return self._trouble(f"The server at {self._url} refuses the token; set codegen.token.")
-        except TransportError as error:
-            return self._trouble(f"{as_sentence(error)} Is the server at {self._url} running?")
-        except WireError as error:
-            return self._trouble(f"The server at {self._url} answers with an error: {as_sentence(error)}")
-        self._quiet = 2.0
-        self._set(EngineState("ready", self.info.id, f"{self.info.id} at {self._url} is ready."))
-        return 30.0
-
-    def _trouble(self, message: str) -> float:
-        self._set(EngineState("error", self._model, message))
-        self._quiet = min(self._quiet * 2, 60.0)
-        return self._quiet
+def _unexpected(error: Exception) -> str:
+    return as_sentence(f"The engine can't be watched ({type(error).__name__}: {error})")
 
 
 def as_sentence(message: object) -> str:
-    """An error's message as a sentence of its own. One that begins with a path, a name or a quote stays as it is."""
+    """Return an error's message as a sentence. A path, name or quote at its beginning stays as it is.
+
+    `the model is missing` becomes `The model is missing.`, `/tmp/x is missing?` stays.
+    """
     text = str(message).strip().rstrip(".")
     first = text.partition(" ")[0]
-    return (text[:1].upper() + text[1:] if first.isalpha() else text) + (
-        "" if text.endswith(("?", "!")) else "."
-    )
+    capitalized = text[:1].upper() + text[1:] if first.isalpha() else text
+    return capitalized + ("" if text.endswith(("?", "!")) else ".")

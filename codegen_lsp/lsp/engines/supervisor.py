@@ -1,8 +1,8 @@
-"""Finds this user's engine for a configuration, starts it where there is none, watches it, restarts it.
+"""Finds this user's engine for a configuration, starts it if there is none, watches it and restarts it.
 
-Knows processes, sockets, backoff. Knows nothing of what the engine is asked. An engine outlives the language
-server that started it, so that editors share it; it leaves by itself after a quiet time. Two servers that start
-at once both start one: the engine's own lock lets one win, and both find it.
+Knows sockets and waiting times. An engine outlives the language server that started it, so that editors share it;
+it leaves by itself after an idle time. Two language servers that start at once both start an engine: the engine's
+own lock lets one of them win, and both find it. Processes are `process`'s duty.
 """
 
 from __future__ import annotations
@@ -10,58 +10,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
+import math
 import signal
-import subprocess
-import sys
-import sysconfig
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
 
-from codegen_lsp.lsp.engines.backend import Backend, EngineState, as_sentence
-from codegen_lsp.wire.answers import Health
+from codegen_lsp.lsp.engines.backend import Backend, EngineState, Phase, as_sentence
+from codegen_lsp.lsp.engines.backoff import Backoff
+from codegen_lsp.lsp.engines.process import REFUSED, EngineProcess
+from codegen_lsp.wire.answers import Health, ModelInfo
 from codegen_lsp.wire.client import HttpEngineClient, TimedOutError, TransportError, UnavailableError
-from codegen_lsp.wire.config import EngineConfig, log_path, runtime_dir, socket_path
-from codegen_lsp.wire.errors import WireError
+from codegen_lsp.wire.config import EngineConfig
+from codegen_lsp.wire.errors import UnauthorizedError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 
 logger = logging.getLogger(__name__)
 
 HUNG_SECONDS = 30.0
-"""An engine that accepts connections and says nothing for so long is killed."""
+"""An engine that accepts connections and does not answer is killed after this many seconds."""
 START_SECONDS = 180.0
-"""A process that has opened no socket after so long is killed."""
+"""A process that has not opened its socket is killed after this many seconds."""
 STABLE_SECONDS = 30.0
-"""An engine that was ready for so long has earned a fresh backoff."""
+"""An engine that was ready for this many seconds gets a fresh backoff when it crashes."""
 LEAVE_SECONDS = 10.0
-"""An engine that was asked to leave and is still there after so long is killed."""
-REFUSED = 2
-"""The exit code of an engine that says in one sentence why it can't be started so."""
+"""An engine that was asked to leave is killed if it still runs after this many seconds."""
 REFUSED_SECONDS = (30.0, 600.0)
-"""Only a person can change that: it is tried again after so long, ever less often, in case somebody has."""
-MAX_LOG = 4 * 2**20
-
-
-class Backoff:
-    """Seconds to wait before the next start: 0.5, 1, 2, ... 30."""
-
-    def __init__(self, first: float = 0.5, longest: float = 30.0) -> None:
-        self._first, self._longest = first, longest
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin again."""
-        self._next = self._first
-
-    def take(self) -> float:
-        """The wait now; the next one is twice as long."""
-        now, self._next = self._next, min(self._next * 2, self._longest)
-        return now
+"""First and longest waiting time after an engine refused its configuration, which only the user can change."""
+WATCH_SECONDS = 2.0
+"""Seconds between two looks at an engine that answers."""
+ABSENT_SECONDS = 5.0
+"""Seconds between two looks for an engine that need not run."""
 
 
 class Supervisor(Backend):
     """The local engine of one configuration."""
+
+    engine: HttpEngineClient
 
     def __init__(
         self,
@@ -75,36 +60,28 @@ class Supervisor(Backend):
         """`command` replaces the way `codegen-lsp` is called; the `serve` arguments follow it.
 
         Raises:
-            ConfigError: there is no folder where a socket is safe.
+            ConfigError: no private folder is available for the socket.
         """
         super().__init__(config.model, on_change)
-        self._config = config
-        self._socket = socket_path(config)
-        self._log = log_path(config)
-        self._command = [*(command or (sys.executable, "-P", "-m", "codegen_lsp")), "serve"]
-        self._command += ["--socket", str(self._socket), "--idle-timeout", str(idle_timeout)]
-        self._command += config.to_argv()
-        self.engine = HttpEngineClient(socket=self._socket, timeout=timeout)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._backoff = Backoff()
-        self._refused = Backoff(*REFUSED_SECONDS)
-        self._wanted = True
-        """Whether an engine that isn't there is to be started."""
-        self._called = False
-        """Whether somebody asked for an engine that sleeps."""
-        self._failed = False
-        """The model can't be loaded; only a person can change that."""
+        self._model = config.model
+        self._process = EngineProcess(config, idle_timeout=idle_timeout, command=command)
+        self.engine = HttpEngineClient(socket=self._process.socket, timeout=timeout)
+        self._crashes = Backoff()
+        self._refusals = Backoff(*REFUSED_SECONDS)
+        self._start_at = 0.0
+        """When the next start is due; infinite after a failed load, which only the user can mend."""
+        self._wake_requested = False
+        """Whether a request waits for an engine that is asleep."""
         self._health: Health | None = None
-        """The last word of the engine that runs; None while none does."""
+        """The last health of the running engine; None while none runs."""
         self._leaving = 0
         """The process number of an engine that was asked to leave for a restart."""
         self._leave_by = 0.0
-        self._gone_since: float | None = None
-        """Since when an engine that was up can't be reached, although its process lives."""
-        self._not_before = 0.0
-        self._spawned_at = 0.0
-        self._ready_at: float | None = None
+        self._ready_since = math.inf
         self._silent_since: float | None = None
+        """Since when the engine accepts connections and does not answer."""
+        self._lost_since: float | None = None
+        """Since when an engine that was up can't be reached, although its process runs."""
 
     async def restart(self) -> None:
         """Stop the engine, hung or not, and start a new one at once."""
@@ -112,210 +89,211 @@ class Supervisor(Backend):
         try:
             await self.engine.shutdown()
         except TransportError:
-            self._kill(pid)
+            self._process.kill_number(pid)
         except WireError as error:
             logger.warning("the engine refused to leave: %s", error)
         self._leaving = pid
         self._leave_by = time.monotonic() + LEAVE_SECONDS
-        self._failed, self._wanted, self._not_before = False, True, 0.0
-        self._backoff.reset()
-        self._refused.reset()
-        self._set(EngineState("starting", self._config.model, "The engine is being restarted."))
+        self._start_at = 0.0
+        self._crashes.reset()
+        self._refusals.reset()
+        self._enter(Phase.STARTING, "The engine is being restarted.")
         self._nudge.set()
 
     async def make_room(self) -> None:
-        """Unload the model: what nobody wants any more would sit in the memory that the next one needs."""
+        """Unload the model, so that the next model finds its memory free."""
         try:
             async with asyncio.timeout(2):
                 await self.engine.unload()
         except (WireError, TimeoutError) as error:
-            logger.info("the engine that is left could not be unloaded: %s", error)
+            logger.info("the previous engine could not be unloaded: %s", error)
 
     async def aclose(self) -> None:
-        """Stop watching. The engine stays for others; the system takes it over when this process leaves."""
+        """Stop watching. The engine keeps running for other editors."""
         await super().aclose()
-        if self._process is not None and self._process.poll() is None:
-            self._process.returncode = 0  # Given away on purpose: nobody is to warn that it still runs.
+        self._process.release()
+
+    # Transitions -------------------------------------------------------------------------------------
+
+    def _enter(self, phase: Phase, message: str, *, model: str = "", done: int = 0, total: int = 0) -> None:
+        """Enter a phase: the one place where the state changes, with what every entry brings along.
+
+        READY forgets earlier refusals and starts the clock of stability; ERROR stops that clock; a request that
+        waits for a sleeping engine waits until READY or ERROR.
+        """
+        if phase is Phase.READY:
+            self._refusals.reset()
+            if self.state.phase is not Phase.READY:
+                self._ready_since = time.monotonic()
+        elif phase is Phase.ERROR:
+            self._ready_since = math.inf
+        if phase in (Phase.READY, Phase.ERROR):
+            self._wake_requested = False
+        self._set(EngineState(phase, model or self._model, message, done, total))
+
+    def _retry_after(self, seconds: float, message: str) -> None:
+        """Report an error and start the engine again after a while."""
+        self._start_at = time.monotonic() + seconds
+        self._enter(Phase.ERROR, message)
+
+    # Looks -------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if self.state.phase == "asleep":
-            self._wanted = self._called = True
+        if self.state.phase is Phase.ASLEEP:
+            self._wake_requested = True
             self._nudge.set()
 
     async def _step(self) -> float:
         try:
-            if (
-                not self._socket.exists()
-            ):  # A connection that is still open would hide that no other can be made.
-                raise UnavailableError(f"there is no socket {self._socket}")
+            # A connection that is still open would hide that no other can be made.
+            if not self._process.socket.exists():
+                raise UnavailableError(f"there is no socket {self._process.socket}")
             health = await self.engine.health()
         except TimedOutError:
-            return self._silent()
+            return self._on_silence()
+        except UnauthorizedError:
+            return self._on_stranger()
         except TransportError:
             self._silent_since = None
-            return await self._absent()
-        except WireError as error:  # it can't even say how it is
+            return await self._on_absence()
+        except WireError as error:  # The engine can't even report its health.
             logger.warning("the engine's health: %s", error)
-            return self._silent()
-        self._silent_since = self._gone_since = None
+            return self._on_silence()
+        self._silent_since = self._lost_since = None
+        return await self._on_health(health)
+
+    async def _on_health(self, health: Health) -> float:
         if self._leaving and health.pid == self._leaving:
             if time.monotonic() > self._leave_by:
-                self._kill(health.pid)
+                self._process.kill_number(health.pid)
             return 0.1
         self._leaving = 0
         self._health = health
-        model = health.model or self._config.model
+        model = health.model or self._model
         match health.state:
             case "loading":
                 text = health.message or f"Loading {model}."
-                self._set(EngineState("loading", model, text, health.done, health.total))
+                self._enter(Phase.LOADING, text, model=model, done=health.done, total=health.total)
                 return 0.1
             case "error":
-                self._failed, self._wanted = True, False
-                self._set(
-                    EngineState("error", model, as_sentence(health.message or f"{model} could not be loaded"))
-                )
-                return 2.0
-            case "unloaded" if self._called:
-                # Only a request for text brings the model back; this one asks for none.
-                with contextlib.suppress(WireError):
-                    await self.engine.complete(CompletionRequest(prompts=("\n",), max_tokens=0))
-                self._called = False
-                return 0.05
+                self._start_at = math.inf
+                text = as_sentence(health.message or f"{model} could not be loaded")
+                self._enter(Phase.ERROR, text, model=model)
+                return WATCH_SECONDS
             case "unloaded":
-                self._set(EngineState("asleep", model, f"{model} is unloaded; the next request loads it."))
-                return 2.0
-        return await self._ready(model)
+                return await self._on_unloaded(model)
+        return await self._on_ready(model)
 
-    async def _ready(self, model: str) -> float:
-        self._called = False
-        now = time.monotonic()
-        if self.state.phase != "ready":
+    async def _on_unloaded(self, model: str) -> float:
+        if self._wake_requested:
+            # Only a request for text brings the model back; this one asks for no text.
+            with contextlib.suppress(WireError):
+                await self.engine.complete(CompletionRequest(prompts=("\n",), max_tokens=0))
+            self._wake_requested = False
+            return 0.05
+        self._enter(Phase.ASLEEP, f"{model} is unloaded; the next request loads it.", model=model)
+        return WATCH_SECONDS
+
+    async def _on_ready(self, model: str) -> float:
+        if self.state.phase is not Phase.READY:
             await self._learn_model()
-            self._ready_at = now
-        elif self._ready_at is not None and now - self._ready_at > STABLE_SECONDS:
-            self._backoff.reset()
-        self._failed = False
-        self._refused.reset()
-        self._set(EngineState("ready", model, f"{model} is ready."))
-        return 2.0
+        elif time.monotonic() - self._ready_since > STABLE_SECONDS:
+            self._crashes.reset()
+        self._start_at = 0.0
+        self._enter(Phase.READY, f"{model} is ready.", model=model)
+        return WATCH_SECONDS
 
-    def _silent(self) -> float:
+    def _on_silence(self) -> float:
+        """Kill an engine that accepts connections and does not answer for too long."""
         now = time.monotonic()
         self._silent_since = self._silent_since or now
         if now - self._silent_since > HUNG_SECONDS and self._health is not None:
-            self._kill(self._health.pid)
+            self._process.kill_number(self._health.pid)
             self._silent_since = None
-            self._trouble("The engine stopped answering and was stopped; a new one is being started.")
+            self._retry_after(
+                self._crashes.take(),
+                "The engine stopped answering and was stopped; a new one is being started.",
+            )
         return 1.0
 
-    async def _absent(self) -> float:
-        """There is no engine: tell why, and start one if one is wanted and it is time."""
-        now = time.monotonic()
-        code = self._process.poll() if self._process is not None else None
-        if self._process is not None and code is None:
-            return self._lives(self._process, now)
-        was, self._health, self._gone_since = self._health, None, None
+    def _on_stranger(self) -> float:
+        """Report an engine that asks for a token, as those that this language server starts never do."""
+        self._enter(
+            Phase.ERROR,
+            f"The engine at {self._process.socket} asks for a token, so it was not started by an editor; "
+            "end that process, and a new engine is started.",
+        )
+        return WATCH_SECONDS
+
+    async def _on_absence(self) -> float:
+        """Report why there is no engine, and start one if one is wanted and it is time."""
+        if self._process.is_running:
+            return self._on_unreachable_process()
+        was_up, self._health, self._lost_since = self._health is not None, None, None
+        code = self._process.take_exit_code()
         if code is not None:
-            self._process = None
-            self._left(code, was)
-        elif was is not None:
-            # Nobody's child of ours: one that dies leaves its socket behind, one that leaves removes it.
-            self._left(1 if self._socket.exists() else 0, was)
+            self._on_exit(code, was_up)
+        elif was_up:
+            # Not our child process, so there is no exit code: a crash leaves the socket behind, a clean exit
+            # removes it.
+            self._on_exit(1 if self._process.socket.exists() else 0, was_up)
         self._leaving = 0
-        if self._failed:
-            return 5.0
-        if not self._wanted:
-            text = "The engine left after a quiet time; the next request starts it."
-            self._set(EngineState("asleep", self._config.model, text))
-            return 5.0
-        if now < self._not_before:
-            return self._not_before - now
+        if math.isinf(self._start_at):
+            return ABSENT_SECONDS
+        if self.state.phase is Phase.ASLEEP and not self._wake_requested:
+            self._enter(Phase.ASLEEP, "The engine left after an idle time; the next request starts it.")
+            return ABSENT_SECONDS
+        wait = self._start_at - time.monotonic()
+        if wait > 0:
+            return wait
+        return await self._start_process()
+
+    async def _start_process(self) -> float:
         try:
-            await asyncio.to_thread(self._spawn)
-        except OSError as error:
-            self._trouble(f"The engine could not be started: {error.strerror or error}.")
+            await asyncio.to_thread(self._process.start)
+        except (OSError, ValueError) as error:  # ValueError: an argument that no process can be given.
+            why = getattr(error, "strerror", None) or error
+            self._retry_after(self._crashes.take(), as_sentence(f"The engine could not be started: {why}"))
         return 0.05
 
-    def _lives(self, process: subprocess.Popen[bytes], now: float) -> float:
-        """Its process is there, its socket isn't: not yet, or not any more."""
+    def _on_unreachable_process(self) -> float:
+        """Wait for the socket of a process that runs: it is not open yet, or it was removed."""
         if self._health is None:
-            if now - self._spawned_at > START_SECONDS:
-                process.kill()
-            if self.state.phase != "error":
-                self._set(EngineState("starting", self._config.model, "The engine is being started."))
-            return min(0.3, 0.05 + (now - self._spawned_at) / 20)
-        self._gone_since = self._gone_since or now
-        if now - self._gone_since > LEAVE_SECONDS:  # Somebody removed its socket: nobody can reach it again.
-            process.kill()
+            if self._process.age > START_SECONDS:
+                self._process.kill()
+            if self.state.phase is not Phase.ERROR:
+                self._enter(Phase.STARTING, "The engine is being started.")
+            return min(0.3, 0.05 + self._process.age / 20)
+        now = time.monotonic()
+        self._lost_since = self._lost_since or now
+        if now - self._lost_since > LEAVE_SECONDS:  # Its socket was removed: it can never be reached again.
+            self._process.kill()
         return 0.1
 
-    def _left(self, code: int, was: Health | None) -> None:
-        """The engine is gone: asked to, after a quiet time, or by accident."""
+    def _on_exit(self, code: int, was_up: bool) -> None:
+        """Handle the end of an engine: requested, after an idle time, refused, or a crash."""
         if self._leaving:
             return
-        if code == 0 and was is None:  # It found another one at work on the socket; ask that one.
-            self._not_before = time.monotonic() + self._backoff.take()
+        if code == 0 and not was_up:  # It found another engine at work on the socket, which answers next.
+            self._start_at = time.monotonic() + self._crashes.take()
         elif code == 0:
-            self._wanted = False
-        elif code == REFUSED and was is None:
-            self._trouble(as_sentence(_last_line(self._log).removeprefix("codegen-lsp: ")), self._refused)
-        else:
-            self._wanted = not self._failed
-            self._crashed(code)
+            if not math.isinf(self._start_at):
+                self._enter(Phase.ASLEEP, "The engine left after an idle time; the next request starts it.")
+        elif code == REFUSED and not was_up:
+            why = as_sentence(self._process.last_words().removeprefix("codegen-lsp: "))
+            self._retry_after(self._refusals.take(), why)
+        elif not math.isinf(self._start_at):
+            self._on_crash(code)
 
-    def _crashed(self, code: int) -> None:
+    def _on_crash(self, code: int) -> None:
         how = f" (signal {signal.Signals(-code).name})" if code < 0 else ""
-        last = _last_line(self._log) if code > 0 else ""
-        said = f' Its last words: "{last}".' if last else ""
-        self._trouble(
-            f"The engine stopped unexpectedly{how}.{said} It is being restarted; its log is {self._log}."
+        last = self._process.last_words() if code > 0 else ""
+        quoted = f' Its last words: "{last}".' if last else ""
+        self._retry_after(
+            self._crashes.take(),
+            f"The engine stopped unexpectedly{how}.{quoted} It is being restarted; its log is {self._process.log}.",
         )
 
-    def _trouble(self, message: str, backoff: Backoff | None = None) -> None:
-        self._not_before = time.monotonic() + (backoff or self._backoff).take()
-        self._ready_at = None
-        self._set(EngineState("error", self._config.model, message))
-
-    def _spawn(self) -> None:
-        env = dict(os.environ)
-        root = str(Path(__file__).resolve().parents[3])
-        if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-            env["PYTHONPATH"] = os.pathsep.join(filter(None, [root, env.get("PYTHONPATH")]))
-        if self._log.exists() and self._log.stat().st_size > MAX_LOG:
-            self._log.unlink()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=runtime_dir(),
-                env=env,
-                start_new_session=True,
-            )
-        self._spawned_at = time.monotonic()
-
-    def _kill(self, pid: int) -> None:
-        """Kill an engine by its number, if that still is an engine and this user's."""
-        import psutil
-
-        if pid <= 1:
-            return
-        try:
-            process = psutil.Process(pid)
-            ours = any("codegen" in part or part == str(self._socket) for part in process.cmdline())
-            if ours and process.uids().real == os.getuid():
-                process.kill()
-        except psutil.Error as error:
-            logger.warning("the engine (process %s) could not be stopped: %s", pid, error)
-
-
-def _last_line(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")[:300]
+    def _trusted(self, model: ModelInfo) -> ModelInfo:
+        """Believe a local engine, which this user runs, about the file of its tokenizer."""
+        return replace(super()._trusted(model), tokenizer_file=model.tokenizer_file)

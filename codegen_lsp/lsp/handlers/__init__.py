@@ -1,1 +1,4 @@
-"""Handlers of LSP methods and commands: translate between LSP and the session."""
+"""Handlers of LSP methods and commands: top-level functions that translate between LSP and the session.
+
+`app` registers them.
+"""

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Fields of a command's argument, which is plain JSON from any client."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 
 def field(arguments: tuple[Any, ...], name: str, kind: type) -> Any:
-    """A field of the one object that a command takes; None where it is absent.
+    """Return a field of the one object that a command takes; None if the field is absent.
 
     Raises:
-        JsonRpcInvalidParams: it, or the argument, has the wrong type.
+        JsonRpcInvalidParams: the field or the argument has the wrong type.
     """
     if not arguments or arguments[0] is None:
         return None

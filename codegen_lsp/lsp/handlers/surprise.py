@@ -1,7 +1,7 @@
 """`codegen.surprise`: how surprising each token of a document is to the model, and which lines are most so.
 
-Knows a document's positions and what stands in the way of an answer (no engine, nothing to score, a change of the
-document). How a text is scored `codegen_lsp.wire.scoring` knows; how it looks is the editors' affair.
+Knows a document's positions and what can prevent an answer: no engine, nothing to score, a change of the document.
+`codegen_lsp.wire.scoring` scores the text; the editors draw the result.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pygls.exceptions import JsonRpcInvalidParams
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.positions import units
 from codegen_lsp.lsp.handlers.arguments import field
+from codegen_lsp.lsp.language_server import CodegenServer
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.server.progress import ReportPercent, cancellable
-from codegen_lsp.lsp.server.server import CodegenServer
 from codegen_lsp.wire.answers import Completion
 from codegen_lsp.wire.errors import CodegenError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
@@ -27,22 +27,22 @@ from codegen_lsp.wire.scoring import Scored
 SURPRISE = "codegen.surprise"
 TITLE = "Measuring surprise"
 PATIENCE = 10.0
-"""Seconds that the user waits for an engine that slept."""
+"""How long to wait for an engine that was asleep, in seconds."""
 LINES = 20
-"""The most surprising lines, at most so many."""
+"""Maximum number of most surprising lines in the answer."""
 SHOWN = 200
-"""Characters of a line that are told, to tell it by in a list."""
+"""Maximum number of characters of a line in the answer, for lists that show it."""
 
 _TO_BITS = 1 / math.log(2)
 
 
 class ChangedError(CodegenError):
-    """The document is another one than when it was asked about."""
+    """The document has changed since the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A document as it was when it was asked about."""
+    """A document as it was at the time of the request."""
 
     uri: str
     version: int | None
@@ -50,18 +50,19 @@ class Snapshot:
     """With `\\n` line endings, as models read it: lines and columns stay what they were."""
 
 
-def register(server: CodegenServer) -> None:
-    """Give a server the command."""
+def surprise(server: CodegenServer, *arguments: Any) -> Any:
+    """Read the document at once, then return the coroutine that answers.
 
-    @server.command(SURPRISE)
-    def surprise(*arguments: Any) -> Any:
-        uri = field(arguments, "uri", str)
-        if uri is None:
-            raise JsonRpcInvalidParams(f"{SURPRISE} takes an object with the document's 'uri'")
-        document = server.document(uri)
-        snapshot = Snapshot(uri, document.version, lines.normalize(document.source))
-        server.supersede(uri, SURPRISE)
-        return _answer(server, snapshot, server.protocol.msg_id)
+    Raises:
+        JsonRpcInvalidParams: the document is not named, or not open.
+    """
+    uri = field(arguments, "uri", str)
+    if uri is None:
+        raise JsonRpcInvalidParams(f"{SURPRISE} takes an object with the document's 'uri'")
+    document = server.document(uri)
+    snapshot = Snapshot(uri, document.version, lines.normalize(document.source))
+    server.supersede(uri, SURPRISE)
+    return _answer(server, snapshot, server.protocol.msg_id)
 
 
 async def _answer(server: CodegenServer, snapshot: Snapshot, msg_id: Any) -> dict[str, Any]:
@@ -81,10 +82,10 @@ async def _answer(server: CodegenServer, snapshot: Snapshot, msg_id: Any) -> dic
     finally:
         server.finished(snapshot.uri, SURPRISE, msg_id)
     if scored is None:
-        return nothing(snapshot, Reason.CANCELLED, "it was stopped")
+        return nothing(snapshot, Reason.CANCELLED, "the measurement was stopped")
     if not scored.predicted:
         return nothing(
-            snapshot, Reason.NO_CONTEXT, "the first token is never predicted, and there is no other"
+            snapshot, Reason.NO_CONTEXT, "the document has one token, and the first token is never predicted"
         )
     backend = server.session.backend
     model = backend.info.id if backend is not None else ""
@@ -92,7 +93,7 @@ async def _answer(server: CodegenServer, snapshot: Snapshot, msg_id: Any) -> dic
 
 
 async def _refusal(server: CodegenServer, snapshot: Snapshot) -> tuple[Reason, str] | None:
-    """Why a document can't be scored now, and a sentence on it; pausing suggestions is no reason."""
+    """Return why a document can't be scored now, with a sentence; paused suggestions don't prevent it."""
     session = server.session
     if not snapshot.text:
         return Reason.NO_CONTEXT, "the document is empty"
@@ -104,11 +105,11 @@ async def _refusal(server: CodegenServer, snapshot: Snapshot) -> tuple[Reason, s
         )
     if session.backend is None:
         if not session.options.enabled:
-            return Reason.PAUSED, "the setting codegen.enabled is off, so there is no model to ask"
+            return Reason.PAUSED, "the setting codegen.enabled is off, so no model is loaded"
         engine = session.board.engine
         if engine.phase == "error":
             return Reason.UNAVAILABLE, engine.message
-        return Reason.STARTING, "the server is starting; ask again in a moment"
+        return Reason.STARTING, "the language server is starting; try again in a moment"
     reason = await session.backend.acquire(PATIENCE)
     return None if reason is None else (reason, session.backend.state.message)
 
@@ -118,27 +119,27 @@ async def _score(server: CodegenServer, snapshot: Snapshot, report: ReportPercen
 
     pipeline = server.session.pipeline
     if pipeline is None:
-        raise ChangedError("the settings changed meanwhile")
+        raise ChangedError("the settings changed during the measurement")
     backend = pipeline.backend
 
-    async def ask(request: CompletionRequest) -> Completion:
+    async def complete(request: CompletionRequest) -> Completion:
         document = server.protocol.documents.find(snapshot.uri)
         if document is None or document.version != snapshot.version:
-            raise ChangedError("the document changed meanwhile")
+            raise ChangedError("the document changed during the measurement")
         return await backend.engine.complete(request)
 
     with pipeline.working():
         return await scoring.score(
-            ask,
+            complete,
             snapshot.text,
             backend.info.max_model_len,
-            priority=1,  # Suggestions go first: somebody waits for them with every key.
+            priority=1,  # Suggestions go first: the user waits for them with every key.
             on_progress=lambda done: report(100 * done // len(snapshot.text)),
         )
 
 
 def nothing(snapshot: Snapshot, reason: Reason, message: str) -> dict[str, Any]:
-    """The answer where nothing could be measured, with a sentence that says why."""
+    """Return the answer if nothing could be measured, with a sentence that says why."""
     return {
         "uri": snapshot.uri,
         "version": snapshot.version,
@@ -152,7 +153,7 @@ def nothing(snapshot: Snapshot, reason: Reason, message: str) -> dict[str, Any]:
 
 
 def to_json(snapshot: Snapshot, scored: Scored, model: str, encoding: str) -> dict[str, Any]:
-    """The answer: totals, the most surprising lines in order, and the tokens' ranges. Surprise is in bits.
+    """Return the answer: totals, the most surprising lines in order, and the tokens' ranges. Surprise is in bits.
 
     Lines count from 0, columns in units of `encoding`. A character that takes several tokens is one range with
     their surprise together. The first token is in no range, as nothing predicts it.
@@ -180,7 +181,7 @@ def to_json(snapshot: Snapshot, scored: Scored, model: str, encoding: str) -> di
                 "text": text[number - 1].strip()[:SHOWN],
             }
             for number, nats, count in scored.most_surprising()
-            if text[number - 1].strip()  # There is nothing to look at in an empty line.
+            if text[number - 1].strip()  # An empty line shows nothing.
         ][:LINES],
         "tokens": [
             {"range": {"start": start, "end": end}, "bits": bits}
@@ -190,24 +191,24 @@ def to_json(snapshot: Snapshot, scored: Scored, model: str, encoding: str) -> di
 
 
 def _ranges(scored: Scored, encoding: str) -> Iterator[tuple[dict[str, int], dict[str, int], float]]:
-    """(start, end, bits) of each token that has text and a surprise, in order."""
-    place = _Place(encoding)
-    at, pending, known = 0, 0.0, False
+    """Yield (start, end, bits) of each token that has text and a surprise, in order."""
+    position = _Position(encoding)
+    offset, nats, is_predicted = 0, 0.0, False
     for token in scored.tokens:
-        place.pass_over(scored.text[at : token.start])
+        position.pass_over(scored.text[offset : token.start])
         if token.logprob is not None:
-            pending, known = pending - token.logprob, True
-        at = token.start + len(token.text)
+            nats, is_predicted = nats - token.logprob, True
+        offset = token.start + len(token.text)
         if not token.text:
             continue  # A part of a character: the token that ends it has its text.
-        start = place.to_json()
-        place.pass_over(token.text)
-        if known:
-            yield start, place.to_json(), _bits(pending)
-        pending, known = 0.0, False
+        start = position.to_json()
+        position.pass_over(token.text)
+        if is_predicted:
+            yield start, position.to_json(), _bits(nats)
+        nats, is_predicted = 0.0, False
 
 
-class _Place:
+class _Position:
     """A position that moves over a text, so that a long line is measured once and not for each token."""
 
     def __init__(self, encoding: str) -> None:
@@ -222,7 +223,7 @@ class _Place:
         self._column += units(text[text.rfind("\n") + 1 :], self._encoding)
 
     def to_json(self) -> dict[str, int]:
-        """As LSP writes it."""
+        """Return the position as LSP writes it."""
         return {"line": self._line, "character": self._column}
 
 

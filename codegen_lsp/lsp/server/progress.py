@@ -1,6 +1,6 @@
 """Work that the client shows progress of, with a button to stop it.
 
-Knows `$/progress` and how its cancel differs from the cancel of a request. Knows nothing of the work.
+Knows `$/progress`, and how its cancel differs from the cancel of a request. Knows nothing of the work.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any, TypeVar
 
 from lsprotocol import types
 
-from codegen_lsp.lsp.server.server import CodegenServer
+from codegen_lsp.lsp.server.server import StrictServer
 
 T = TypeVar("T")
 
 ReportPercent = Callable[[int], None]
-"""Told how many per cent are done."""
+"""Called with the percentage that is done."""
 
 
 async def cancellable(
-    server: CodegenServer, title: str, work: Callable[[ReportPercent], Coroutine[Any, Any, T]]
+    server: StrictServer, title: str, work: Callable[[ReportPercent], Coroutine[Any, Any, T]]
 ) -> T | None:
-    """What the work gives; None where the user has stopped it.
+    """Return what the work gives; None if the user has stopped it.
 
     Raises:
         asyncio.CancelledError: the request itself was cancelled; its answer says so.
@@ -44,9 +44,9 @@ async def cancellable(
 
 @asynccontextmanager
 async def _progress(
-    server: CodegenServer, title: str
+    server: StrictServer, title: str
 ) -> AsyncIterator[tuple[asyncio.Future[None], ReportPercent]]:
-    """Progress where the client has it; gives a future that is done on cancel, and the way to report."""
+    """Show progress if the client can; yields a future that is done on cancel, and the function to report with."""
     cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     if not server.supports("window", "work_done_progress"):
         yield cancelled, lambda _: None

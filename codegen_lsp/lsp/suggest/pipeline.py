@@ -1,7 +1,7 @@
-"""One request's way: Cursor -> memory -> Prompt -> engine -> Candidates -> filtered -> ranked.
+"""The way of one request: cursor → cache → prompt → engine → candidates → filtered → ranked.
 
-Knows the order of the steps, who shares an answer with whom, and what each failure means for the user.
-Speaks no LSP. Everything it holds belongs to one backend and one set of options and goes with them.
+Knows the order of the steps, which requests share a generation, and which reason each failure comes to. Speaks no
+LSP. Everything that it holds belongs to one backend and one set of options, and goes with them.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ from codegen_lsp.lsp.engines.backend import Backend
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts import prompt as prompts
 from codegen_lsp.lsp.prompts.prompt import Prompt
-from codegen_lsp.lsp.prompts.token_counter import Estimates, TokenCounter, estimate
+from codegen_lsp.lsp.prompts.token_counter import Estimates, TokenCounter
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.suggest import filters, generation, rank
+from codegen_lsp.lsp.suggest.generation import Generated, Patience
 from codegen_lsp.lsp.suggest.request_log import Outcome
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
-from codegen_lsp.wire.client import TransportError, clean
+from codegen_lsp.lsp.suggest.tokenizer_file import load_counter
+from codegen_lsp.lsp.suggest.values import Verdict
+from codegen_lsp.lsp.suggest.warming import Warmer
+from codegen_lsp.wire.client import TransportError
 from codegen_lsp.wire.errors import (
     NotReadyError,
     OverloadedError,
@@ -38,15 +42,22 @@ from codegen_lsp.wire.errors import (
 logger = logging.getLogger(__name__)
 
 PATIENCE = 3.0
-"""Seconds that somebody who asks by hand waits for an engine that slept."""
+"""How long a request by hand waits for an engine that was asleep, in seconds."""
 LARGE = 200_000
-"""Characters of a document from which on its prompt is built in a thread, so that typing goes on."""
+"""From this many characters of a document on, its prompt is built in a thread, so that typing goes on."""
 SCORING_SECONDS = (0.1, 1.0)
-"""The second request may take as long as the first, but at least and at most so long; then it is left out."""
+"""Bounds of the time that scoring suffixes may take; within them it may take as long as the generation did."""
+
+SHAPES: dict[str, Shape | None] = {"auto": None, "never": "line", "always": "block"}
+"""The shape that the option `multiline` asks for; None lets the place decide."""
+
+Work = Callable[[], Coroutine[Any, Any, Outcome]]
 
 
 @dataclass(slots=True)
-class _Flight:
+class _SharedGeneration:
+    """A generation, and how many requests wait for it."""
+
     task: asyncio.Task[Outcome]
     waiters: int = 0
 
@@ -58,55 +69,53 @@ class Pipeline:
         self,
         backend: Backend,
         options: Options,
-        memory: SuggestionCache,
+        suggestions: SuggestionCache,
         on_running: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`on_running` is told how many generations run, whenever that changes."""
+        """`on_running` gets the number of running generations, whenever that changes."""
         self.backend = backend
         self.options = options
-        self._memory = memory
+        self._suggestions = suggestions
         self._on_running = on_running
-        self._flights: dict[tuple[object, ...], _Flight] = {}
+        self._generations: dict[tuple[object, ...], _SharedGeneration] = {}
         self._running = 0
         self._estimates = Estimates()
         self._counter: asyncio.Task[TokenCounter] | None = None
-        self._counted_by = ""
-        self._warming: asyncio.Task[None] | None = None
-        self._warmed = ""
-        self._missed: Cursor | None = None
+        self._counter_file = ""
+        self._warmer = Warmer(backend, self._prompt)
 
     async def suggest(self, cursor: Cursor, *, invoked: bool) -> Outcome:
-        """What to show at a cursor, or why nothing. Never raises but for cancellation."""
+        """Return what to show at a cursor, or why nothing. Raises nothing but cancellation."""
         if not invoked:
-            remembered = self._memory.get(cursor)
-            if remembered:
+            cached = self._suggestions.get(cursor)
+            if cached:
                 self.stop_warming()
-                return Outcome(remembered, source="memory", model=self.backend.info.id)
-            if _inside_word(cursor):
+                return Outcome(cached, source="memory", model=self.backend.info.id)
+            if _is_inside_word(cursor):
                 return Outcome(reason=Reason.INSIDE_WORD)
         # The menu and the ghost text ask at the same place at the same time: one generation serves both.
         key = (cursor.uri, cursor.prefix, cursor.suffix, cursor.selected, invoked)
-        return await self._join(key, lambda: self._generate(cursor, invoked))
+        return await self._share(key, lambda: self._generate(cursor, invoked))
 
     async def write(self, cursor: Cursor, prompt: Prompt) -> Outcome:
-        """One long continuation of a prompt made by the caller (*Write the body*)."""
+        """Return one long continuation of a prompt that the caller has made (*Write the body*)."""
         options = replace(self.options, candidates=1)
 
         async def work() -> Outcome:
-            return await self._ask(cursor, prompt, options, invoked=False, show_all=True)
+            return await self._complete(cursor, prompt, options, invoked=False, show_all=True)
 
         return await self._guarded(cursor, work)
 
     async def aclose(self) -> None:
-        """Stop all work; whoever waits for it is cancelled."""
+        """Stop all work; the requests that wait for it are cancelled."""
         self.stop_warming()
-        tasks = [flight.task for flight in self._flights.values()]
+        tasks = [shared.task for shared in self._generations.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def limits(self) -> prompts.PromptLimits:
-        """How long prompts and continuations may be with this model and these options."""
+        """Return how long prompts and completions may be with this model and these options."""
         options = self.options
         return prompts.PromptLimits(
             context=self.backend.info.max_model_len,
@@ -116,14 +125,14 @@ class Pipeline:
         )
 
     async def counter(self) -> TokenCounter:
-        """Counts tokens as the model does, where its tokenizer lies on this machine; else estimates."""
+        """Return a counter with the model's tokenizer if that is a file of this machine, otherwise an estimate."""
         path = self.backend.info.tokenizer_file
         if not path:
             return self._estimates.counter
-        if self._counter is None or path != self._counted_by:
-            self._counted_by = path
-            self._counter = asyncio.create_task(asyncio.to_thread(_load_counter, path), name="tokenizer")
-        # Whoever asks first may be cancelled; what is loaded is for all who come after.
+        if self._counter is None or path != self._counter_file:
+            self._counter_file = path
+            self._counter = asyncio.create_task(asyncio.to_thread(load_counter, path), name="tokenizer")
+        # The first request may be cancelled; the loaded tokenizer serves all later ones.
         return await asyncio.shield(self._counter)
 
     # Warming -------------------------------------------------------------------------------------------
@@ -132,56 +141,36 @@ class Pipeline:
         """Read the prompt at a cursor into the engine's cache, in the background; the newest call wins."""
         self.stop_warming()
         if self.options.warm:
-            self._warming = asyncio.create_task(self._warm(cursor, delay), name="warm")
+            self._warmer.start(cursor, delay)
 
     def stop_warming(self) -> None:
-        """Give up the warming that runs; what it has read stays in the cache."""
-        if self._warming is not None:
-            self._warming.cancel()
-            self._warming = None
+        """Stop the warming that runs; what it has read stays in the engine's cache."""
+        self._warmer.stop()
 
     def engine_is_ready(self) -> None:
-        """Make up for the last request that came while there was no engine."""
-        missed, self._missed = self._missed, None
+        """Warm the place of the last request that came while there was no engine."""
+        missed = self._warmer.take_missed()
         if missed is not None:
             self.warm(missed)
 
-    async def _warm(self, cursor: Cursor, delay: float) -> None:
-        await asyncio.sleep(delay)
-        if self.backend.state.phase != "ready":
-            self._missed = cursor
-            return
-        if (
-            not self.backend.engine.extensions
-        ):  # Only ours can read a prompt without writing, and behind others.
-            return
-        prompt = await self._prompt(cursor)
-        if not prompt.text.strip() or prompt.text == self._warmed:
-            return
-        try:
-            await self.backend.engine.complete(generation.warming_request(prompt))
-            self._warmed = prompt.text
-        except WireError as error:
-            self.backend.failed(error)
-
     # One generation ------------------------------------------------------------------------------------
 
-    async def _join(
-        self, key: tuple[object, ...], make: Callable[[], Coroutine[Any, Any, Outcome]]
-    ) -> Outcome:
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(make(), name="generation"))
-        flight.waiters += 1
+    async def _share(self, key: tuple[object, ...], make: Work) -> Outcome:
+        """Wait for the generation with this key, which is started if there is none."""
+        shared = self._generations.get(key)
+        if shared is None:
+            task = asyncio.create_task(make(), name="generation")
+            shared = self._generations[key] = _SharedGeneration(task)
+        shared.waiters += 1
         try:
-            return await asyncio.shield(flight.task)
+            return await asyncio.shield(shared.task)
         finally:
-            flight.waiters -= 1
-            if not flight.waiters:
-                # The last one to lose interest stops the work; nobody may join it any more.
-                flight.task.cancel()
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
+            shared.waiters -= 1
+            if not shared.waiters:
+                # Without a waiting request the generation stops, and later requests must not join it.
+                shared.task.cancel()
+                if self._generations.get(key) is shared:
+                    del self._generations[key]
 
     async def _generate(self, cursor: Cursor, invoked: bool) -> Outcome:
         if not invoked and self.options.debounce:
@@ -190,19 +179,19 @@ class Pipeline:
         async def work() -> Outcome:
             reason = await self.backend.acquire(PATIENCE if invoked else 0.0)
             if reason is not None:
-                self._missed = cursor
+                self._warmer.missed(cursor)
                 return Outcome(reason=reason, message=self.backend.state.message)
             prompt = await self._prompt(cursor)
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)
-            outcome = await self._ask(cursor, prompt, self.options, invoked=invoked, show_all=invoked)
+            outcome = await self._complete(cursor, prompt, self.options, invoked=invoked, show_all=invoked)
             if outcome.ranked:
-                self._memory.put(cursor, outcome.ranked)
+                self._suggestions.put(cursor, outcome.ranked)
             return outcome
 
         return await self._guarded(cursor, work)
 
-    async def _guarded(self, cursor: Cursor, work: Callable[[], Coroutine[Any, Any, Outcome]]) -> Outcome:
+    async def _guarded(self, cursor: Cursor, work: Work) -> Outcome:
         """Run, count as running, and turn every failure of the engine into a reason."""
         try:
             with self.working():
@@ -210,12 +199,12 @@ class Pipeline:
         except WireError as error:
             reason = self.failure(error)
             if reason in (Reason.LOADING, Reason.UNAVAILABLE):
-                self._missed = cursor
+                self._warmer.missed(cursor)
             return Outcome(reason=reason, message=str(error), model=self.backend.info.id)
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Count as running, so that the status says busy; nothing is warmed meanwhile."""
+        """Count as running, so that the status says busy; nothing is warmed in the meantime."""
         self.stop_warming()
         self._running += 1
         self._on_running(self._running)
@@ -226,53 +215,37 @@ class Pipeline:
             self._on_running(self._running)
 
     def failure(self, error: WireError) -> Reason:
-        """The reason that an engine's error comes to; the engine is looked at where that says it should be."""
+        """Return the reason that an engine's error comes to; the backend looks at the engine if it should."""
         self.backend.failed(error)
         return _reason_for(error)
 
     async def _prompt(self, cursor: Cursor) -> Prompt:
-        count, limits = await self.counter(), self.limits()
-        shapes: dict[str, Shape | None] = {"auto": None, "never": "line", "always": "block"}
-        shape = shapes[self.options.multiline]
+        counter, limits = await self.counter(), self.limits()
+        shape = SHAPES[self.options.multiline]
         if len(cursor.prefix) + len(cursor.suffix) < LARGE:
-            return prompts.build(cursor, limits, count, shape)
-        # A counter of its own: the shared one's memory of lines is no place for two threads.
-        return await asyncio.to_thread(prompts.build, cursor, limits, TokenCounter(count.exact), shape)
+            return prompts.build(cursor, limits, counter, shape)
+        # A counter of its own: two threads must not share one cache of lines.
+        return await asyncio.to_thread(prompts.build, cursor, limits, TokenCounter(counter.exact), shape)
 
-    async def _ask(
+    async def _complete(
         self, cursor: Cursor, prompt: Prompt, options: Options, *, invoked: bool, show_all: bool
     ) -> Outcome:
-        engine = self.backend.engine
-        request = generation.to_request(prompt, options, extensions=engine.extensions, invoked=invoked)
+        """Generate candidates for a prompt, filter and rank them; `show_all` waives the confidence threshold."""
         confidence = 0.0 if show_all else options.min_confidence
         threshold = math.log(confidence) if confidence > 0 else None
-        patience = generation.Patience(
+        patience = Patience(
             lambda text: filters.is_complete(text, cursor, prompt),
             threshold,
             hurry=not show_all,
             start=prompt.start,
         )
-        try:
-            generated = await generation.read(engine, request, patience)
-        except RequestError as error:
-            if is_too_long(error):
-                self._estimates.refused()
-            raise
-        self._estimates.learn(prompt.text, generated.usage.prompt_tokens)
+        generated = await self._read(prompt, options, patience, invoked=invoked)
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, cursor, prompt) for candidate in generated.candidates]
-        started = time.perf_counter()
         contenders = rank.contenders(verdicts, threshold)
-        if options.suffix_ranking and engine.extensions and len(contenders) > 1:
-            spent = (timings["prefill_ms"] + timings["decode_ms"]) / 1000
-            low, high = SCORING_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(high, max(low, spent))):
-                    pairs = [
-                        rank.scoring_prompt(cursor, prompt, v.candidate) if i in contenders else None
-                        for i, v in enumerate(verdicts)
-                    ]
-                    verdicts = await generation.score_suffixes(engine, verdicts, pairs)
+        if options.suffix_ranking and self.backend.engine.extensions and len(contenders) > 1:
+            started = time.perf_counter()
+            verdicts = await self._score_suffixes(cursor, prompt, verdicts, contenders, timings)
             timings["score_ms"] = 1e3 * (time.perf_counter() - started)
         ranked, final = rank.rank(verdicts, cursor, threshold)
         reason = None if ranked else next((v.reason for v in final if v.reason), Reason.EMPTY)
@@ -287,9 +260,43 @@ class Pipeline:
             model=generated.model or self.backend.info.id,
         )
 
+    async def _read(
+        self, prompt: Prompt, options: Options, patience: Patience, *, invoked: bool
+    ) -> Generated:
+        engine = self.backend.engine
+        request = generation.to_request(prompt, options, extensions=engine.extensions, invoked=invoked)
+        try:
+            generated = await generation.read(engine, request, patience)
+        except RequestError as error:
+            if is_too_long(error):
+                self._estimates.refused()
+            raise
+        self._estimates.learn(prompt.text, generated.usage.prompt_tokens)
+        return generated
 
-def _inside_word(cursor: Cursor) -> bool:
-    """Whether letters follow the cursor directly: what is suggested there would run into them."""
+    async def _score_suffixes(
+        self,
+        cursor: Cursor,
+        prompt: Prompt,
+        verdicts: list[Verdict],
+        contenders: Any,
+        timings: dict[str, float],
+    ) -> list[Verdict]:
+        """Score the text after the cursor for the contenders; the verdicts stay as they are if that takes too long."""
+        spent = (timings["prefill_ms"] + timings["decode_ms"]) / 1000
+        least, most = SCORING_SECONDS
+        pairs = [
+            rank.scoring_prompt(cursor, prompt, verdict.candidate) if index in contenders else None
+            for index, verdict in enumerate(verdicts)
+        ]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(most, max(least, spent))):
+                return await generation.score_suffixes(self.backend.engine, verdicts, pairs)
+        return verdicts
+
+
+def _is_inside_word(cursor: Cursor) -> bool:
+    """Return whether letters follow the cursor directly: a suggestion would run into them."""
     following = cursor.suffix[:1]
     return following.isalnum() or following == "_"
 
@@ -301,24 +308,3 @@ def _reason_for(error: WireError) -> Reason:
         return Reason.BUSY
     unreachable = isinstance(error, TransportError | UnauthorizedError)
     return Reason.UNAVAILABLE if unreachable else Reason.ENGINE_ERROR
-
-
-def _load_counter(path: str) -> TokenCounter:
-    try:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(path)
-    except (
-        Exception
-    ) as error:  # A missing package, or a file that it can't read: it raises bare Exception for those.
-        logger.warning("the tokenizer %s can't be read, tokens are estimated: %s", path, error)
-        return TokenCounter(estimate)
-
-    def ids(text: str) -> list[int]:
-        return tokenizer.encode(clean(text), add_special_tokens=False).ids
-
-    def head(text: str, tokens: int) -> str:
-        # A character whose tokens are not all among them is decoded to something else, and not counted.
-        return tokenizer.decode(ids(text)[:tokens], skip_special_tokens=False)
-
-    return TokenCounter(lambda text: len(ids(text)), head)

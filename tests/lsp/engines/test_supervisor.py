@@ -19,8 +19,10 @@ from support.engines import engines_in, stop_engines
 from support.fake_engine import FakeEngine, until
 
 from codegen_lsp.lsp.engines import supervisor as module
-from codegen_lsp.lsp.engines.backend import EngineState, RemoteBackend
-from codegen_lsp.lsp.engines.supervisor import Backoff, Supervisor
+from codegen_lsp.lsp.engines.backend import EngineState
+from codegen_lsp.lsp.engines.backoff import Backoff
+from codegen_lsp.lsp.engines.remote import RemoteBackend
+from codegen_lsp.lsp.engines.supervisor import Supervisor
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.wire.config import EngineConfig, log_path, socket_path
 

@@ -1,0 +1,65 @@
+"""A server that runs independently of this language server: watched, never started or stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from codegen_lsp.lsp.engines.backend import Backend, EngineState, Phase, as_sentence
+from codegen_lsp.wire.client import HttpEngineClient, TransportError
+from codegen_lsp.wire.errors import InternalError, UnauthorizedError, WireError
+
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 60.0
+READY_SECONDS = 30.0
+"""Seconds between two looks at a server that is ready."""
+
+
+class RemoteBackend(Backend):
+    """A completions server by its address."""
+
+    engine: HttpEngineClient
+
+    def __init__(
+        self, url: str, token: str, timeout: float, on_change: Callable[[EngineState], None], model: str = ""
+    ) -> None:
+        super().__init__(model, on_change)
+        self.engine = HttpEngineClient(url=url, token=token, timeout=timeout)
+        self._url = self.engine.address
+        self._model = model
+        self._retry = FIRST_RETRY_SECONDS
+
+    async def restart(self) -> None:
+        """Look again at once; the server itself can't be restarted from here."""
+        self._retry = FIRST_RETRY_SECONDS
+        self._nudge.set()
+
+    async def make_room(self) -> None:
+        """Do nothing: the memory is another machine's, and other users may need the model."""
+
+    async def _step(self) -> float:
+        try:
+            return await self._look()
+        except UnauthorizedError:
+            return self._trouble(f"The server at {self._url} refuses the token; set codegen.token.")
+        except TransportError as error:
+            return self._trouble(f"{as_sentence(error)} Is the server at {self._url} running?")
+        except WireError as error:
+            return self._trouble(f"The server at {self._url} answers with an error: {as_sentence(error)}")
+
+    async def _look(self) -> float:
+        health = await self.engine.health()
+        if health.state == "loading":
+            text = health.message or f"The server at {self._url} is loading its model."
+            self._set(EngineState(Phase.LOADING, health.model, text, health.done, health.total))
+            return 1.0
+        if health.state == "error":
+            raise InternalError(f"its model could not be loaded: {health.message}")
+        if self.state.phase != Phase.READY:
+            await self._learn_model()
+        self._retry = FIRST_RETRY_SECONDS
+        self._set(EngineState(Phase.READY, self.info.id, f"{self.info.id} at {self._url} is ready."))
+        return READY_SECONDS
+
+    def _trouble(self, message: str) -> float:
+        self._set(EngineState(Phase.ERROR, self._model, message))
+        self._retry = min(self._retry * 2, LONGEST_RETRY_SECONDS)
+        return self._retry

@@ -1,0 +1,54 @@
+"""Counting tokens with the tokenizer of a local engine's model.
+
+Knows the `tokenizers` library and how a file is checked before it is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+from pathlib import Path
+
+from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
+from codegen_lsp.wire.client import clean
+
+logger = logging.getLogger(__name__)
+
+MAX_BYTES = 256 * 2**20
+"""The size of the largest tokenizer file that is read; tokenizers of today's models take up to 30 MiB."""
+
+
+def load_counter(path: str) -> TokenCounter:
+    """Return a counter with the tokenizer in a file; one that estimates if the file can't be used."""
+    from tokenizers import Tokenizer
+
+    try:
+        _check(Path(path))
+        tokenizer = Tokenizer.from_file(path)
+    except BaseException as error:  # A panic of tokenizers is a BaseException, and an unreadable file a bare Exception.
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        logger.warning("the tokenizer %s can't be used, so tokens are estimated: %s", path, error)
+        return TokenCounter(estimate)
+
+    def ids(text: str) -> list[int]:
+        return tokenizer.encode(clean(text), add_special_tokens=False).ids
+
+    def head(text: str, tokens: int) -> str:
+        # A character with only some of its tokens among them is decoded to something else, and not counted.
+        return tokenizer.decode(ids(text)[:tokens], skip_special_tokens=False)
+
+    return TokenCounter(lambda text: len(ids(text)), head)
+
+
+def _check(path: Path) -> None:
+    """Refuse what is not a regular file of a reasonable size: a FIFO never ends, nor does a device.
+
+    Raises:
+        OSError: the file can't be used.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise OSError(f"{path} is larger than {MAX_BYTES} bytes")
