@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from codegen_lsp.wire.errors import CodegenError
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if not arguments or arguments[0] in ("--stdio", "--tcp"):
+        if not arguments or arguments[0] in ("--stdio", "--tcp", "--socket"):
             _language_server(arguments)
         else:
             _app()(args=arguments, prog_name="codegen-lsp")
@@ -67,8 +68,12 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def _language_server(arguments: list[str]) -> None:
-    address = None
-    if arguments and arguments[0] == "--tcp":
+    address = socket = None
+    if arguments and arguments[0] == "--socket":
+        if len(arguments) != 2:
+            fail("--socket takes one path, for example --socket /run/user/1000/codegen.sock")
+        socket = Path(arguments[1])
+    elif arguments and arguments[0] == "--tcp":
         if len(arguments) != 2:
             fail("--tcp takes one HOST:PORT, for example --tcp 127.0.0.1:4711")
         try:
@@ -90,7 +95,7 @@ def _language_server(arguments: list[str]) -> None:
         )
     import importlib
 
-    sys.exit(importlib.import_module("codegen_lsp.lsp.main").main(tcp=address))
+    sys.exit(importlib.import_module("codegen_lsp.lsp.main").main(tcp=address, socket=socket))
 
 
 def _app() -> typer.Typer:

@@ -1,7 +1,7 @@
-"""A headless editor: starts the real language server over stdio, opens documents, asks for suggestions.
+"""A headless editor: starts the real language server over stdio, opens documents, requests suggestions.
 
-Knows LSP from the client's side. `codegen-lsp complete`, the benchmarks and the typing replay use it, so that
-what they show is what an editor would get. Knows nothing of the engine.
+Knows LSP from the client's side. `codegen-lsp complete`, the benchmarks and the typing replay use it, so that they
+show what an editor would get. Knows nothing of the engine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sys
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +20,7 @@ from lsprotocol import types as lsp
 from pygls.lsp.client import LanguageClient
 
 from codegen_lsp import __version__
+from codegen_lsp.wire.child_process import NEUTRAL_FOLDER, package_command, safe_environment
 from codegen_lsp.wire.errors import CodegenError
 
 LANGUAGES = {
@@ -47,22 +48,22 @@ LANGUAGES = {
     ".md": "markdown",
     ".txt": "plaintext",
 }
-"""LSP language ids by file ending; anything else is `plaintext`."""
+"""LSP language ids by file name extension; all other files are `plaintext`."""
 
 ServerStatus = Mapping[str, Any]
 
 
 class SessionError(CodegenError):
-    """The language server could not be started or did not answer; the message says what it printed last."""
+    """The language server could not be started or did not answer; the message quotes what it printed last."""
 
 
 def language_of(path: Path) -> str:
-    """The LSP language id of a file."""
+    """Return the LSP language id of a file."""
     return LANGUAGES.get(path.suffix.lower(), "plaintext")
 
 
 def plain(value: Any) -> Any:
-    """JSON data as dicts and lists, from the named tuples that pygls makes of untyped objects."""
+    """Return JSON data as dicts and lists, from the named tuples that pygls makes of untyped objects."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, Mapping):
@@ -76,10 +77,10 @@ class HeadlessEditor:
     """One run of the language server, as an async context manager.
 
     ```python
-    async with Session({"model": "nano"}) as session:
-        await session.ready()
-        uri = session.open(path)
-        answer = await session.inline(uri, line=10, character=4)
+    async with HeadlessEditor({"model": "nano"}) as editor:
+        await editor.ready()
+        uri = editor.open(path)
+        items = await editor.inline(uri, line=10, character=4)
     ```
     """
 
@@ -90,15 +91,19 @@ class HeadlessEditor:
         root: Path | None = None,
         on_status: Callable[[ServerStatus], None] | None = None,
         env: Mapping[str, str] | None = None,
-        command: Sequence[str] = (sys.executable, "-m", "codegen_lsp"),
+        command: Sequence[str] = (),
     ) -> None:
-        self.options = dict(options)
+        """`options` are the initialization options; their relative paths mean this process's working directory.
+
+        `command` replaces the way the language server is called, `env` this process's environment.
+        """
+        self.options = _with_absolute_paths(options)
         self.root = root
-        self.env = dict(env) if env is not None else None
-        self.command = tuple(command)
+        self.env = safe_environment(env)
+        self.command = tuple(command or package_command())
         self.status: ServerStatus = {"state": "starting", "message": ""}
         self.messages: list[str] = []
-        """What the server said through window/showMessage."""
+        """What the language server has shown to the user (`window/showMessage`)."""
         self._on_status = on_status
         self._changed = asyncio.Event()
         self._stderr: deque[str] = deque(maxlen=20)
@@ -106,11 +111,11 @@ class HeadlessEditor:
         self.client = _client(self)
 
     async def __aenter__(self) -> HeadlessEditor:
-        await self.client.start_io(*self.command, env=self.env)
+        await self.client.start_io(*self.command, env=self.env, cwd=NEUTRAL_FOLDER)
         self._drain = asyncio.create_task(self._read_stderr())
         params = lsp.InitializeParams(
-            process_id=None,
-            client_info=lsp.ClientInfo("codegen-lsp session", __version__),
+            process_id=os.getpid(),
+            client_info=lsp.ClientInfo("codegen-lsp headless editor", __version__),
             root_uri=self.root.as_uri() if self.root else None,
             capabilities=lsp.ClientCapabilities(
                 text_document=lsp.TextDocumentClientCapabilities(
@@ -136,7 +141,7 @@ class HeadlessEditor:
                 self.client.exit(None)
                 await asyncio.wait_for(server.wait(), 5)
         except Exception:
-            # Whatever the server does at its end, it must not outlive the session.
+            # Whatever fails at its end, the language server must not outlive this editor.
             if server is not None and server.returncode is None:
                 server.kill()
         await self.client.stop()  # type: ignore[no-untyped-call]
@@ -144,10 +149,10 @@ class HeadlessEditor:
             self._drain.cancel()
 
     async def ready(self, seconds: float = 600.0) -> None:
-        """Return when the model is loaded.
+        """Wait until the model is loaded.
 
         Raises:
-            SessionError: the server reported an error, ended, or took longer than `seconds`.
+            SessionError: the language server reported an error, ended, or took longer than `seconds`.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         while self.status["state"] not in ("ready", "busy"):
@@ -164,7 +169,7 @@ class HeadlessEditor:
                 await asyncio.wait_for(self._changed.wait(), 0.5)
 
     def open(self, path: Path, text: str | None = None, language: str | None = None) -> str:
-        """Open a file, or `text` in its place; the document's URI."""
+        """Open a file, or `text` in its place, and return the document's URI."""
         uri = path.absolute().as_uri()
         if text is None:
             text = path.read_text(encoding="utf-8")
@@ -184,7 +189,7 @@ class HeadlessEditor:
     async def inline(
         self, uri: str, line: int, character: int, *, invoked: bool = True
     ) -> Sequence[lsp.InlineCompletionItem]:
-        """The ghost texts at a 0-based position (UTF-32 columns)."""
+        """Return the ghost texts at a 0-based position (UTF-32 columns)."""
         kind = lsp.InlineCompletionTriggerKind
         params = lsp.InlineCompletionParams(
             context=lsp.InlineCompletionContext(kind.Invoked if invoked else kind.Automatic),
@@ -198,13 +203,13 @@ class HeadlessEditor:
         return answer.items if isinstance(answer, lsp.InlineCompletionList) else answer
 
     async def command_result(self, name: str, *arguments: Any) -> Any:
-        """What a command of the server answers, as plain JSON data."""
+        """Return the answer of a command, as plain JSON data."""
         params = lsp.ExecuteCommandParams(name, list(arguments))
         answer = await self._answered(self.client.workspace_execute_command_async(params), name)
         return plain(answer)
 
     async def last_request(self, uri: str | None = None) -> dict[str, Any]:
-        """The last request whole: prompt, candidates, filters, ranking, timings."""
+        """Return everything about the last request: prompt, candidates, filters, ranking, timings."""
         arguments = [{"uri": uri}] if uri else []
         answer = await self.command_result("codegen.showLastRequest", *arguments)
         return answer if isinstance(answer, dict) else {}
@@ -231,7 +236,7 @@ class HeadlessEditor:
             self._stderr.append(line.decode(errors="replace").rstrip())
 
     def _last_words(self) -> str:
-        return next((line for line in reversed(self._stderr) if line.strip()), "it said nothing")
+        return next((line for line in reversed(self._stderr) if line.strip()), "it printed nothing")
 
     def _status_changed(self, params: Any) -> None:
         self.status = {"state": "starting", "message": ""} | plain(params)
@@ -240,20 +245,33 @@ class HeadlessEditor:
             self._on_status(self.status)
 
 
-def _client(session: HeadlessEditor) -> LanguageClient:
-    logging.getLogger("pygls").setLevel(logging.CRITICAL)
-    client = LanguageClient("codegen-lsp session", __version__)
+def _with_absolute_paths(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options whose paths are absolute, for a language server with another working directory."""
+    absolute = dict(options)
+    for name in ("model", "deviceMap", "offloadFolder"):
+        value = absolute.get(name)
+        is_path = isinstance(value, str) and (
+            value.startswith(".") or value.endswith(".json") or name == "offloadFolder"
+        )
+        if is_path and value and not value.startswith("~"):
+            absolute[name] = str(Path(value).resolve())
+    return absolute
 
-    # pygls marks its handlers with attributes, which bound methods refuse, and passes the client itself to a first
-    # parameter whose annotation it fits, such as `object`.
+
+def _client(editor: HeadlessEditor) -> LanguageClient:
+    logging.getLogger("pygls").setLevel(logging.CRITICAL)
+    client = LanguageClient("codegen-lsp headless editor", __version__)
+
+    # Functions, not methods: pygls sets attributes on its handlers, and passes the client itself to a first parameter
+    # whose annotation it fits, such as `object`.
     def status_changed(params: Any) -> None:
-        session._status_changed(params)
+        editor._status_changed(params)
 
     def show_message(params: lsp.ShowMessageParams) -> None:
-        session.messages.append(params.message)
+        editor.messages.append(params.message)
 
     def log_message(params: lsp.LogMessageParams) -> None:
-        session._stderr.append(params.message)
+        editor._stderr.append(params.message)
 
     client.feature("didChangeStatus")(status_changed)
     client.feature(lsp.WINDOW_SHOW_MESSAGE)(show_message)

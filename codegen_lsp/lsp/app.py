@@ -87,6 +87,9 @@ async def serve(
     else:
         _begin(protocol, *first)
     reader.start()
+    server.spawn(lifecycle.expect_initialized(server))
+    if server.process_id:
+        server.spawn(lifecycle.watch_editor(server))
     await ended.wait()
     await server.session.aclose()
     return protocol.exit_code

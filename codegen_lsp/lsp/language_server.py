@@ -39,6 +39,8 @@ class CodegenServer(StrictServer):
         self.initial_options = Options()
         """The options of `initializationOptions`; the client's settings are laid over them."""
         self.initial_problems: tuple[str, ...] = ()
+        self.is_initialized = False
+        """Whether the client has sent `initialized`."""
         self._reported: tuple[str, ...] = ()
 
     # To the client -------------------------------------------------------------------------------------
@@ -91,7 +93,13 @@ class CodegenServer(StrictServer):
         """Read the client's settings and apply them; each problem is reported once."""
         if self.supports("workspace", "configuration"):
             pushed = await self._pull()
-        wanted, problems = options.parse(pushed, self.initial_options)
+        await self._apply(*options.parse(pushed, self.initial_options))
+
+    async def apply_initial_options(self) -> None:
+        """Apply the initialization options alone, without asking the client for its settings."""
+        await self._apply(self.initial_options, ())
+
+    async def _apply(self, wanted: Options, problems: tuple[str, ...]) -> None:
         problems = tuple(dict.fromkeys((*self.initial_problems, *problems)))
         for problem in problems:
             if problem not in self._reported:  # Clients send all settings whenever one changes.

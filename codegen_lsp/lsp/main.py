@@ -1,6 +1,6 @@
-"""How the language server is started: on standard input and output, or on a loopback address.
+"""How the language server is started: on standard input and output, on a unix socket, or on a loopback address.
 
-Imports the server only after the client has been greeted. Knows streams and exit codes, nothing of LSP.
+Imports the language server only after the handshake with the client. Knows streams and exit codes, nothing of LSP.
 """
 
 from __future__ import annotations
@@ -8,37 +8,42 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import socket
 import sys
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 from codegen_lsp.lsp.server import handshake
 
 
-def main(tcp: tuple[str, int] | None = None) -> int:
-    """Serve on standard input and output, or one client after another on a loopback address.
+def main(tcp: tuple[str, int] | None = None, socket: Path | None = None) -> int:
+    """Serve on standard input and output, or one client after another on a loopback address or a unix socket.
 
     Raises:
-        ConfigError: the address is not this machine's own, or can't be listened on.
+        ConfigError: the address can't be listened on or is not this machine's own, or the standard streams are closed.
     """
+    _reopen_standard_error()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pygls").setLevel("CRITICAL")
     try:
-        if tcp is not None:
-            return _serve_tcp(*tcp)
+        if tcp is not None or socket is not None:
+            from codegen_lsp.lsp.server import listening
+
+            return (
+                listening.serve_tcp(*tcp, _serve) if tcp else listening.serve_unix(socket or Path(), _serve)
+            )
         code = _serve(_claim_stdin(), _claim_stdout())
     except KeyboardInterrupt:
         return 130
-    # A client that is gone without a word is no failure of ours, but it did not ask us to leave either.
+    # A client that leaves without `exit` is not our failure, but it did not ask us to end either.
     return 1 if code is None else code
 
 
-def _serve(source: BinaryIO, sink: BinaryIO) -> int | None:
-    """Serve one client; gives the exit code that its `exit` asks for, None where it went without one."""
-    first = handshake.greet(source, sink)
+def _serve(source: BinaryIO, sink: BinaryIO, token: str = "") -> int | None:
+    """Serve one client; returns the exit code that its `exit` asks for, None if it left without `exit`."""
+    first = handshake.greet(source, sink, token)
     if first is None:
         return None
-    # The thousands of classes of LSP's types would be searched for garbage again and again while they are made.
+    # While the thousands of classes of LSP's types are made, the collector would search them again and again.
     gc.disable()
     import asyncio
 
@@ -50,34 +55,31 @@ def _serve(source: BinaryIO, sink: BinaryIO) -> int | None:
 
 
 def _claim_stdin() -> BinaryIO:
-    """Standard input behind a buffer of its own: at the end a thread still waits in it, and holds its lock."""
+    """Return standard input behind a separate buffer: at the end a thread still waits in it, and holds its lock."""
+    if sys.stdin is None:
+        _fail_closed("input")
     return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
 
 
 def _claim_stdout() -> BinaryIO:
-    """Standard output for the protocol alone: whatever a library prints goes to standard error."""
+    """Return standard output for the protocol alone: what a library prints goes to standard error."""
+    if sys.stdout is None:
+        _fail_closed("output")
     stream = sys.stdout.buffer
     sys.stdout = sys.stderr
     return stream
 
 
-def _serve_tcp(host: str, port: int) -> int:
+def _fail_closed(name: str) -> NoReturn:
     from codegen_lsp.wire.config import ConfigError
 
-    if host not in ("localhost", "::1") and not host.startswith("127."):
-        raise ConfigError(
-            f"{host} can be reached by others, and this protocol knows no password; use 127.0.0.1"
-        )
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(f"can't listen on {host}:{port}: {error.strerror or error}") from error
-    with listener:
-        print(f"listening on {host}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)  # noqa: T201
-        code: int | None = None
-        while code is None:
-            connection, _ = listener.accept()
-            with connection, connection.makefile("rb") as source, connection.makefile("wb") as sink:
-                code = _serve(source, sink)
-        return code
+    raise ConfigError(
+        f"standard {name} is closed, and the language server speaks with its editor there; "
+        "start it from an editor, or with --tcp or --socket"
+    )
+
+
+def _reopen_standard_error() -> None:
+    """Write errors to the null device if standard error is closed: `print` would write them to standard output."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115

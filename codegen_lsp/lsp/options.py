@@ -28,7 +28,7 @@ from codegen_lsp.wire.config import (
 SECTION = "codegen"
 """The section of `workspace/configuration` and of an editor's settings file."""
 
-IGNORED = ("editorInfo", "editorPluginInfo", "trace")
+IGNORED = ("editorInfo", "editorPluginInfo", "trace", "connectionToken")
 """Keys that clients send besides settings."""
 
 Read = Callable[[object], Any]

@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable, Mapping
 
 from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.engines.backend import EngineState, Phase
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.status import StatusBoard
 from codegen_lsp.lsp.suggest.request_log import Method, Outcome, Record, Records
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
+from codegen_lsp.lsp.uris import canonical
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from codegen_lsp.lsp.engines.backend import Backend, EngineState
+    from codegen_lsp.lsp.engines.backend import Backend
     from codegen_lsp.lsp.suggest.pipeline import Pipeline
 
 logger = logging.getLogger(__name__)
@@ -79,39 +81,34 @@ class Session:
         """Apply options; the engine is replaced only if they ask for another one."""
         async with self._lock:  # Two changes of the settings in a row must not both make an engine.
             logging.getLogger("codegen_lsp").setLevel(options.log_level.upper())
-            if self.pipeline is None and options.enabled:
+            previous, self.options = self.options, options
+            try:
+                await self._apply_to_engine(previous, options)
+            except Exception as error:  # Whatever it is (a proxy, a token, a folder), the user must read it.
+                logger.warning("the engine can't be used", exc_info=error)
+                self._engine_changed(EngineState(Phase.ERROR, options.model, _cant_be_used(error)))
+            self.board.update(enabled=options.enabled)
+
+    async def _apply_to_engine(self, previous: Options, options: Options) -> None:
+        if not options.enabled:
+            await self._close_backend()
+        elif self.backend is None or _engine_of(previous) != _engine_of(options):
+            if self.pipeline is None:
                 # httpx and the parser cost a quarter of a second: not before `initialize` was answered.
                 await asyncio.to_thread(importlib.import_module, "codegen_lsp.lsp.suggest.pipeline")
-            previous, self.options = self.options, options
-            if not options.enabled:
-                await self._close_backend()
-            elif self.backend is None or self._asks_for_another_engine(previous, options):
-                await self._close_backend(unload=True)
-                self._open_backend(options)
-            elif self.pipeline is not None:
-                self.pipeline.options = options
-            self.board.update(enabled=options.enabled)
+            await self._close_backend(unload=True)
+            self._open_backend(options)
+        elif self.pipeline is not None:
+            self.pipeline.options = options
 
     async def aclose(self) -> None:
         """Close the connections to the engine."""
         await self._close_backend()
 
-    def _asks_for_another_engine(self, previous: Options, options: Options) -> bool:
-        try:
-            return _engine_of(previous) != _engine_of(options)
-        except Exception:  # Options that name no engine: making one reports why.
-            return True
-
     def _open_backend(self, options: Options) -> None:
-        from codegen_lsp.lsp.engines.backend import EngineState, Phase
         from codegen_lsp.lsp.suggest.pipeline import Pipeline
 
-        try:
-            backend = self._make(options, self._engine_changed)
-        except Exception as error:  # Whatever it is (a proxy, a token, a folder), the user must read it.
-            logger.warning("the engine can't be used", exc_info=error)
-            self._engine_changed(EngineState(Phase.ERROR, options.model, _cant_be_used(error)))
-            return
+        backend = self._make(options, self._engine_changed)
         self.backend = backend
         self.suggestions = SuggestionCache()
         self.pipeline = Pipeline(
@@ -189,7 +186,7 @@ class Session:
         is_method_off = (method == "inlineCompletion" and not options.inline) or (
             method == "completion" and not options.menu
         )
-        if not options.enabled or self.paused or cursor.uri in self.paused_uris or is_method_off:
+        if not options.enabled or self.paused or canonical(cursor.uri) in self.paused_uris or is_method_off:
             return Reason.PAUSED
         if not options.serves(cursor.language):
             return Reason.DISABLED
@@ -210,7 +207,7 @@ class Session:
         """Forget a document that was closed."""
         self.suggestions.forget(uri)
         self.records.forget(uri)
-        self.paused_uris.discard(uri)
+        self.paused_uris.discard(canonical(uri))
 
     def pause(self, paused: bool | None = None, uri: str | None = None) -> bool:
         """Pause or resume suggestions, in one document or everywhere, and return the new state.
@@ -218,6 +215,7 @@ class Session:
         Without `paused` the state is toggled.
         """
         if uri is not None:
+            uri = canonical(uri)
             pausing = uri not in self.paused_uris if paused is None else paused
             (self.paused_uris.add if pausing else self.paused_uris.discard)(uri)
             return pausing

@@ -60,6 +60,7 @@ def surprise(server: CodegenServer, *arguments: Any) -> Any:
     if uri is None:
         raise JsonRpcInvalidParams(f"{SURPRISE} takes an object with the document's 'uri'")
     document = server.document(uri)
+    uri = document.uri
     snapshot = Snapshot(uri, document.version, lines.normalize(document.source))
     server.supersede(uri, SURPRISE)
     return _answer(server, snapshot, server.protocol.msg_id)

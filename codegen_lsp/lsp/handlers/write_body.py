@@ -130,7 +130,7 @@ async def _apply(server: CodegenServer, before: Cursor, target: Any, text: str) 
         before.offset,
         uri=before.uri,
         language=before.language,
-        version=document.version if versioned else None,
+        version=document.version if versioned and document.is_versioned else None,
     )
     edit = edits.body_edit(current, target, text, server.protocol.documents.encoding)
     answer = await server.workspace_apply_edit_async(types.ApplyWorkspaceEditParams(edit, label=target.title))

@@ -1,14 +1,14 @@
 """Answers `initialize` while the libraries that serve everything else are still to be imported.
 
-LSP's types alone take a third of a second of processor time to import, and an editor waits for this answer
-before it sends anything. What the server offers depends on two things that the client says: its position
-encodings, and whether it has notebooks. So the answer is written here from plain JSON, with the standard library
-alone, and the protocol then reads the same request without answering it again. A test holds the two against each
-other. Knows no state.
+LSP's types alone take a third of a second of processor time to import, and an editor waits for this answer before it
+sends anything. The capabilities depend on two facts about the client: its position encodings, and whether it has
+notebooks. So the answer is written here from plain JSON, with the standard library alone, and the protocol then
+reads the same request without answering it again. A test compares the two answers. Knows no state.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 from typing import Any, BinaryIO
 
@@ -26,13 +26,17 @@ COMMANDS = [
     "codegen.surprise",
     "codegen.writeBody",
 ]
+INVALID_REQUEST = -32600
 _ENCODINGS = ("utf-8", "utf-16", "utf-32")
 
 
-def greet(source: BinaryIO, sink: BinaryIO) -> tuple[Any, bool] | FrameError | None:
-    """Read the first message, and answer it if it is a sound `initialize`.
+def greet(source: BinaryIO, sink: BinaryIO, token: str = "") -> tuple[Any, bool] | FrameError | None:
+    """Read the first message, and answer it if it is a well-formed `initialize`.
 
-    Gives the message and whether it was answered; the error of a frame that can't be read; None at the end.
+    With a token, the `initializationOptions` must hold it as `connectionToken`, or the client is refused.
+
+    Returns the message and whether it was answered; the error of a frame that can't be read; None if the client is
+    gone or refused.
     """
     try:
         body = read_frame(source)
@@ -40,21 +44,44 @@ def greet(source: BinaryIO, sink: BinaryIO) -> tuple[Any, bool] | FrameError | N
             return None
         message = decode(body)
     except FrameError as error:
-        return error
-    if not _is_sound(message):
+        return None if token else error
+    is_initialize = _is_well_formed(message)
+    if token and not (is_initialize and hmac.compare_digest(_token_of(message), token.encode())):
+        refusal = {
+            "code": INVALID_REQUEST,
+            "message": "initializationOptions.connectionToken is missing or wrong",
+        }
+        _send(sink, {"id": _id_of(message), "jsonrpc": "2.0", "error": refusal})
+        return None
+    if not is_initialize:
         return message, False
     answer = {"id": message["id"], "jsonrpc": "2.0", "result": result(message["params"]["capabilities"])}
+    return (message, True) if _send(sink, answer) else None
+
+
+def _send(sink: BinaryIO, answer: dict[str, Any]) -> bool:
+    """Write a message and return whether the client still reads."""
     data = json.dumps(answer).encode()
     try:
         sink.write(b"Content-Length: %d\r\n\r\n%b" % (len(data), data))
         sink.flush()
     except OSError:
-        return None
-    return message, True
+        return False
+    return True
+
+
+def _token_of(message: dict[str, Any]) -> bytes:
+    options = message["params"].get("initializationOptions")
+    token = options.get("connectionToken") if isinstance(options, dict) else None
+    return token.encode("utf-8", "replace") if isinstance(token, str) else b""
+
+
+def _id_of(message: Any) -> Any:
+    return message.get("id") if isinstance(message, dict) else None
 
 
 def result(client: dict[str, Any]) -> dict[str, Any]:
-    """The result of `initialize` for a client with these capabilities."""
+    """Return the result of `initialize` for a client with these capabilities."""
     capabilities: dict[str, Any] = {
         "positionEncoding": _encoding(client),
         "textDocumentSync": {"openClose": True, "change": 2, "save": False},
@@ -76,17 +103,20 @@ def result(client: dict[str, Any]) -> dict[str, Any]:
 
 
 def plainest(message: dict[str, Any]) -> dict[str, Any]:
-    """The same request with nothing in it that could be of a wrong type, for a client that is a little wrong."""
+    """Return the request without anything that could have a wrong type, for a client that makes mistakes."""
     params = message["params"]
     client = params["capabilities"]
     capabilities: dict[str, Any] = {"general": {"positionEncodings": [_encoding(client)]}}
     if isinstance(client.get("notebookDocument"), dict):
         capabilities["notebookDocument"] = {"synchronization": {}}
-    kept = {"processId": None, "rootUri": None, "capabilities": capabilities}
+    process_id = params.get("processId")
+    if not isinstance(process_id, int) or isinstance(process_id, bool) or not 0 < process_id < 2**31:
+        process_id = None
+    kept = {"processId": process_id, "rootUri": None, "capabilities": capabilities}
     return message | {"params": kept | {"initializationOptions": params.get("initializationOptions")}}
 
 
-def _is_sound(message: Any) -> bool:
+def _is_well_formed(message: Any) -> bool:
     if (
         not isinstance(message, dict)
         or message.get("jsonrpc") != "2.0"

@@ -25,14 +25,15 @@ from pygls.protocol import (
     lsp_method,
 )
 
-from codegen_lsp.lsp.server.documents import Documents
+from codegen_lsp.lsp.server.documents import UNVERSIONED, Documents
 
 logger = logging.getLogger(__name__)
 
 RAW: contextvars.ContextVar[dict[str, Any]] = contextvars.ContextVar("raw_params")
-"""The parameters of a suggestion request as they came: lsprotocol drops fields that LSP doesn't have."""
+"""The parameters of a suggestion request as the client sent them: lsprotocol drops fields that LSP doesn't have."""
 
 _KEEP_RAW = (types.TEXT_DOCUMENT_INLINE_COMPLETION, types.TEXT_DOCUMENT_COMPLETION)
+_VERSIONED = (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE)
 
 INVALID_REQUEST = -32600
 INVALID_PARAMS = -32602
@@ -43,14 +44,14 @@ REQUEST_CANCELLED = -32800
 
 
 class Protocol(LanguageServerProtocol):
-    """pygls' protocol with an answer for everything, cancellable commands, and our documents."""
+    """pygls' protocol with an answer to every request, cancellable commands, and `Documents`."""
 
     answered: int | str | None = None
-    """The id of a request that was answered already (`greeting`): no answer is sent for it."""
+    """The id of a request that was answered already (by `handshake`): no answer is sent for it."""
     exit_code: int | None = None
-    """Set by `exit`: 0 after a shutdown, 1 without."""
+    """Set by `exit`: 0 after `shutdown`, 1 without it."""
     documents: Documents
-    """The open documents; there from `initialize` on."""
+    """The open documents; they exist from `initialize` on."""
     on_exit: Callable[[], None] = staticmethod(lambda: None)
 
     # Messages ------------------------------------------------------------------------------------------
@@ -58,7 +59,7 @@ class Protocol(LanguageServerProtocol):
     def receive(self, data: Any) -> None:
         """Serve one decoded message, whatever it is."""
         if not isinstance(data, dict) or data.get("jsonrpc") != "2.0":
-            return self.refuse(_id_of(data), INVALID_REQUEST, "this is no JSON-RPC 2.0 message")
+            return self.refuse(_id_of(data), INVALID_REQUEST, "this is not a JSON-RPC 2.0 message")
         method = data.get("method")
         if "method" not in data:
             if "id" in data:
@@ -89,12 +90,14 @@ class Protocol(LanguageServerProtocol):
                 RAW.reset(token)
 
     def refuse(self, request_id: Any, code: int, message: str) -> None:
-        """Answer a request (or, without an id, a message that has none) with an error."""
+        """Answer a request with an error; without an id, a message that has no readable one."""
         self._send_response(request_id, error=types.ResponseError(code=code, message=message))
 
     def structure_message(self, data: dict[str, Any]) -> Any:
-        """As pygls does; the parameters of methods outside LSP stay plain JSON."""
+        """Convert a message as pygls does; the parameters of methods outside LSP stay plain JSON."""
         method = data.get("method")
+        if method in _VERSIONED:
+            data = _with_version(data)
         if method is None or self.get_message_type(method) is not None:
             return super().structure_message(data)
         if "id" in data:
@@ -113,9 +116,9 @@ class Protocol(LanguageServerProtocol):
         return None
 
     def _receive_response(self, data: dict[str, Any]) -> None:
-        # Only ours: a client's "answer" with the id of its own request must not finish that request.
+        # Only ids of this server's requests: a client's "answer" with the id of its own request must not finish that.
         if data["id"] not in self._result_types:
-            logger.warning("an answer came to a request that was not sent")
+            logger.warning("an answer to a request that was not sent")
             return
         result_type = self._result_types.get(data["id"])
         try:
@@ -135,10 +138,10 @@ class Protocol(LanguageServerProtocol):
         args: tuple[Any, ...] | None = None,
         kwargs: dict[str, Any] | None = None,
     ) -> None:
-        """As pygls does; a plain function may also return a coroutine.
+        """Run a handler as pygls does; a plain function may also return a coroutine.
 
-        Its plain part then runs before the next message is looked at, which is when a request's document
-        must be read: a task would start after the next change has been applied.
+        Its plain part then runs before the next message is received, which is when a request's document must be
+        read: a task would start after the next change has been applied.
         """
         plain = not (
             asyncio.iscoroutinefunction(handler)
@@ -175,17 +178,17 @@ class Protocol(LanguageServerProtocol):
             self.refuse(msg_id, INTERNAL_ERROR, f"internal error: {type(error).__name__}: {error}")
 
     def _handle_cancel_notification(self, msg_id: Any) -> None:
-        # Left in the table: its answer takes it out. One that was answered already is no error.
+        # The request stays in the table until it is answered. Cancelling one that was answered is not an error.
         future = self._request_futures.get(msg_id)
         if future is not None and msg_id not in self._result_types:
             future.cancel()
 
     def begun(self) -> bool:
-        """Whether the client has been initialized."""
+        """Return whether the client has sent `initialize`."""
         return self._workspace is not None
 
     def cancel_request(self, msg_id: Any) -> None:
-        """Cancel a request of the client as `$/cancelRequest` does."""
+        """Cancel a request of the client, as `$/cancelRequest` does."""
         self._handle_cancel_notification(msg_id)
 
     def _send_response(
@@ -198,7 +201,7 @@ class Protocol(LanguageServerProtocol):
 
     @lsp_method(types.INITIALIZE)
     def lsp_initialize(self, params: types.InitializeParams) -> Generator[Any, Any, types.InitializeResult]:
-        """Initialize as pygls does, with documents of our own."""
+        """Initialize as pygls does, with `Documents`."""
         result = yield from super().lsp_initialize(params)
         plain = self.workspace
         self._workspace = self.documents = Documents(
@@ -211,7 +214,7 @@ class Protocol(LanguageServerProtocol):
 
     @lsp_method(types.SHUTDOWN)
     def lsp_shutdown(self, *args: Any) -> Generator[Any, Any, None]:
-        """Cancel what runs (each request is answered), then answer."""
+        """Cancel the running requests (each is answered), then answer."""
         if (handler := self.fm.features.get(types.SHUTDOWN)) is not None:
             yield handler, args, None
         current = self.msg_id
@@ -222,7 +225,7 @@ class Protocol(LanguageServerProtocol):
 
     @lsp_method(types.EXIT)
     def lsp_exit(self, *args: Any) -> Generator[Any, Any, None]:
-        """End the session; the process leaves once its loop has ended."""
+        """End the session; the process ends with its event loop."""
         if (handler := self.fm.features.get(types.EXIT)) is not None:
             yield handler, args, None
         self.exit_code = 0 if self._shutdown else 1
@@ -238,13 +241,22 @@ class Protocol(LanguageServerProtocol):
 
 
 def _id_of(data: Any) -> int | str | None:
-    found = data.get("id") if isinstance(data, dict) else None
-    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
+    request_id = data.get("id") if isinstance(data, dict) else None
+    return request_id if isinstance(request_id, int | str) and not isinstance(request_id, bool) else None
+
+
+def _with_version(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a message about a document with a version, which some clients leave out or send as null."""
+    params = data.get("params")
+    document = params.get("textDocument") if isinstance(params, dict) else None
+    if not isinstance(params, dict) or not isinstance(document, dict) or document.get("version") is not None:
+        return data
+    return data | {"params": params | {"textDocument": document | {"version": UNVERSIONED}}}
 
 
 def _explain(error: BaseException) -> str:
     cause = error.__cause__ or error
     try:
         return "; ".join(cattrs.transform_error(cause)[:3])
-    except Exception:  # The message is a courtesy; any cause must still be answered.
+    except Exception:  # Whatever the cause is, the request must be answered.
         return f"{type(cause).__name__}: {cause}"[:300]

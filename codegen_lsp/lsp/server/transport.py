@@ -1,8 +1,8 @@
 """Messages over a pair of byte streams: cut, decoded, handed to the event loop in order.
 
-Knows LSP's base protocol (headers, lengths, JSON) and how a broken frame is stepped over: one bad message
-costs that message and nothing else. Knows no methods. A thread of its own reads, so that a 5 MB message is
-decoded while the event loop serves others, and so that client and server never wait for each other's pipe.
+Knows LSP's base protocol (headers, lengths, JSON) and how to continue after a broken frame: one bad message costs
+that message and nothing else. Knows no methods. A separate thread reads, so that a message of 5 MB is decoded while
+the event loop serves others, and so that client and server never wait for each other's pipe.
 """
 
 from __future__ import annotations
@@ -17,32 +17,33 @@ from typing import Any, BinaryIO
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE = 256 * 2**20
+"""Maximum size of a message, in bytes."""
 MAX_WAITING = 1024
-"""Messages that may wait for the event loop; then the client's pipe fills, and it waits."""
+"""Maximum number of messages that wait for the event loop; then the client's pipe fills, and the client waits."""
 
 _LENGTH = re.compile(rb"content-length[ \t]*:[ \t]*(\d{1,18})\s*\Z", re.IGNORECASE)
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]*[ \t]*:")
 
 
 class FrameError(Exception):
-    """A frame that can't be read; the next one can."""
+    """A frame that can't be read; reading can continue with the next one."""
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
-    """The next message's body, None at the end of the stream.
+    """Return the next message's body, None at the end of the stream.
 
     Raises:
-        FrameError: there was something else than headers and a body. The stream stands where the search for
-            the next header can go on.
+        FrameError: the stream holds something other than headers and a body. The next call searches for the next
+            header.
     """
     length: int | None = None
     garbage = False
     while line := stream.readline(65536):
-        # Searched, not matched: what remains of a broken body stands on the same line as the next header.
-        found = _LENGTH.search(line)
-        if found:
-            length = int(found[1])
-            garbage = garbage or found.start() > 0
+        # Searched, not matched: the remains of a broken body are on the same line as the next header.
+        header = _LENGTH.search(line)
+        if header:
+            length = int(header[1])
+            garbage = garbage or header.start() > 0
         elif line.strip():
             garbage = garbage or not _HEADER.match(line) or line[:14].lower() == b"content-length"
         elif length is not None:
@@ -52,18 +53,18 @@ def read_frame(stream: BinaryIO) -> bytes | None:
             if len(body) < length:
                 return None
             if garbage:
-                logger.warning("skipped bytes that are no message")
+                logger.warning("skipped bytes that are not a message")
             return body
         elif garbage:
-            raise FrameError("there is no Content-Length in the headers")
+            raise FrameError("the headers have no Content-Length")
     return None
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value in a body.
+    """Return the JSON value in a body.
 
     Raises:
-        FrameError: it is none, or nested too deep to read.
+        FrameError: the body is not JSON, or nested too deep to read.
     """
     try:
         return json.loads(body)
@@ -72,7 +73,7 @@ def decode(body: bytes) -> Any:
 
 
 class Writer:
-    """Writes to a stream that may be gone; a broken pipe ends the session and raises nowhere."""
+    """Writes to a stream that may be closed; a broken pipe ends the session and raises nothing."""
 
     def __init__(self, stream: BinaryIO, on_broken: Callable[[], None]) -> None:
         self._stream = stream
@@ -91,11 +92,11 @@ class Writer:
             self._on_broken()
 
     def close(self) -> None:
-        """Nothing: whoever opened the stream closes it."""
+        """Do nothing: the caller that opened the stream closes it."""
 
 
 class Reader:
-    """Reads messages in a thread and calls `on_message` with each in the event loop, in order."""
+    """Reads messages in a thread and calls `on_message` with each of them in the event loop, in order."""
 
     def __init__(
         self,
@@ -111,11 +112,11 @@ class Reader:
         self._room = threading.Semaphore(MAX_WAITING)
 
     def start(self) -> None:
-        """Start reading; must be called in the running event loop."""
-        import asyncio  # Not with the module: the greeting needs its frames long before a loop.
+        """Start to read; must be called in the running event loop."""
+        import asyncio  # Not with the module: the handshake reads frames long before there is a loop.
 
         self._loop = asyncio.get_running_loop()
-        # A daemon: a thread that waits for the client's next byte can't be stopped otherwise.
+        # A daemon thread: one that waits for the client's next byte can't be stopped.
         threading.Thread(target=self._read, name="lsp-reader", daemon=True).start()
 
     def _read(self) -> None:

@@ -1,7 +1,7 @@
-"""Prompt -> wire request -> Candidates, and the second request that scores the text after the cursor.
+"""Prompt → wire request → candidates, and the second request, which scores the text after the cursor.
 
-Each function is one arrow of a request's way. Knows the wire and the plain values; knows no documents, no
-LSP and no state.
+Each function is one arrow of a request's way. Knows the wire and the plain values; knows no documents, no LSP and
+no state.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from codegen_lsp.wire.client import EngineClient
 from codegen_lsp.wire.requests import CompletionRequest
 
 PLAIN_TEMPERATURE = 0.4
-"""For a server that can't branch: at 0 all its rows would be the same."""
+"""Temperature for a server that can't branch: at 0 all its rows would be the same."""
 MAX_ROWS = 10
 INVOKED_EXTRA = 2
-"""More candidates for somebody who asks for them by hand."""
+"""Number of additional candidates if the user asks for them by hand."""
 
 LOOK_AHEAD = 4
-"""Tokens that a row is read at least, and that are taken to be certain when its chances are judged."""
+"""Minimum number of tokens read of a row; as many more are assumed to be certain when its chances are judged."""
 USAGE_SECONDS = 0.05
-"""So long is waited for the counts of a server that sends them after everything else."""
+"""How long to wait for a trailing usage chunk, in seconds."""
 LEAST_EXTRA_STEPS = 4
-"""Steps that other rows get at least once the likeliest is whole, if half as many again are fewer."""
+"""Minimum number of further steps for the other rows once the likeliest row is complete."""
 
 
 def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: bool) -> CompletionRequest:
-    """The request for the candidates of a prompt."""
+    """Return the request for the candidates of a prompt."""
     n = min(MAX_ROWS, options.candidates + (INVOKED_EXTRA if invoked else 0))
     temperature = options.temperature
     if not extensions and n > 1 and temperature == 0:
@@ -58,7 +58,7 @@ def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: b
 
 
 def warming_request(prompt: Prompt) -> CompletionRequest:
-    """The request that reads a prompt into the engine's cache, after everybody else's requests."""
+    """Return the request that reads a prompt into the engine's cache, behind all requests of users."""
     return CompletionRequest(prompts=(prompt.text,), max_tokens=0, n=1, priority=1)
 
 
@@ -67,13 +67,13 @@ class Patience:
     """How long a stream is worth reading."""
 
     is_complete: Callable[[str], bool]
-    """Whether more text could no longer change what is kept of a row."""
+    """Returns whether more text can't change what is kept of a row."""
     least: float | None = None
     """The mean log-probability below which a row will not be shown; None reads every row to its end."""
     hurry: bool = False
-    """Leave long rows behind soon after the likeliest one is whole."""
+    """Stop reading long rows soon after the likeliest one is complete."""
     start: str = ""
-    """What every row starts with, as a part of the prompt already; see `Prompt.start`."""
+    """The text that every row starts with and that is already part of the prompt; see `Prompt.start`."""
 
 
 @dataclass(slots=True)
@@ -97,9 +97,9 @@ class _Row:
             self.total += math.fsum(p for p in choice.logprobs.token_logprobs if p is not None)
         self.complete = self.finish is not None or (bool(choice.text) and patience.is_complete(self.text))
         count = len(self.logprobs.token_logprobs)
-        # Even if the next tokens were certain, the mean would stay below what is shown.
-        low = patience.least is not None and self.total / (count + LOOK_AHEAD) < patience.least
-        self.hopeless = low and count >= LOOK_AHEAD
+        # Even if the next tokens were certain, the mean would stay below the threshold.
+        is_low = patience.least is not None and self.total / (count + LOOK_AHEAD) < patience.least
+        self.hopeless = is_low and count >= LOOK_AHEAD
 
 
 class _Rows:
@@ -112,7 +112,7 @@ class _Rows:
         self._last_step: int | None = None
 
     def take(self, chunk: Completion) -> bool:
-        """Add a chunk; whether enough has been read."""
+        """Add a chunk and return whether enough has been read."""
         self._steps += bool(chunk.choices)
         for choice in chunk.choices:
             row = self.rows.setdefault(choice.index, _Row(self._patience.start))
@@ -121,27 +121,27 @@ class _Rows:
         first = self.rows.get(0)
         if self._patience.hurry and self._last_step is None and first is not None and first.settled:
             self._last_step = self._steps + max(LEAST_EXTRA_STEPS, self._steps // 2)
-        if self._last_step is not None and self._steps >= self._last_step and self._any_whole():
+        if self._last_step is not None and self._steps >= self._last_step and self._any_complete():
             return True
         return len(self.rows) >= self._n and all(row.settled for row in self.rows.values())
 
     def kept(self) -> list[_Row]:
-        """The rows in their order; those that were left behind unfinished only where nothing else is there."""
+        """Return the settled rows in order; all rows if none is settled."""
         rows = [self.rows[index] for index in sorted(self.rows)]
         return [row for row in rows if row.settled] or rows
 
     @property
     def ended(self) -> bool:
-        """The server has said everything."""
+        """Whether the server has finished every row."""
         return len(self.rows) >= self._n and all(row.finish is not None for row in self.rows.values())
 
-    def _any_whole(self) -> bool:
+    def _any_complete(self) -> bool:
         return any(row.complete for row in self.rows.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """What a stream of chunks came to."""
+    """The candidates of a stream of chunks, with its counts and times."""
 
     candidates: tuple[Candidate, ...]
     usage: Usage
@@ -150,7 +150,7 @@ class Generated:
 
 
 async def read(engine: EngineClient, request: CompletionRequest, patience: Patience) -> Generated:
-    """The candidates of a streamed request; leaves the stream once it holds all that will be kept.
+    """Return the candidates of a streamed request; stops reading once it holds all that will be kept.
 
     Raises:
         WireError: as `EngineClient.stream`.
@@ -170,15 +170,16 @@ async def read(engine: EngineClient, request: CompletionRequest, patience: Patie
                 if usage is None and rows.ended:
                     usage = await _last_usage(chunks)
                 break
-    now = time.perf_counter()
-    # The engine's own times come with its last chunk, which nobody waits for who leaves early.
-    measured = {"prefill_ms": 1e3 * ((first or now) - started), "decode_ms": 1e3 * (now - (first or now))}
+    ended = time.perf_counter()
+    first = first or ended
+    # The engine reports its timings in the last chunk; we never see it when we stop reading early.
+    measured = {"prefill_ms": 1e3 * (first - started), "decode_ms": 1e3 * (ended - first)}
     candidates = tuple(_candidate(row) for row in rows.kept())
     return Generated(candidates, usage or Usage(), {"queue_ms": 0.0} | measured | timings, model)
 
 
 async def _last_usage(chunks: AsyncIterator[Completion]) -> Usage | None:
-    """The counts that a plain server sends behind the last text; most do at once."""
+    """Return the counts that other servers send after the last text; most send them at once."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(USAGE_SECONDS):
             async for chunk in chunks:
@@ -202,10 +203,10 @@ def _candidate(row: _Row) -> Candidate:
 async def score_suffixes(
     engine: EngineClient, verdicts: Sequence[Verdict], pairs: Sequence[tuple[str, str] | None]
 ) -> list[Verdict]:
-    """The verdicts with `suffix_logprob` measured for those that have a pair of (text, suffix).
+    """Return the verdicts, with `suffix_logprob` measured for those that have a pair of (text, suffix).
 
     InCoder (Fried et al. 2022, section 4.1, left-to-right reranking): how likely the text after the gap is
-    once the candidate fills it. One request with a prompt a candidate; only the suffix's tokens come back.
+    once the candidate fills it. One request holds a prompt for each candidate; only the suffixes' tokens come back.
     """
     asked = [(index, pair) for index, pair in enumerate(pairs) if pair is not None]
     if not asked:

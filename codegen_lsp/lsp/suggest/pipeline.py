@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -279,7 +279,7 @@ class Pipeline:
         cursor: Cursor,
         prompt: Prompt,
         verdicts: list[Verdict],
-        contenders: Any,
+        contenders: Collection[int],
         timings: dict[str, float],
     ) -> list[Verdict]:
         """Score the text after the cursor for the contenders; the verdicts stay as they are if that takes too long."""

@@ -1,7 +1,7 @@
-"""What happened to a request, for the user to read: prompt, candidates, filters, ranking, timings.
+"""What happened to each request, for the user to read: prompt, candidates, filters, ranking, timings.
 
-Knows how an outcome is written as JSON (`codegen.showLastRequest`) and keeps the newest of each document.
-Computes nothing.
+Knows how an outcome is written as JSON (`codegen.showLastRequest`) and keeps the newest of each document. Computes
+nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from cachetools import LRUCache
 
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.reasons import Reason
-from codegen_lsp.lsp.suggest.values import Ranked, Verdict
+from codegen_lsp.lsp.suggest.values import Candidate, Ranked, Verdict
+from codegen_lsp.lsp.uris import canonical
 from codegen_lsp.wire.answers import Usage
 
 Method = Literal["inlineCompletion", "completion", "writeBody"]
@@ -24,13 +25,13 @@ AnswerSource = Literal["engine", "memory"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """All that one generation, or one look into the memory, came to."""
+    """What one generation, or one look into the suggestion cache, came to."""
 
     ranked: tuple[Ranked, ...] = ()
     reason: Reason | None = None
-    """Why nothing is shown; None where something is."""
+    """Why nothing is shown; None if something is."""
     message: str = ""
-    """What the engine said, where it failed."""
+    """The engine's error, if it failed."""
     source: AnswerSource | None = None
     prompt: Prompt | None = None
     verdicts: tuple[Verdict, ...] = ()
@@ -42,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A request of the client with its outcome."""
+    """A request of the client, with its outcome."""
 
     id: str
     uri: str
@@ -60,7 +61,7 @@ class Record:
         return [f"{self.id}.{index}" for index in range(len(self.outcome.ranked))]
 
     def to_json(self, cached_characters: int | None = None) -> dict[str, Any]:
-        """The answer to `codegen.showLastRequest`; `cached_characters` of the prompt came from the cache."""
+        """Return the answer to `codegen.showLastRequest`; `cached_characters` of the prompt were cached."""
         outcome = self.outcome
         return {
             "id": self.id,
@@ -85,16 +86,16 @@ class Record:
         }
 
     def _candidates(self) -> list[dict[str, Any]]:
-        trails = {id(v.candidate): v for v in self.outcome.verdicts}
+        verdicts = {id(verdict.candidate): verdict for verdict in self.outcome.verdicts}
         shown = [
-            _candidate_json(r.candidate.text, r, trails.get(id(r.candidate)), identifier)
-            for r, identifier in zip(self.outcome.ranked, self.ids, strict=True)
+            _candidate_json(ranked.candidate, ranked, verdicts.get(id(ranked.candidate)), identifier)
+            for ranked, identifier in zip(self.outcome.ranked, self.ids, strict=True)
         ]
-        seen = {id(r.candidate) for r in self.outcome.ranked}
+        ranked_ids = {id(ranked.candidate) for ranked in self.outcome.ranked}
         return shown + [
-            _candidate_json(v.candidate.text, None, v, None)
-            for v in self.outcome.verdicts
-            if id(v.candidate) not in seen
+            _candidate_json(verdict.candidate, None, verdict, None)
+            for verdict in self.outcome.verdicts
+            if id(verdict.candidate) not in ranked_ids
         ]
 
 
@@ -113,13 +114,11 @@ def _prompt_json(prompt: Prompt | None, usage: Usage, cached_characters: int | N
 
 
 def _candidate_json(
-    text: str, ranked: Ranked | None, verdict: Verdict | None, identifier: str | None
+    candidate: Candidate, ranked: Ranked | None, verdict: Verdict | None, identifier: str | None
 ) -> dict[str, Any]:
-    candidate = ranked.candidate if ranked is not None else verdict.candidate if verdict is not None else None
-    assert candidate is not None
     return {
         "id": identifier,
-        "text": text,
+        "text": candidate.text,
         "raw": candidate.raw,
         "meanLogprob": candidate.mean_logprob,
         "suffixLogprob": candidate.suffix_logprob,
@@ -134,7 +133,7 @@ def _candidate_json(
 
 
 class Records:
-    """The last request of each document, of the newest fifty documents."""
+    """The last request of each of the newest fifty documents, and counters of shown and accepted suggestions."""
 
     def __init__(self) -> None:
         self._by_uri: LRUCache[str, Record] = LRUCache(maxsize=50)
@@ -143,18 +142,18 @@ class Records:
         self.shown = self.accepted = self.partly_accepted = 0
 
     def next_id(self) -> str:
-        """An identifier for a request, unique in this process."""
+        """Return an identifier for a request, unique in this process."""
         return str(next(self._numbers))
 
     def add(self, record: Record) -> None:
-        """Remember a request as its document's, and everybody's, last."""
-        self._by_uri[record.uri] = record
+        """Keep a request as the last one of its document and of all documents."""
+        self._by_uri[canonical(record.uri)] = record
         self._last = record
 
     def last(self, uri: str | None = None) -> Record | None:
-        """The last request of a document, or of all."""
-        return self._last if uri is None else self._by_uri.get(uri)
+        """Return the last request of a document, or of all documents."""
+        return self._last if uri is None else self._by_uri.get(canonical(uri))
 
     def forget(self, uri: str) -> None:
-        """Drop what is remembered of a closed document; the last request of all stays readable."""
-        self._by_uri.pop(uri, None)
+        """Drop the last request of a closed document; the last request of all documents stays readable."""
+        self._by_uri.pop(canonical(uri), None)

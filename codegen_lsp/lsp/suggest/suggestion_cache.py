@@ -1,9 +1,9 @@
-"""What was suggested, so that typing through it or going back needs no engine.
+"""Earlier suggestions, so that typing along with one, or going back, needs no request.
 
-Owned by the server, one for all documents. An entry is what was shown at a cursor; it lives until it is the
-least recently used, or its document is closed. It is served only where the text before the cursor is, to the
-last character, what it was plus what the user typed of the suggestion. Lengths are compared first, then the last
-characters, then all, so that a look-up in a document of 5 MB costs well under a millisecond.
+One cache serves all documents of a session. An entry holds what was shown at a cursor; it is dropped when it is the
+least recently used one or its document is closed. It is served only if the text before the cursor is exactly what
+it was plus what the user typed of the suggestion. Lengths are compared first, then the last characters, then the
+whole, so that a look-up in a document of 5 MB takes well under a millisecond.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.lines import normalize
 from codegen_lsp.lsp.fitting import overlap
 from codegen_lsp.lsp.suggest.values import Ranked
+from codegen_lsp.lsp.uris import canonical
 
 _BELOW = 512
-"""Characters after the cursor that must be as they were."""
+"""Number of characters after the cursor that must be unchanged."""
 _TAIL = 48
+"""Number of characters before the cursor that are compared first."""
 _SHARE = 256 * 1024
-"""Characters of a prefix that count as one answer; a longer one takes the room of several."""
+"""Number of characters of a prefix that count as one entry; a longer prefix takes the room of several."""
 _CLOSERS = frozenset(")]}\"'`")
 _MOST_CLOSED = 8
+"""Maximum number of brackets and quotes that an editor closes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,53 +46,56 @@ _Key = tuple[str, int, str, str]
 
 
 class SuggestionCache:
-    """Remembers the last answers, of all documents together."""
+    """The last suggestions of all documents."""
 
-    def __init__(self, answers: int = 100) -> None:
-        """Of at most `answers` answers; 0 remembers nothing."""
-        self._entries: LRUCache[_Key, _Entry] = LRUCache(maxsize=answers, getsizeof=lambda entry: entry.room)
+    def __init__(self, capacity: int = 100) -> None:
+        """Keep at most `capacity` entries; 0 disables the cache."""
+        self._entries: LRUCache[_Key, _Entry] = LRUCache(maxsize=capacity, getsizeof=lambda entry: entry.room)
 
     def put(self, cursor: Cursor, ranked: Sequence[Ranked]) -> None:
-        """Remember what is shown at a cursor. Nothing shown is nothing to remember."""
+        """Keep what is shown at a cursor; an empty list is not kept."""
         longest = max((len(r.candidate.text) for r in ranked), default=0)
         entry = _Entry(cursor.prefix, cursor.suffix[:_BELOW], tuple(ranked), longest)
         if ranked and entry.room <= self._entries.maxsize:
             self._entries[_key(cursor)] = entry
 
     def get(self, cursor: Cursor) -> tuple[Ranked, ...] | None:
-        """What is left of a remembered answer at this cursor; None where the engine must be asked."""
-        for key, entry in self._candidates(cursor):
-            rest = _rest(entry, cursor)
-            if rest:
-                self._entries[key]  # it was used
-                return rest
+        """Return what remains of an entry at this cursor; None if a request is needed."""
+        for key, entry in self._near(cursor):
+            remaining = _remaining(entry, cursor)
+            if remaining:
+                self._entries[key]  # Marks the entry as used.
+                return remaining
         return None
 
     def forget(self, uri: str) -> None:
-        """Drop all of a document's answers."""
-        for key in [k for k in self._entries if k[0] == uri]:
+        """Drop all entries of a document."""
+        for key in [key for key in self._entries if key[0] == canonical(uri)]:
             del self._entries[key]
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def _candidates(self, cursor: Cursor) -> Iterator[tuple[_Key, _Entry]]:
-        """The document's entries that may hold here, nearest behind the cursor first."""
-        found = []
+    def _near(self, cursor: Cursor) -> Iterator[tuple[_Key, _Entry]]:
+        """Yield the document's entries that may apply at a cursor, the nearest before it first."""
+        distances, uri = [], canonical(cursor.uri)
         for key, entry in self._entries.items():
             typed = len(cursor.prefix) - len(entry.prefix)
-            if key[0] == cursor.uri and 0 <= typed <= 2 * entry.longest:
-                found.append((typed, key, entry))
-        for _, key, entry in sorted(found, key=lambda f: f[0]):
+            if key[0] == uri and 0 <= typed <= 2 * entry.longest:
+                distances.append((typed, key, entry))
+        for _, key, entry in sorted(distances, key=lambda distance: distance[0]):
             yield key, entry
 
 
 def _key(cursor: Cursor) -> _Key:
-    return cursor.uri, len(cursor.prefix), cursor.prefix[-_TAIL:], cursor.suffix[:_BELOW]
+    return canonical(cursor.uri), len(cursor.prefix), cursor.prefix[-_TAIL:], cursor.suffix[:_BELOW]
 
 
-def _rest(entry: _Entry, cursor: Cursor) -> tuple[Ranked, ...]:
-    """What the user has yet to type of an entry; empty where the text around the cursor is another."""
+def _remaining(entry: _Entry, cursor: Cursor) -> tuple[Ranked, ...]:
+    """Return what the user has yet to type of an entry; nothing if the text around the cursor differs.
+
+    Shown `compute(a)` at `x = ‸`, typed up to `x = comp‸`: `ute(a)` remains.
+    """
     end = len(entry.prefix)
     if cursor.prefix[max(0, end - _TAIL) : end] != entry.prefix[-_TAIL:]:
         return ()
@@ -97,8 +103,9 @@ def _rest(entry: _Entry, cursor: Cursor) -> tuple[Ranked, ...]:
     closed = _closed(entry.below, cursor.suffix[:_BELOW], typed)
     if closed is None or not cursor.prefix.startswith(entry.prefix):
         return ()
-    rest = (_continued(r, typed, closed, cursor) for r in entry.ranked if r.candidate.text.startswith(typed))
-    return tuple(r for r in rest if r.candidate.text.strip())
+    matching = (ranked for ranked in entry.ranked if ranked.candidate.text.startswith(typed))
+    continued = (_continued(ranked, typed, closed, cursor) for ranked in matching)
+    return tuple(ranked for ranked in continued if ranked.candidate.text.strip())
 
 
 def _continued(ranked: Ranked, typed: str, closed: int, cursor: Cursor) -> Ranked:
@@ -108,16 +115,19 @@ def _continued(ranked: Ranked, typed: str, closed: int, cursor: Cursor) -> Ranke
     return replace(ranked, candidate=replace(ranked.candidate, text=text, replace=covered))
 
 
-def _closed(then: str, now: str, typed: str) -> int | None:
-    """How many closing brackets and quotes the editor put after the cursor since (negative: how many the user
-    typed over), or None where the text after the cursor changed in another way."""
-    if then == now:
+def _closed(before: str, after: str, typed: str) -> int | None:
+    """Return how many closing brackets and quotes the editor has put after the cursor since the entry was made.
+
+    A negative number counts those that the user typed over; None means that the text after the cursor changed in
+    another way. With `foo` typed, `` before and `)` after give 1; `)` before and `` after give -1.
+    """
+    if before == after:
         return 0
     if not typed:
         return None
     for size in range(1, _MOST_CLOSED + 1):
-        if _CLOSERS.issuperset(now[:size]) and now[size:] == then[: _BELOW - size]:
+        if _CLOSERS.issuperset(after[:size]) and after[size:] == before[: _BELOW - size]:
             return size
-        if _CLOSERS.issuperset(then[:size]) and then[size:] == now[: _BELOW - size]:
+        if _CLOSERS.issuperset(before[:size]) and before[size:] == after[: _BELOW - size]:
             return -size
     return None

@@ -25,7 +25,9 @@ def load_counter(path: str) -> TokenCounter:
     try:
         _check(Path(path))
         tokenizer = Tokenizer.from_file(path)
-    except BaseException as error:  # A panic of tokenizers is a BaseException, and an unreadable file a bare Exception.
+    except (
+        BaseException
+    ) as error:  # A panic of tokenizers is a BaseException, and an unreadable file a bare Exception.
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         logger.warning("the tokenizer %s can't be used, so tokens are estimated: %s", path, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -231,19 +232,76 @@ async def test_a_client_that_vanishes_takes_the_server_along(tmp_path: Path) -> 
     assert b"Fatal" not in client.errors
 
 
+def _first_message(options: Any) -> bytes:
+    params = {"processId": None, "rootUri": None, "capabilities": {}, "initializationOptions": options}
+    return frame({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params})
+
+
+STRANGERS = [
+    _first_message(None),
+    _first_message({"connectionToken": "wrong"}),
+    _first_message({"connectionToken": 7}),
+    b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + _first_message({"connectionToken": "s3cret"}),
+    b"Host: 127.0.0.1\r\n" + _first_message({"connectionToken": "s3cret"}),
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
+    frame({"jsonrpc": "2.0", "id": 1, "method": "workspace/executeCommand", "params": {"command": "x"}}),
+]
+"""First bytes of clients that must get nothing: web pages, TLS, and users without the token."""
+
+
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "lsp.sock"
+    server = await asyncio.create_subprocess_exec(
+        *SERVER, "--socket", str(path), env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
+    )
+    assert server.stderr is not None
+    assert str(path).encode() in await server.stderr.readline()
+    assert path.stat().st_mode & 0o077 == 0
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(_first_message({"enabled": False}))
+    assert b"inlineCompletionProvider" in await reader.readuntil(b"serverInfo")
+    writer.write(frame({"jsonrpc": "2.0", "id": 2, "method": "shutdown"}))
+    writer.write(frame({"jsonrpc": "2.0", "method": "exit"}))
+    assert await asyncio.wait_for(server.wait(), 20) == 0
+    writer.close()
+    assert not path.exists()
+
+
+async def test_a_file_in_the_place_of_a_socket_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    server = await asyncio.create_subprocess_exec(
+        *SERVER, "--socket", str(path), env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await server.communicate()
+    assert server.returncode == 2
+    assert b"not a socket" in errors
+    assert path.read_text() == "mine"
+
+
 async def test_over_tcp(tmp_path: Path) -> None:
     server = await asyncio.create_subprocess_exec(
-        *SERVER, "--tcp", "127.0.0.1:0", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
+        *SERVER,
+        "--tcp",
+        "127.0.0.1:0",
+        env=environment(tmp_path, CODEGEN_LSP_CONNECTION_TOKEN="s3cret"),
+        stderr=asyncio.subprocess.PIPE,
     )
     assert server.stderr is not None
     port = int((await server.stderr.readline()).rsplit(b":", 1)[1])
+    for stranger in STRANGERS:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(stranger)
+        with contextlib.suppress(ConnectionError):
+            assert b"inlineCompletionProvider" not in await asyncio.wait_for(reader.read(), 20)
+        writer.close()
     for leaves in (False, True):  # A client that vanishes leaves room for the next one.
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         params = {
             "processId": None,
             "rootUri": None,
             "capabilities": {},
-            "initializationOptions": {"enabled": False},
+            "initializationOptions": {"enabled": False, "connectionToken": "s3cret"},
         }
         writer.write(frame({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}))
         head = await reader.readuntil(b"\r\n\r\n")

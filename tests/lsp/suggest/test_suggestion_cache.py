@@ -61,7 +61,7 @@ def test_going_back_to_an_earlier_place() -> None:
 
 
 def test_the_least_recently_used_answer_goes_first() -> None:
-    memory = SuggestionCache(answers=2)
+    memory = SuggestionCache(capacity=2)
     memory.put(cursor("a = ‸"), ranked("1"))
     memory.put(cursor("bb = ‸"), ranked("2"))
     assert memory.get(cursor("a = ‸")) is not None
@@ -91,11 +91,11 @@ def test_nothing_shown_is_nothing_remembered() -> None:
     memory = SuggestionCache()
     memory.put(cursor("x‸"), ())
     assert len(memory) == 0
-    SuggestionCache(answers=0).put(cursor("x‸"), ranked("1"))
+    SuggestionCache(capacity=0).put(cursor("x‸"), ranked("1"))
 
 
 def test_large_documents_take_the_room_of_several() -> None:
-    memory = SuggestionCache(answers=100)
+    memory = SuggestionCache(capacity=100)
     text = "x = 1\n" * 800_000
     for i in range(40):
         memory.put(at_offset(text, len(text) - 6 * i, line=0, uri="file:///a"), ranked("1"))
@@ -103,7 +103,7 @@ def test_large_documents_take_the_room_of_several() -> None:
 
 
 def test_a_document_larger_than_the_room_is_not_remembered() -> None:
-    memory = SuggestionCache(answers=1)
+    memory = SuggestionCache(capacity=1)
     memory.put(at_offset("x" * 1_000_000, 1_000_000, line=0), ranked("1"))
     assert len(memory) == 0
 
