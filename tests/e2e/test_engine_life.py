@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lsprotocol import types as lsp
 from support.editor import ROOT, SERVER, Editor, StartEditor, environment
+from support.interpreter import python_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
 
@@ -146,11 +147,9 @@ async def test_a_model_that_is_not_there_is_told_and_can_be_mended(
 
 
 async def test_nothing_tries_to_reach_a_host(editor: StartEditor, tmp_path: Path) -> None:
-    guard = tmp_path / "guard"
-    guard.mkdir()
-    (guard / "sitecustomize.py").write_text(GUARD)
     log = tmp_path / "guard.log"
-    ed = await editor(env={"PYTHONPATH": f"{guard}:{ROOT}", "GUARD_LOG": str(log)})
+    command = (str(python_with(tmp_path / "guarded", GUARD)), *SERVER[1:])
+    ed = await editor(env={"GUARD_LOG": str(log)}, command=command)
     uri = ed.open(CODE)
     await ed.ready()
     assert await ed.inline(uri, *END, invoked=True)

@@ -20,14 +20,12 @@ MAX_BYTES = 256 * 2**20
 
 def load_counter(path: str) -> TokenCounter:
     """Return a counter with the tokenizer in a file; one that estimates if the file can't be used."""
-    from tokenizers import Tokenizer
-
     try:
+        from tokenizers import Tokenizer
+
         _check(Path(path))
         tokenizer = Tokenizer.from_file(path)
-    except (
-        BaseException
-    ) as error:  # A panic of tokenizers is a BaseException, and an unreadable file a bare Exception.
+    except BaseException as error:  # A missing package, a bare Exception, or a panic of tokenizers.
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         logger.warning("the tokenizer %s can't be used, so tokens are estimated: %s", path, error)
