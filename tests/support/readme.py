@@ -1,9 +1,8 @@
-"""The README's generated parts: each stands between `<!-- name -->` and `<!-- end name -->`.
+"""The generated parts of the documents: each stands between `<!-- name -->` and `<!-- end name -->`.
 
     python tests/support/readme.py
 
-writes them anew; `tests/test_readme.py` compares. What has to be measured is written by the benchmark that
-measures it.
+writes them; `tests/test_readme.py` compares. The part `figures` is written by the benchmark that measures it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+
+DOCUMENTS = {
+    "settings": DOCS / "settings.md",
+    "models": DOCS / "models.md",
+    "figures": DOCS / "speed.md",
+    "speed": README,
+}
+"""The document that has each part."""
 
 
 def settings() -> str:
@@ -33,7 +42,7 @@ def settings() -> str:
 
 
 def models() -> str:
-    """Shapes and sizes of the twelve checkpoints, from the configurations in the code."""
+    """Dimensions and sizes of the twelve checkpoints, from the configurations in the code."""
     from codegen_lsp.engine.checkpoints.plan import plan
     from codegen_lsp.wire.config import EngineConfig
 
@@ -51,23 +60,32 @@ def models() -> str:
     return "\n".join(rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"settings": settings, "models": models}
+def speed() -> str:
+    """The figures of docs/speed.md that matter most to a user, one line each."""
+    shown = ("process start", "keystroke to suggestion", "typed-through", "memory of")
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", current("figures"), re.MULTILINE)
+    return "\n".join(f"- {name}: {value}" for name, value in rows if name.startswith(shown))
 
 
-def current(name: str, text: str) -> str:
-    """What stands in the README between the marks of a part."""
+PARTS: dict[str, Callable[[], str]] = {"settings": settings, "models": models, "speed": speed}
+
+
+def current(name: str) -> str:
+    """The text between the marks of a part in its document."""
+    text = DOCUMENTS[name].read_text(encoding="utf-8")
     match = re.search(rf"<!-- {name} -->\n(.*?)\n?<!-- end {name} -->", text, re.DOTALL)
     if match is None:
-        raise LookupError(f"README.md has no part {name!r}")
+        raise LookupError(f"{DOCUMENTS[name]} has no part {name!r}")
     return match[1]
 
 
 def put(name: str, content: str) -> None:
-    """Replace what stands between the marks of a part."""
-    text = README.read_text(encoding="utf-8")
-    head, rest = text.split(f"<!-- {name} -->\n")
-    tail = rest[rest.index(f"<!-- end {name} -->") :]
-    README.write_text(f"{head}<!-- {name} -->\n{content}\n{tail}", encoding="utf-8")
+    """Replace the text between the marks of a part in its document."""
+    document = DOCUMENTS[name]
+    text = document.read_text(encoding="utf-8")
+    head, below = text.split(f"<!-- {name} -->\n")
+    tail = below[below.index(f"<!-- end {name} -->") :]
+    document.write_text(f"{head}<!-- {name} -->\n{content}\n{tail}", encoding="utf-8")
 
 
 def rewrite() -> None:
