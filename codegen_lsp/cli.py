@@ -1,22 +1,37 @@
 """The command `codegen-lsp`: the language server without a subcommand, everything else with one.
 
-Knows the names of the commands and how an error is shown: one sentence, exit code 2, never a traceback.
-Imports a side only when it is chosen; an editor that starts the language server does not even pay for typer.
+Lists the subcommands and imports only the one that is run, so that starting the language server does not import
+typer. An error is printed as one sentence, with exit code 2 and without a traceback.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
+from codegen_lsp.commands.terminal import one_line
 from codegen_lsp.wire.errors import CodegenError
 
 if TYPE_CHECKING:
     import typer
 
 USAGE_EXIT = 2
+
+COMMANDS = {
+    "complete": "complete:complete",
+    "generate": "generate:generate",
+    "serve": "serve:serve",
+    "doctor": "doctor:doctor",
+    "models": "models:app",
+    "eval": "evaluate:app",
+    "score": "score:score",
+    "features": "features:features",
+    "similar": "similar:similar",
+}
+"""Module in `codegen_lsp.commands` and its function, or its group of subcommands, by the name of the subcommand."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,22 +41,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not arguments or arguments[0] in ("--stdio", "--tcp", "--socket"):
             _language_server(arguments)
         else:
-            _app()(args=arguments, prog_name="codegen-lsp")
+            _subcommand(arguments)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output left (`| head`); nothing is lost.
+        # The reader of our output is gone (`| head`); nothing is lost.
         sys.stderr.close()
         sys.exit(0)
-    except (CodegenError, OSError) as error:
-        fail(str(error))
     except ModuleNotFoundError as error:
         _fail_without_extra(error)
+    except (CodegenError, OSError) as error:
+        fail(str(error))
+    except (MemoryError, RecursionError) as error:
+        fail(f"{type(error).__name__}: {error or 'this machine has not enough memory for it'}")
 
 
 def fail(message: str) -> NoReturn:
-    """Print one sentence on standard error and leave with exit code 2."""
-    print(f"codegen-lsp: {message}", file=sys.stderr)  # noqa: T201
+    """Print one sentence on standard error and exit with code 2."""
+    print(f"codegen-lsp: {one_line(message)}", file=sys.stderr)  # noqa: T201
     sys.exit(USAGE_EXIT)
 
 
@@ -56,14 +73,14 @@ def _fail_without_extra(error: ModuleNotFoundError) -> NoReturn:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, `[::1]:PORT`, or `:PORT` on loopback.
+    """Return host and port of `HOST:PORT`, `[::1]:PORT`, or `:PORT` on loopback.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the text has another form.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"{text!r} is no HOST:PORT; write for example 127.0.0.1:4711")
+        raise ValueError(f"expected HOST:PORT, for example 127.0.0.1:4711, got {text!r}")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -71,34 +88,84 @@ def _language_server(arguments: list[str]) -> None:
     address = socket = None
     if arguments and arguments[0] == "--socket":
         if len(arguments) != 2:
-            fail("--socket takes one path, for example --socket /run/user/1000/codegen.sock")
+            fail("--socket requires one path, for example --socket /run/user/1000/codegen.sock")
         socket = Path(arguments[1])
     elif arguments and arguments[0] == "--tcp":
         if len(arguments) != 2:
-            fail("--tcp takes one HOST:PORT, for example --tcp 127.0.0.1:4711")
+            fail("--tcp requires one HOST:PORT, for example --tcp 127.0.0.1:4711")
         try:
             address = parse_address(arguments[1])
         except ValueError as error:
             fail(str(error))
     elif len(arguments) > 1:
-        # Editors add flags of their own (--clientProcessId=...); what we don't know must not stop the start.
+        # Editors add flags (--clientProcessId=...), which must not stop the start.
         unknown = [a for a in arguments[1:] if not a.startswith(("--clientProcessId", "--stdio"))]
         if unknown:
-            fail(
-                f"{unknown[0]!r} is no option of the language server; `codegen-lsp --help` lists the commands"
-            )
+            fail(f"the language server has no option {unknown[0]!r}; `codegen-lsp --help` lists the commands")
     elif not arguments and sys.stdin is not None and sys.stdin.isatty():
         print(  # noqa: T201
-            "codegen-lsp: the language server now waits for an editor on standard input; "
-            "`codegen-lsp --help` lists the other commands, Ctrl-C ends it.",
+            "codegen-lsp: the language server waits for an editor on standard input; "
+            "`codegen-lsp --help` lists the other commands, Ctrl-C stops it.",
             file=sys.stderr,
         )
-    import importlib
-
     sys.exit(importlib.import_module("codegen_lsp.lsp.main").main(tcp=address, socket=socket))
 
 
-def _app() -> typer.Typer:
-    from codegen_lsp.commands.app import build_app
+def _subcommand(arguments: list[str]) -> None:
+    import typer
 
-    return build_app()
+    # typer raises its errors as subclasses of click's, which newer versions of it bring along.
+    kinds: Any = typer.BadParameter.__mro__
+    usage_error = next(kind for kind in kinds if kind.__name__ == "ClickException")
+    names = arguments[:1] if arguments[0] in COMMANDS else COMMANDS
+    try:
+        status = build_app(names)(args=arguments, prog_name="codegen-lsp", standalone_mode=False)
+    except typer.Abort:
+        sys.exit(1)
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(USAGE_EXIT)
+        fail(error.format_message())
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with these subcommands, importing their modules."""
+    import typer
+
+    app = typer.Typer(
+        help="Code completion from a model on your own machine. Without a command: the language server on stdio "
+        "(--tcp HOST:PORT listens there instead).",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+    version = Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ]
+
+    def root(version: bool = False) -> None:
+        """Complete code with a model on your own machine."""
+
+    root.__annotations__["version"] = version
+    app.callback()(root)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(importlib.import_module(f"codegen_lsp.commands.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import typer
+
+        from codegen_lsp import __version__
+
+        typer.echo(f"codegen-lsp {__version__}")
+        raise typer.Exit

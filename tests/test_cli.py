@@ -52,6 +52,50 @@ def test_help_lists_every_command(command: str) -> None:
     assert run(command, "--help").returncode == 0
 
 
+def test_starting_the_language_server_imports_no_typer(tmp_path: Path) -> None:
+    program = (
+        "import sys; from codegen_lsp import cli; sys.argv = ['codegen-lsp', '--stdio']\n"
+        "try: cli.main()\nfinally: print(sorted({'typer', 'rich'} & set(sys.modules)), file=sys.stderr)"
+    )
+    env = dict(os.environ) | {"CODEGEN_LSP_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input="",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=env,
+        check=False,
+    )
+    assert done.stderr.strip().endswith("[]"), done.stderr
+
+
+def test_help_imports_neither_engine_nor_evaluations() -> None:
+    program = (
+        "import sys; from codegen_lsp.cli import build_app; build_app()\n"
+        "sides = ('codegen_lsp.engine', 'codegen_lsp.lsp', 'codegen_lsp.evals.b')\n"
+        "print(*sorted(m for m in sys.modules if m.startswith(sides)"
+        " or m in ('torch', 'httpx', 'numpy', 'rich.console')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_a_command_is_imported_alone() -> None:
+    program = (
+        "import sys; from codegen_lsp.cli import build_app; build_app(['score'])\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('codegen_lsp.commands.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == [
+        f"codegen_lsp.commands.{n}" for n in ("engines", "options", "score", "terminal")
+    ]
+
+
 def test_doctor_looks_at_the_model_that_is_wanted(tmp_path: Path) -> None:
     done = run("doctor", "--json", "--model", str(tmp_path))
     assert done.returncode == 1

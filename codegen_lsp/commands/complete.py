@@ -1,18 +1,23 @@
-"""`codegen-lsp complete FILE:LINE:COL`: what an editor would be shown there, in the terminal.
+"""`codegen-lsp complete FILE:LINE:COL`: print what an editor would show at a place in a file.
 
-Knows a place in a file and how to print suggestions. Goes through the real language server over stdio.
+Asks the real language server over stdio, through `HeadlessEditor`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from codegen_lsp.commands.options import AsJson, Server, Token, with_options
+from codegen_lsp.commands.terminal import console, escape, say_json, styled
+from codegen_lsp.evals.harness.files import read_regular_file
 from codegen_lsp.wire.errors import CodegenError
 
 if TYPE_CHECKING:
@@ -20,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class PlaceError(CodegenError):
-    """FILE:LINE:COL names no place in a file that can be read."""
+    """FILE:LINE:COL is not a place in a readable text file."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +39,30 @@ class FilePlace:
 
     @property
     def line_prefix(self) -> str:
-        """The text of the line before the place."""
+        """Text of the line before the place."""
         return _lines(self.text)[self.line][: self.column]
 
 
 def parse_place(text: str) -> FilePlace:
-    """The place that `FILE:LINE:COL` names, 1-based as editors show it.
+    """Return the place that `FILE:LINE:COL` names, 1-based as editors show it.
 
     Raises:
-        PlaceError: the words are off, the file can't be read as UTF-8, or the file has no such place.
+        PlaceError: the text is malformed, the file is not UTF-8, or the file has no such line or column.
     """
     parts = text.rsplit(":", 2)
     if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts[1:]):
-        raise PlaceError(f"{text!r} is no FILE:LINE:COL; write for example module.py:12:5")
+        raise PlaceError(f"expected FILE:LINE:COL, for example module.py:12:5, got {text!r}")
     path, line, column = Path(parts[0]).expanduser(), int(parts[1]), int(parts[2])
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        content = read_regular_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise PlaceError(f"there is no file {path}") from None
     except IsADirectoryError:
         raise PlaceError(f"{path} is a folder; name a file in it") from None
     except UnicodeDecodeError:
         raise PlaceError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        raise PlaceError(f"can't read {path}: {error.strerror or error}") from None
     lines = _lines(content)
     if not 1 <= line <= len(lines):
         raise PlaceError(f"{path} has {len(lines)} lines; there is no line {line}")
@@ -73,19 +80,19 @@ def _lines(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class ShownSuggestions:
-    """What `complete` prints."""
+    """Suggestions at a place, as `complete` prints them."""
 
     items: Sequence[Mapping[str, Any]]
-    """`{"text", "range", "score", "mean_logprob"}` each, best first."""
+    """One `{"text", "range", "score", "mean_logprob"}` for each suggestion, best first."""
     reason: str | None
-    """Why there is none."""
+    """Why there is no suggestion; None if there is one."""
     timings: Mapping[str, float]
     """Milliseconds."""
     usage: Mapping[str, int]
     model: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The object of `--json`."""
+        """Return the object that `--json` prints."""
         return {
             "items": list(self.items),
             "reason": self.reason,
@@ -95,48 +102,48 @@ class ShownSuggestions:
 
 
 async def ask(
-    place: FilePlace, options: Mapping[str, Any], n: int, *, console: Console | None = None
+    place: FilePlace, options: Mapping[str, Any], n: int, *, screen: Console | None = None
 ) -> ShownSuggestions:
-    """The ranked suggestions at a place, from a language server of our own.
+    """Start a language server, and return its ranked suggestions at a place.
 
     Args:
-        place: where.
-        options: initializationOptions of the server.
-        n: suggestions at most, the best ones.
-        console: where to show that the model loads; None shows nothing.
+        place: Where to ask.
+        options: The server's initializationOptions.
+        n: Maximum number of suggestions.
+        screen: Where to show that the model loads; None shows nothing.
     """
     from codegen_lsp.headless_editor import HeadlessEditor
 
     started = time.perf_counter()
-    with _spinner(console) as show:
-        async with HeadlessEditor(options, root=place.path.absolute().parent, on_status=show) as session:
-            for message in session.messages:
+    with _spinner(screen) as show:
+        async with HeadlessEditor(options, root=place.path.absolute().parent, on_status=show) as editor:
+            for message in editor.messages:
                 show({"message": message})
-            await session.ready()
+            await editor.ready()
             ready = time.perf_counter()
-            uri = session.open(place.path, place.text)
-            items = await session.inline(uri, place.line, place.column)
+            uri = editor.open(place.path, place.text)
+            items = await editor.inline(uri, place.line, place.column)
             answered = time.perf_counter()
-            last = await session.last_request(uri)
-    if session.messages and console is not None:
-        for message in session.messages:
-            console.print(message, style="yellow", highlight=False)
-    timings = {k: v for k, v in (last.get("timings") or {}).items() if isinstance(v, int | float)}
+            record = await editor.last_request(uri)
+    if screen is not None:
+        for message in editor.messages:
+            screen.print(styled(message, "yellow"))
+    timings = {k: v for k, v in (record.get("timings") or {}).items() if isinstance(v, int | float)}
     timings |= {"start_ms": (ready - started) * 1000, "request_ms": (answered - ready) * 1000}
     return ShownSuggestions(
-        items=[_item(item, last) for item in items[:n]],
-        reason=None if items else last.get("reason") or "empty",
+        items=[_item(item, record) for item in items[:n]],
+        reason=None if items else record.get("reason") or "empty",
         timings={k: round(v, 2) for k, v in timings.items()},
-        usage=last.get("usage") or {},
-        model=str(last.get("model") or session.status.get("model") or ""),
+        usage=record.get("usage") or {},
+        model=str(record.get("model") or editor.status.get("model") or ""),
     )
 
 
-def _item(item: Any, last: Mapping[str, Any]) -> dict[str, Any]:
+def _item(item: Any, record: Mapping[str, Any]) -> dict[str, Any]:
     text = item.insert_text if isinstance(item.insert_text, str) else item.insert_text.value
-    known = {c.get("id"): c for c in last.get("candidates") or ()}
+    candidates = {c.get("id"): c for c in record.get("candidates") or ()}
     arguments = item.command.arguments if item.command is not None else None
-    candidate = known.get(arguments[0], {}) if arguments else {}
+    candidate = candidates.get(arguments[0], {}) if arguments else {}
     span = None
     if item.range is not None:
         start, end = item.range.start, item.range.end
@@ -152,69 +159,77 @@ def _item(item: Any, last: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _spinner:  # noqa: N801  # reads as the function it stands for
-    """Shows the server's status while the block runs, where there is a terminal to show it on."""
+@contextmanager
+def _spinner(screen: Console | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show the server's status while the block runs, if there is a terminal to show it on."""
+    if screen is None:
+        yield lambda _: None
+        return
+    with screen.status("starting the language server") as status:
 
-    def __init__(self, console: Console | None) -> None:
-        self._status = console.status("starting the language server") if console is not None else None
+        def show(report: Mapping[str, Any]) -> None:
+            if report.get("message"):
+                status.update(styled(report["message"]))
 
-    def __enter__(self) -> Any:
-        if self._status is not None:
-            self._status.start()
-        return self._show
-
-    def _show(self, status: Mapping[str, Any]) -> None:
-        if self._status is not None and status.get("message"):
-            self._status.update(str(status["message"]))
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        yield show
 
 
 def render(place: FilePlace, answer: ShownSuggestions) -> list[RenderableType]:
-    """The answer for a person: a panel a suggestion, then one line of figures."""
+    """Return the answer for people: a panel for each suggestion, then one line of figures."""
+    parts = [_panel(place, number, item) for number, item in enumerate(answer.items, 1)]
+    if not answer.items:
+        parts.append(styled(f"no suggestion: {answer.reason}", "yellow"))
+    usage, timings = answer.usage, answer.timings
+    figures = (
+        f"{answer.model}: {timings.get('request_ms', 0):.0f} ms for the suggestions, "
+        f"{timings.get('start_ms', 0) / 1000:.1f} s to start; {usage.get('prompt_tokens', 0)} tokens of prompt, "
+        f"{usage.get('cached_tokens', 0)} of them from the cache, {usage.get('completion_tokens', 0)} written"
+    )
+    return [*parts, styled(figures, "dim")]
+
+
+def _panel(place: FilePlace, number: int, item: Mapping[str, Any]) -> RenderableType:
     from rich.panel import Panel
     from rich.text import Text
 
-    parts: list[RenderableType] = []
-    for number, item in enumerate(answer.items, 1):
-        # With its indentation: the lines below have theirs too.
-        code = Text(place.line_prefix, style="dim", overflow="fold")
-        code.append(item["text"], style="bold green")
-        title = f"{number}"
-        if item["score"] is not None:
-            title += f"   score {item['score']:.2f}"
-        if item["mean_logprob"] is not None:
-            title += f"   mean log-probability {item['mean_logprob']:.2f}"
-        parts.append(Panel(code, title=title, title_align="left", expand=False))
-    if not answer.items:
-        parts.append(Text(f"no suggestion here: {answer.reason}", style="yellow"))
-    usage, timings = answer.usage, answer.timings
-    parts.append(
-        Text(
-            f"{answer.model}: {timings.get('request_ms', 0):.0f} ms for the suggestions, "
-            f"{timings.get('start_ms', 0) / 1000:.1f} s to start; {usage.get('prompt_tokens', 0)} tokens of prompt, "
-            f"{usage.get('cached_tokens', 0)} of them from the cache, {usage.get('completion_tokens', 0)} written",
-            style="dim",
-        )
-    )
-    return parts
+    # The first line is shown with its indentation, as the other lines are.
+    code = Text(escape(place.line_prefix), style="dim", overflow="fold")
+    code.append(escape(item["text"]), style="bold green")
+    title = f"{number}"
+    if item["score"] is not None:
+        title += f"   score {item['score']:.2f}"
+    if item["mean_logprob"] is not None:
+        title += f"   mean log-probability {item['mean_logprob']:.2f}"
+    return Panel(code, title=title, title_align="left", expand=False)
 
 
-def run(place_text: str, options: Mapping[str, Any], n: int, *, as_json: bool) -> None:
-    """Ask and print; progress goes to standard error."""
-    import json
+@dataclass(frozen=True)
+class CompletionEngine:
+    """The engine that the language server asks; None leaves a choice to the server's own default."""
 
-    from rich.console import Console
+    model: Annotated[str | None, typer.Option(help="nano, 350M-mono, ..., a hub name or a folder.")] = None
+    server: Server = None
+    token: Token = None
 
-    place = parse_place(place_text)
-    errors = Console(stderr=True)
-    answer = asyncio.run(ask(place, options, n, console=errors if errors.is_terminal else None))
+
+@with_options
+def complete(
+    place: Annotated[
+        str, typer.Argument(metavar="FILE:LINE:COL", help="The place, 1-based, as editors show it.")
+    ],
+    engine: CompletionEngine,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, max=16, help="Maximum number of suggestions.")] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """Show the suggestions that an editor would show at a place in a file."""
+    options = {name: value for name, value in vars(engine).items() if value is not None}
+    file_place = parse_place(place)
+    errors = console(errors=True)
+    screen = errors if errors.is_terminal else None
+    answer = asyncio.run(ask(file_place, options | {"candidates": n}, n, screen=screen))
     if as_json:
-        json.dump(answer.to_json(), sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        say_json(answer.to_json(), indent=2)
         return
-    console = Console(highlight=False)
-    for part in render(place, answer):
-        console.print(part)
+    output = console()
+    for part in render(file_place, answer):
+        output.print(part)

@@ -1,7 +1,6 @@
-"""`codegen-lsp doctor`: what this machine can run, and what is wrong with it.
+"""`codegen-lsp doctor`: say what this machine can run, and what is wrong with it.
 
-Knows how to look at the machine; every check is one function that gives findings. Looks, changes nothing, and
-reaches no network.
+Every check is one function that yields findings. Checks change nothing and use no network.
 """
 
 from __future__ import annotations
@@ -15,8 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
+import typer
+
+from codegen_lsp.commands.options import AsJson, with_options
+from codegen_lsp.commands.terminal import console, say_json, styled
 from codegen_lsp.wire import extras
 
 Severity = Literal["ok", "note", "wrong"]
@@ -25,12 +28,12 @@ GIB = 2**30
 NEEDED = ("pygls", "lsprotocol", "httpx", "tree-sitter", "cachetools")
 ENGINE_NEEDED = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
 SIZES = {"350M": 0.66, "2B": 5.2, "6B": 13.2, "16B": 29.9}
-"""GiB of 16-bit weights by size (`codegen-lsp models plan NAME` gives them exactly)."""
+"""GiB of 16-bit weights by size; `codegen-lsp models plan NAME` gives exact figures."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing seen, and what to do about it where it is wrong."""
+    """One result of a check, with advice if something is wrong."""
 
     level: Severity
     what: str
@@ -39,7 +42,7 @@ class Finding:
 
 
 def examine(model: str = "nano") -> list[Finding]:
-    """Every finding, in the order a person would ask; `model` is the one that is wanted."""
+    """Return every finding, from the general to the particular; `model` is checked too."""
     engine: tuple[Callable[[], Iterator[Finding]], ...] = (
         _engine_packages,
         _number_formats,
@@ -63,7 +66,7 @@ def examine(model: str = "nano") -> list[Finding]:
         try:
             findings.extend(check())
         except Exception as error:
-            # A check that breaks is itself a finding; the others still help.
+            # A check that breaks is a finding too; the other checks still help.
             name = model if check.__name__ == "<lambda>" else check.__name__.strip("_")
             findings.append(Finding("wrong", name, f"could not be checked: {error}"))
     return findings
@@ -120,7 +123,7 @@ def _memory() -> Iterator[Finding]:
 
     memory = psutil.virtual_memory()
     level: Severity = "ok" if memory.available > 2 * GIB else "note"
-    advice = "" if level == "ok" else "close something, or keep to nano and a small --prefix-cache"
+    advice = "" if level == "ok" else "close other programs, or use nano with a small --prefix-cache"
     seen = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
     yield Finding(level, "memory", seen, advice)
 
@@ -171,7 +174,7 @@ def _checkpoint(model: str) -> Iterator[Finding]:
     except CodegenError as error:
         yield Finding("wrong", model, str(error))
         return
-    seen = "the bundled model is there" if checkpoint.kind == "bundled" else f"whole, in {folder}"
+    seen = "the bundled model is installed" if checkpoint.kind == "bundled" else f"complete, in {folder}"
     yield Finding("ok", model, seen)
 
 
@@ -179,7 +182,7 @@ def _disk() -> Iterator[Finding]:
     cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     existing = next(p for p in (cache, *cache.parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    advice = "" if free > 2 * GIB else "make room, or set HF_HOME to another disk"
+    advice = "" if free > 2 * GIB else "free some space, or set HF_HOME to another disk"
     yield Finding(
         "ok" if free > 2 * GIB else "note", "disk", f"{free / GIB:.0f} GiB free for {cache}", advice
     )
@@ -196,8 +199,8 @@ def _runtime() -> Iterator[Finding]:
         advice = "set CODEGEN_LSP_RUNTIME_DIR to a folder with a shorter path"
         yield Finding("wrong", "sockets", f"{folder} is too long for a unix socket", advice)
     elif not os.access(folder, os.W_OK):
-        advice = "set CODEGEN_LSP_RUNTIME_DIR to a folder that you can write"
-        yield Finding("wrong", "sockets", f"{folder} can't be written", advice)
+        advice = "set CODEGEN_LSP_RUNTIME_DIR to a writable folder"
+        yield Finding("wrong", "sockets", f"{folder} is not writable", advice)
     else:
         yield Finding("ok", "sockets", str(folder))
 
@@ -213,7 +216,7 @@ def _engines() -> Iterator[Finding]:
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=3) as client:
                 health = Health.from_json(client.get("http://engine/health").json())
         except (httpx.HTTPError, ValueError):
-            yield Finding("note", "engine", f"{socket.name}: nobody answers; the next start takes it over")
+            yield Finding("note", "engine", f"{socket.name}: no answer; the next start replaces the socket")
             continue
         level: Severity = "wrong" if health.state == "error" else "ok"
         yield Finding(
@@ -236,24 +239,27 @@ def _editors() -> Iterator[Finding]:
         yield Finding("ok", name, (done.stdout.splitlines() or [path])[0])
 
 
-def run(model: str, *, as_json: bool) -> None:
-    """Print the findings; exit code 1 where something is wrong."""
-    import json
+@with_options
+def doctor(
+    model: Annotated[str, typer.Option(help="A model to check too: a name or a folder.")] = "nano",
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine can run, and what is wrong; exit code 1 if something is."""
+    findings = examine(model)
+    if as_json:
+        say_json([asdict(finding) for finding in findings], indent=2)
+    else:
+        _print_table(findings)
+    if any(finding.level == "wrong" for finding in findings):
+        raise typer.Exit(1)
 
-    from rich.console import Console
+
+def _print_table(findings: Sequence[Finding]) -> None:
     from rich.table import Table
 
-    findings = examine(model)
-    console = Console(highlight=False)
-    if as_json:
-        report: list[dict[str, Any]] = [asdict(f) for f in findings]
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    else:
-        table = Table(show_header=False, box=None, padding=(0, 1))
-        styles = {"ok": "green", "note": "yellow", "wrong": "bold red"}
-        for finding in findings:
-            seen = finding.seen + (f"\n→ {finding.advice}" if finding.advice else "")
-            table.add_row(f"[{styles[finding.level]}]{finding.level}[/]", finding.what, seen)
-        console.print(table)
-    if any(f.level == "wrong" for f in findings):
-        sys.exit(1)
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    styles = {"ok": "green", "note": "yellow", "wrong": "bold red"}
+    for finding in findings:
+        seen = finding.seen + (f"\n→ {finding.advice}" if finding.advice else "")
+        table.add_row(styled(finding.level, styles[finding.level]), styled(finding.what), styled(seen))
+    console().print(table)

@@ -1,5 +1,10 @@
-"""What the model card promises, as commands: HumanEval, MTPB, infilling, a typing replay, likelihood, features.
+"""Evaluations: HumanEval, MTPB, single-line infilling, a typing replay, likelihood and features.
 
-Everything here is a client: it asks an engine, or a language server, over its public door, and so runs against a
-remote server as well as against this machine's. Generated code runs in `sandbox.py` and nowhere else.
+Evaluations are clients. They ask an engine over HTTP, or start the real language server and type into it, so that
+they run against a remote server as well as against this machine's engine. Infilling runs the language server's
+suggestion pipeline in this process, with the same filters and ranking that editors get.
+
+    benchmarks ──▶ harness ──▶ codegen_lsp.wire
+        │             │
+        └─────────────┴──────▶ sandbox (the only place where generated code runs)
 """

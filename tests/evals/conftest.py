@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from support.data import data_file
+from support.sandboxes import best_sandbox
 
-from codegen_lsp.evals.sandbox.sandbox import Sandbox, SandboxError
+from codegen_lsp.evals.sandbox.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,4 @@ def infilling_data() -> Path:
 
 @pytest.fixture(scope="session")
 def walls() -> Sandbox:
-    try:
-        return Sandbox()
-    except SandboxError as error:
-        pytest.skip(str(error))
+    return best_sandbox()

@@ -1,1 +1,1 @@
-"""One module for each benchmark."""
+"""One package or module for each benchmark, and the figures that others published."""

@@ -1,6 +1,6 @@
-"""A score to look at: each token's surprise as a colour, in a terminal and on a page of HTML.
+"""Show a score: each token's surprise as a colour, in a terminal and on a page of HTML.
 
-Knows colours and HTML. What is scored, and how, is `codegen_lsp.wire.scoring`.
+`codegen_lsp.wire.scoring` computes the scores.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import math
 from codegen_lsp.wire.scoring import Scored
 
 SHADES = ((1.0, ""), (3.0, "yellow"), (6.0, "dark_orange"), (math.inf, "red"))
-"""Nats of surprise up to which a colour holds: below one nat, none."""
+"""Upper limit of surprise, in nats, and the colour below it; none below one nat."""
 
 
 def shade(logprob: float | None) -> str:
-    """The colour of a token, empty for one that was expected."""
+    """Return the colour of a token; empty for an expected one."""
     surprise = -(logprob if logprob is not None else 0.0)
     return next(colour for limit, colour in SHADES if surprise <= limit)
 
 
 def page(scored: Scored, title: str, model: str) -> str:
-    """A page of HTML that stands alone: the code, each token shaded by its surprise, with figures and a legend."""
+    """Return a self-contained page of HTML: the code with each token shaded by its surprise, figures and a legend."""
     spans = []
     for token in scored.tokens:
         surprise = -token.logprob if token.logprob is not None else 0.0
@@ -39,8 +39,8 @@ def page(scored: Scored, title: str, model: str) -> str:
                 f'<span title="{tip}" style="background:rgba(220,60,20,{strength:.2f})">{text}</span>'
             )
     figures = (
-        f"{scored.predicted} tokens predicted; {scored.total:.2f} nats together, {scored.mean:.3f} a token; "
-        f"perplexity {scored.perplexity:.2f}; {scored.bits_per_byte:.3f} bits a byte"
+        f"{scored.predicted} tokens predicted; {scored.total:.2f} nats in total, {scored.mean:.3f} per token; "
+        f"perplexity {scored.perplexity:.2f}; {scored.bits_per_byte:.3f} bits per byte"
     )
     return _PAGE.format(
         title=html.escape(title), model=html.escape(model), figures=figures, code="".join(spans)

@@ -1,4 +1,4 @@
-"""Figures that others published, for the reports to set beside ours. Percent, with their sources."""
+"""Published figures, which the reports show beside the measured ones. Percent, with their sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MTPB_MONO: dict[str, dict[str, float]] = {
     "6B-mono": {"multi": 43.52, "single": 28.48},
     "16B-mono": {"multi": 47.34, "single": 38.74},
 }
-"""Pass rate on MTPB, 40 samples a case."""
+"""Pass rate on MTPB, 40 samples for each case."""
 
 INFILLING: dict[str, float] = {
     "InCoder 6.7B, left to right": 48.2,
@@ -33,4 +33,4 @@ TYPING: dict[str, str] = {
     "JetBrains full-line completion": "150 ms, 100 M parameters on the local machine",
     "character.ai": "95 % of prefix tokens from the cache",
 }
-"""What is known of neighbours. Their ways of measuring differ; none replayed files as we do."""
+"""Published figures of other products, measured in other ways; none of them replays files."""

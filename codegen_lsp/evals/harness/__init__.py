@@ -1,1 +1,1 @@
-"""What the benchmarks share: engine, retries, records, reports, statistics."""
+"""What the benchmarks share: an engine to ask, retries, judges, records on disk, reports, statistics."""

@@ -1,4 +1,4 @@
-"""The engine that an evaluation asks: a server by its URL, or this machine's own, started where none runs."""
+"""The engine that an evaluation asks: a server by its URL, or this machine's own, started if none runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from codegen_lsp.wire.client import HttpEngineClient
 
 ANSWER_SECONDS = 600.0
-"""How long one answer may take: a batch of long samples from a large model on a processor."""
+"""Time limit of one answer: a batch of long samples from a large model on a processor takes minutes."""
 START_SECONDS = 60.0
-"""How long a started engine may take to listen; it loads its model after that."""
+"""Time limit for a new engine to listen; it loads its model after that."""
 
 
 @dataclass(frozen=True)
 class Connected:
-    """An engine, and what it said about its model."""
+    """A client of an engine, and what the engine said about its model."""
 
     engine: HttpEngineClient
     info: ModelInfo
@@ -38,11 +38,11 @@ class Connected:
 async def connect(
     model: str, server: str | None = None, token: str | None = None
 ) -> AsyncIterator[Connected]:
-    """The engine at `server`, or this machine's for `model`.
+    """Connect to the engine at `server`, or to this machine's engine for `model`, starting it if none runs.
 
     Raises:
-        EvaluationError: the local engine did not start, or could not load the model.
-        WireError: the server can't be reached, or serves no such model.
+        EvaluationError: the local engine did not start or could not load the model, or the server has no such model.
+        WireError: the server can't be reached or refuses the token.
     """
     from codegen_lsp.wire.client import HttpEngineClient
 
@@ -64,7 +64,7 @@ async def connect(
 
 
 def absolute(model: str) -> str:
-    """The model, with the whole path where it is a folder: other processes stand elsewhere."""
+    """Return the absolute path of a model's folder, or its name: the engine runs in another folder."""
     folder = Path(model).expanduser()
     return str(folder.resolve()) if folder.is_dir() else model
 
@@ -72,12 +72,12 @@ def absolute(model: str) -> str:
 def _choose(models: tuple[ModelInfo, ...], wanted: str | None) -> ModelInfo:
     if not models:
         raise EvaluationError("the server lists no model at /v1/models; is it a completions server?")
-    found = next((m for m in models if m.id == wanted), None)
+    choice = next((m for m in models if m.id == wanted), None)
     # `--model` has a default, for the local engine; a server with one model needs no name.
-    if found is None and len(models) > 1:
+    if choice is None and len(models) > 1:
         names = ", ".join(m.id for m in models)
         raise EvaluationError(f"the server has no model {wanted!r}; choose with --model one of: {names}")
-    return found or models[0]
+    return choice or models[0]
 
 
 async def _wait_until_ready(engine: HttpEngineClient, process: EngineProcess) -> None:

@@ -1,20 +1,21 @@
-"""The arithmetic of the reports: pass@k, its interval, edit similarity, percentiles. Pure, standard library only."""
+"""The arithmetic of the reports: pass@k, bootstrap intervals, percentiles, edit similarity."""
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """The chance that at least one of `k` samples passes, of which `n` were drawn and `correct` passed.
+    """Return the probability that at least one of `k` samples passes, from `n` samples of which `correct` passed.
 
     Unbiased: 1 - C(n - c, k) / C(n, k), as a product that does not overflow (Chen et al. 2021, section 2.1).
 
     Raises:
-        ValueError: fewer than `k` samples were drawn, or the counts make no sense.
+        ValueError: `k` is larger than `n`, or a count is out of range.
     """
     if not 0 <= correct <= n or not 1 <= k <= n:
         raise ValueError(f"pass@{k} of {correct} correct among {n} samples makes no sense")
@@ -32,52 +33,41 @@ class Estimate:
     high: float
 
     def to_json(self) -> dict[str, float]:
-        """Rounded to what the samples can tell."""
+        """Return the three numbers, rounded to six digits."""
         return {"mean": round(self.mean, 6), "low": round(self.low, 6), "high": round(self.high, 6)}
 
     def percent(self) -> str:
-        """`12.8 (9.1 – 16.6)`."""
+        """Return the estimate as `12.76 (9.1 – 16.6)`."""
         return f"{100 * self.mean:.2f} ({100 * self.low:.1f} – {100 * self.high:.1f})"
 
 
 def bootstrap(values: Sequence[float], *, draws: int = 1000, seed: int = 0) -> Estimate:
-    """The mean, and the interval that 95 % of means over problems drawn with replacement fall into.
+    """Return the mean, and the interval of 95 % of the means over values drawn with replacement.
 
     Raises:
         ValueError: there are no values.
     """
     if not values:
         raise ValueError("there is nothing to estimate from")
-    source = random.Random(seed)
-    size = len(values)
-    means = sorted(math.fsum(source.choices(values, k=size)) / size for _ in range(draws))
-    return Estimate(math.fsum(values) / size, percentile(means, 2.5), percentile(means, 97.5))
+    samples = np.random.default_rng(seed).choice(np.asarray(values, float), (draws, len(values)))
+    low, high = np.percentile(samples.mean(axis=1), (2.5, 97.5))
+    return Estimate(math.fsum(values) / len(values), float(low), float(high))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The percentile of sorted values, between two of them by linear interpolation; NaN of none."""
-    if not values:
-        return math.nan
-    place = (len(values) - 1) * percent / 100
-    low = math.floor(place)
-    high = min(low + 1, len(values) - 1)
-    return values[low] + (values[high] - values[low]) * (place - low)
+    """Return the percentile of values, interpolated linearly between two of them; NaN of none."""
+    return float(np.percentile(values, percent)) if values else math.nan
 
 
 def edit_similarity(one: str, other: str) -> float:
-    """1 - Levenshtein distance / length of the longer text; 1 for two empty texts."""
-    longer = max(len(one), len(other))
-    return 1.0 if not longer else 1.0 - levenshtein(one, other) / longer
+    """Return 1 - Levenshtein distance / length of the longer text; 1 for two empty texts."""
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.normalized_similarity(one, other)
 
 
 def levenshtein(one: str, other: str) -> int:
-    """Insertions, deletions and replacements of characters that turn one text into the other, at least."""
-    if len(one) < len(other):
-        one, other = other, one
-    previous = list(range(len(other) + 1))
-    for i, left in enumerate(one, 1):
-        current = [i]
-        for j, right in enumerate(other, 1):
-            current.append(min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + (left != right)))
-        previous = current
-    return previous[-1]
+    """Return the least number of insertions, deletions and replacements that turn one text into the other."""
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.distance(one, other)

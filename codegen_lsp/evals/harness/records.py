@@ -1,8 +1,8 @@
-"""An evaluation's folder: its settings, and logs that lose no finished line.
+"""An evaluation's folder: its settings, and logs that keep every finished line.
 
-Knows files. Every finished piece of work is one line of JSON, appended and flushed to the disk before the next is
-begun, so that Ctrl-C, a kill or a power cut at any moment costs only what was in the making. Started again with the
-same settings, an evaluation reads its logs and goes on; with other settings it refuses.
+Every finished piece of work is one line of JSON, appended and flushed to the disk before the next one starts, so that
+Ctrl-C, a kill or a power cut costs only unfinished work. Started again with the same settings, an evaluation reads
+its logs and goes on; with other settings it refuses.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from codegen_lsp.wire.errors import CodegenError
 
 
 class EvaluationError(CodegenError):
-    """An evaluation can't start or go on; the message says what to do.
+    """An evaluation can't start or continue; the message says what to do.
 
     ```
     EvaluationError
-    └── DataError       a file of a benchmark, or of an earlier run, is missing or not what it should be
+    └── DataError       a file of a benchmark or of an earlier run is missing or malformed
     ```
     """
 
 
 class DataError(EvaluationError):
-    """A file is missing or not what it should be."""
+    """A file is missing or malformed."""
 
 
 class Log:
-    """Lines of JSON that are only ever added to. Use from one thread."""
+    """An append-only file of JSON lines. Use from one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Read what is there; half a line at the end (from a kill in the middle of writing) is cut off.
+        """Read the file if it exists; cut off half a line at its end, which a kill left.
 
         Raises:
-            DataError: a line before the last is no JSON object.
+            DataError: another line is not a JSON object.
         """
         self.path = path
         self.records: list[dict[str, Any]] = []
@@ -49,23 +49,38 @@ class Log:
             self._file.truncate(whole)
 
     def _read(self) -> int:
-        """Take over the whole lines; the number of bytes that they fill."""
+        """Read the complete lines, and return the number of bytes that they fill."""
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
         for number, line in enumerate(content[:whole].splitlines(), 1):
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
                 raise DataError(
-                    f"line {number} of {self.path} is no JSON object; take the line out, or use another --out"
+                    f"line {number} of {self.path} is not a JSON object; remove the line, or use another --out"
                 )
             self.records.append(record)
         return whole
 
+    def rows(self, *fields: tuple[str, type]) -> Iterator[tuple[Any, ...]]:
+        """Yield these fields of every record, as tuples.
+
+        Raises:
+            DataError: a record lacks a field, or has a value of another type; it was edited, or damaged.
+        """
+        for number, record in enumerate(self.records, 1):
+            for name, kind in fields:
+                if type(record.get(name)) is not kind:
+                    raise DataError(
+                        f"line {number} of {self.path} is not a record of this evaluation: {name!r} must be "
+                        f"{kind.__name__}, got {record.get(name)!r}; remove the line, or use another --out"
+                    )
+            yield tuple(record[name] for name, _ in fields)
+
     def append(self, *records: Mapping[str, Any]) -> None:
-        """Add records; they are on the disk when this returns."""
+        """Append records; they are on the disk when this returns."""
         lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
         self._file.write(lines.encode("utf-8", "surrogatepass"))
         self._file.flush()
@@ -81,10 +96,10 @@ class Folder:
     """The folder of one evaluation, held by one process at a time."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Open the folder, or make it.
+        """Open the folder, or create it.
 
         Raises:
-            EvaluationError: another process has it, or it was begun with other settings.
+            EvaluationError: another process uses it, it was begun with other settings, or it is not writable.
         """
         self.path = path
         self.settings = json.loads(json.dumps(settings))
@@ -116,13 +131,13 @@ class Folder:
             write_atomically(file, json.dumps(self.settings, indent=2, ensure_ascii=False) + "\n")
 
     def log(self, name: str) -> Log:
-        """The log of that name."""
+        """Return the log of that name."""
         if name not in self._logs:
             self._logs[name] = Log(self.path / f"{name}.jsonl")
         return self._logs[name]
 
     def close(self) -> None:
-        """Close the logs and let go of the folder."""
+        """Close the logs and release the folder."""
         for log in self._logs.values():
             log.close()
         self._lock.close()
@@ -146,7 +161,7 @@ def _lock(file: IO[bytes]) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either the old one or the new one, whatever happens in between."""
+    """Replace a file as a whole: after a crash it is either the old one or the new one."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -156,38 +171,41 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Return the object in a JSON file.
 
     Raises:
-        DataError: there is none.
+        DataError: the file can't be read, or is not a JSON object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"can't read {path}: {error}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds no JSON object")
+        raise DataError(f"{path} is not a JSON object")
     return content
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a `.jsonl` or `.jsonl.gz` file.
+    """Yield the objects of a `.jsonl` or `.jsonl.gz` file.
 
     Raises:
-        DataError: it is missing, or a line is no JSON object.
+        DataError: it can't be read, or a line is not a JSON object.
     """
     opened: Any = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except ValueError as error:
-                    raise DataError(f"line {number} of {path} is no JSON: {error}") from error
-                if not isinstance(record, dict):
-                    raise DataError(f"line {number} of {path} is no JSON object")
-                yield record
+                if line.strip():
+                    yield _parse_line(path, number, line)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(f"can't read {path}: {error}") from error
+
+
+def _parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"line {number} of {path} is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise DataError(f"line {number} of {path} is not a JSON object")
+    return record

@@ -19,7 +19,7 @@ Draw = Callable[["Axes"], None]
 
 
 def write(folder: Path, data: Mapping[str, Any], lines: Iterable[str], draw: Draw | None = None) -> None:
-    """Write `report.json`, `report.md` and, with `draw`, `report.png` (which the page then shows)."""
+    """Write `report.json`, `report.md` and, with `draw`, `report.png`, which the page then shows."""
     text = "\n".join(lines).rstrip() + "\n"
     if draw is not None:
         save_picture(folder / "report.png", draw)
@@ -29,9 +29,14 @@ def write(folder: Path, data: Mapping[str, Any], lines: Iterable[str], draw: Dra
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """A Markdown table; the columns after the first are aligned to the right."""
+    """Return a Markdown table whose columns after the first are aligned to the right."""
     lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
     return [*lines, *(f"| {' | '.join(_cell(c) for c in row)} |" for row in rows)]
+
+
+def walls_sentence(data: Mapping[str, Any]) -> str:
+    """Return the sentence that says what confined the programs of an evaluation."""
+    return f"Judged behind {data['walls']['level']}: " + "; ".join(data["walls"]["protection"].values()) + "."
 
 
 def _cell(value: object) -> str:

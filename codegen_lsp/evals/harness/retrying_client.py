@@ -1,7 +1,7 @@
-"""How evaluations ask an engine: patiently, a bounded number at once, and the same way again after a restart.
+"""Ask an engine as evaluations do: patiently, with a bounded number of concurrent requests, reproducibly.
 
-Knows the `Engine` protocol and its errors. An engine that still loads is waited for, a full one asked again, a lost
-connection tried a few times; what is wrong with a request is not.
+Waits for an engine that still loads, retries after a full queue or a lost connection, and raises at once if the
+request is wrong.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from codegen_lsp.wire.errors import NotReadyError, OverloadedError, RequestError
 from codegen_lsp.wire.requests import MAX_N, CompletionRequest
 
 LOADING_SECONDS = 1800.0
-"""How long a model may take to load."""
+"""Time limit for a model to load."""
 ATTEMPTS = 5
-"""How often a request is tried that a broken connection or a full queue ended."""
+"""Maximum number of attempts after broken connections."""
 
 
 T = TypeVar("T")
 
 ReportProgress = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
+"""Called with the number of finished items and the number of all items."""
 
 
 class Completer(Protocol):
-    """The part of `client.Engine` that evaluations need."""
+    """The part of `EngineClient` that evaluations need."""
 
     extensions: bool
 
     async def complete(self, request: CompletionRequest) -> Completion:
-        """The whole answer."""
+        """Return the complete answer."""
         ...
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
-        """The answer in chunks."""
+        """Yield the answer in chunks."""
         ...
 
 
@@ -49,24 +49,24 @@ class RetryingClient:
     def __init__(
         self, engine: Completer, *, model: str | None = None, at_once: int = 1, pause: float = 0.5
     ) -> None:
-        """`at_once` requests run side by side; `pause` is the first wait, in seconds, before another attempt."""
+        """Allow `at_once` concurrent requests; `pause` is the wait before the second attempt, in seconds."""
         self._engine = engine
         self._model = model
         self._room = asyncio.Semaphore(at_once)
         self._pause = pause
 
     async def ask(self, request: CompletionRequest) -> Completion:
-        """The answer to a request, whatever it takes short of changing it.
+        """Return the answer to a request, with as many attempts as it takes.
 
         Raises:
-            WireError: the request is wrong, or the engine does not come back.
+            WireError: the request is wrong, or the engine does not recover.
         """
         if self._model is not None:
             request = replace(request, model=self._model)
         return await self.patiently(lambda: self._engine.complete(request))
 
     async def patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """What an attempt gives at last; raises as `ask`."""
+        """Repeat an attempt until it succeeds, and return its result; raises as `ask`."""
         attempts, waited, pause = 0, 0.0, self._pause
         async with self._room:
             while True:
@@ -87,7 +87,7 @@ class RetryingClient:
                 pause = min(pause * 2, 10.0)
 
     async def samples(self, request: CompletionRequest, count: int) -> list[Choice]:
-        """`count` rows for one prompt, in as few requests as the wire allows.
+        """Return `count` rows for one prompt, in as few requests as the wire allows.
 
         Row i is drawn with the request's seed + i, so that any part of the rows can be drawn again later.
         """
@@ -104,9 +104,9 @@ class RetryingClient:
     async def continuation(
         self, request: CompletionRequest, is_over: Callable[[str], bool] | None = None
     ) -> str:
-        """The row for a prompt; the empty text where the prompt leaves no room for one.
+        """Return the continuation of a prompt; the empty text if the prompt leaves no room for one.
 
-        `is_over` says of the text so far that no more of it is wanted: from an engine of ours it isn't waited for.
+        `is_over` says that the text so far is enough; the stream of our own engine is then left early.
         """
         try:
             if is_over is not None and self._engine.extensions:
@@ -130,11 +130,11 @@ class RetryingClient:
 
 
 async def together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Do all of it side by side. The first error ends the rest, and is raised by itself, not in a group."""
+    """Run all coroutines concurrently. The first error cancels the others, and is raised alone, not in a group."""
     try:
         async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
+            for coroutine in work:
+                group.create_task(coroutine)
     except BaseExceptionGroup as errors:
         raise _first(errors) from None
 
@@ -145,6 +145,6 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def seed_of(*parts: object) -> int:
-    """A seed that is the same for the same parts, on every machine, and leaves room for the rows after it."""
+    """Return a seed that is the same for the same parts on every machine, and below 2**31."""
     text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -231,8 +231,10 @@ class Sandbox:
 
 
 def _package_paths() -> list[str]:
+    """Return this interpreter's folders of packages, also those that a virtual environment takes from elsewhere."""
     paths = sysconfig.get_paths()
-    return list(dict.fromkeys((paths["purelib"], paths["platlib"])))
+    named = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    return list(dict.fromkeys((paths["purelib"], paths["platlib"], *named)))
 
 
 def _readable(packages: Sequence[str]) -> list[str]:

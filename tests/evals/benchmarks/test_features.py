@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from codegen_lsp.evals.benchmarks import features
-from codegen_lsp.evals.harness.records import DataError
 
 PYTHON = '''import os
 
@@ -63,17 +62,6 @@ def test_nearest_minds_direction_not_what_all_share() -> None:
     assert features.nearest([[1.0, 2.0], [1.0, 2.0]], 0, 5) == [(1, 0.0)]
 
 
-def test_workspace_without_what_is_hidden_or_generated(tmp_path: Path) -> None:
-    for name in ("a.py", "sub/b.go", ".git/c.py", "node_modules/d.js", "readme.rst", "venv/e.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x\n", encoding="utf-8")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    assert [p.relative_to(tmp_path).as_posix() for p in features.source_files(tmp_path)] == [
-        "a.py",
-        "sub/b.go",
-    ]
-
-
 class FakeEmbedder:
     def __init__(self) -> None:
         self.asked: list[tuple[int, dict[str, Any]]] = []
@@ -92,11 +80,3 @@ async def test_embeds_a_few_at_once_and_cuts_long_texts() -> None:
     assert [count for count, _ in engine.asked] == [16, 16, 4]
     assert engine.asked[0][1] == {"layer": -2}
     assert told[-1] == (36, 36)
-
-
-def test_unreadable_files(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_bytes(b"\xff")
-    for name in ("a.py", "missing.py"):
-        with pytest.raises(DataError, match="can't read"):
-            features.read_text(tmp_path / name)
-        assert features.read_text_or_nothing(tmp_path / name) == ""

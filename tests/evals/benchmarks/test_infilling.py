@@ -16,7 +16,7 @@ from codegen_lsp.evals.harness.judging import Judges
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.evals.sandbox.sandbox import Limits, Sandbox
-from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
+from codegen_lsp.wire.answers import ModelInfo
 from codegen_lsp.wire.errors import InternalError
 from codegen_lsp.wire.requests import CompletionRequest
 
@@ -86,7 +86,8 @@ def test_exact_match_minds_indentation_and_no_line_end(line: str, exact: bool) -
 
 
 def filler(engine: ScriptedClient) -> Filler:
-    return Filler(RetryingClient(engine, pause=0), engine, InfillingSettings(), TokenCounter(estimate), 2048)  # type: ignore[arg-type]
+    client = RetryingClient(engine, pause=0)
+    return Filler(client, engine, ModelInfo("fake", 2048), InfillingSettings())  # type: ignore[arg-type]
 
 
 async def test_raw_is_greedy_and_its_first_line_that_holds_something() -> None:

@@ -13,8 +13,8 @@ import pytest
 from support.mtpb_programs import PROGRAMS
 from support.scripted_client import ScriptedClient
 
-from codegen_lsp.evals.benchmarks import mtpb, mtpb_judge
-from codegen_lsp.evals.benchmarks.mtpb import Case, MtpbSettings
+from codegen_lsp.evals.benchmarks import mtpb
+from codegen_lsp.evals.benchmarks.mtpb import Case, MtpbSettings, driver
 from codegen_lsp.evals.harness.judging import Judges
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder, read_lines
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
@@ -127,7 +127,7 @@ async def test_program_that_fills_the_context_goes_on_with_nothing() -> None:
     ],
 )
 def test_rule_1_last_value_is_printed(program: str, rewritten: str | None) -> None:
-    assert mtpb_judge.with_last_value_printed(program) == (program if rewritten is None else rewritten)
+    assert driver.with_last_value_printed(program) == (program if rewritten is None else rewritten)
 
 
 @pytest.mark.parametrize(
@@ -220,12 +220,12 @@ Series.__module__ = "pandas.core.series"
 )
 def test_rules_3_to_5_comparison(output: object, gold: object, passes: bool) -> None:
     try:
-        matched = mtpb_judge.matches(output, gold)
+        matched = driver.matches(output, gold)
     except (TypeError, ValueError):
         matched = False
     assert matched is passes
     try:
-        repaired = mtpb_judge.matches_repaired(output, gold)
+        repaired = driver.matches_repaired(output, gold)
     except (TypeError, ValueError):
         repaired = False
     assert repaired is passes
@@ -247,8 +247,8 @@ def test_rule_6_only_the_repaired_judge_compares_dicts_and_none(
     output: object, gold: object, passes: bool
 ) -> None:
     with pytest.raises((TypeError, ValueError)):
-        mtpb_judge.matches(output, gold)
-    assert mtpb_judge.matches_repaired(output, gold) is passes
+        driver.matches(output, gold)
+    assert driver.matches_repaired(output, gold) is passes
 
 
 @pytest.mark.timeout(600)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lsprotocol import types as lsp
 
-from codegen_lsp.evals.benchmarks import replay, typist
-from codegen_lsp.evals.benchmarks.replay import ReplaySettings, Tally, Typing
+from codegen_lsp.evals.benchmarks import replay
+from codegen_lsp.evals.benchmarks.replay import ReplaySettings, Tally, Typing, keyboard, typist
 from codegen_lsp.evals.harness.records import DataError, EvaluationError
 
 FILE = '''"""A module."""
@@ -132,12 +132,12 @@ class FakeSession:
 
     def change(self, uri: str, version: int, places: lsp.Range, text: str) -> None:
         self.versions.append(version)
-        start, end = (replay._offset(self.text, p) for p in (places.start, places.end))
+        start, end = (keyboard._offset(self.text, p) for p in (places.start, places.end))
         self.text = self.text[:start] + text + self.text[end:]
 
     async def inline(self, uri: str, line: int, character: int, *, invoked: bool) -> Any:
         assert not invoked
-        return self.answer(self.text, replay._offset(self.text, lsp.Position(line, character)))
+        return self.answer(self.text, keyboard._offset(self.text, lsp.Position(line, character)))
 
     async def command_result(self, name: str, *arguments: Any) -> None:
         self.commands.append((name, *arguments))

@@ -98,7 +98,7 @@ def test_read_lines(tmp_path: Path) -> None:
     packed = tmp_path / "a.jsonl.gz"
     packed.write_bytes(gzip.compress(b'{"a": 1}\n\n{"a": 2}\n'))
     assert list(read_lines(packed)) == [{"a": 1}, {"a": 2}]
-    for content, message in ((b"[1]\n", "no JSON object"), (b"{\n", "line 1"), (b"\xff\n", "can't read")):
+    for content, message in ((b"[1]\n", "not a JSON object"), (b"{\n", "line 1"), (b"\xff\n", "can't read")):
         (tmp_path / "b.jsonl").write_bytes(content)
         with pytest.raises(DataError, match=message):
             list(read_lines(tmp_path / "b.jsonl"))

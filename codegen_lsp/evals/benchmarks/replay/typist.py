@@ -1,8 +1,8 @@
-"""How a person types a file that exists already: where, in which order, with which slips. Pure.
+"""How a person types a file that exists already: where, in which order, with which slips.
 
-A file is taken as it is but for a few gaps, mostly bodies of functions, which the person fills in, jumping from one
-to another. On the way they mistype and take it back, and once go up to write a line above, which moves everything
-below it. All of it follows from the file's text and a seed.
+A few gaps are cut into the file, mostly bodies of functions. The person fills them in, jumping from one to another,
+mistypes and corrects some keys, and once writes a line above, which moves everything below it. All of it follows from
+the file's text and a seed.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ _OPENER = re.compile(
     r"^\s*(?:async\s+def|def|func|function|class|public|private|static|void|int)\b.*$|.*[{:]\s*$"
 )
 MIN_GAP = 20
-"""Characters; a shorter gap says nothing."""
+"""Shortest gap that is worth measuring, in characters."""
 
 MEDIAN_SECONDS = 0.18
-"""Between two keys: a practised typist, 60 to 70 words a minute."""
+"""Median time between two keys of a practised typist, 60 to 70 words a minute."""
 TYPO = 0.02
-"""The chance that a key is a wrong one, which is taken back at once."""
+"""Probability that a key is wrong; it is corrected at once."""
 
 
 @dataclass
 class Gap:
-    """Text that is still to be typed."""
+    """Text that remains to be typed."""
 
     at: int
-    """Where its next character goes, in characters from the document's start."""
+    """Offset of its next character in the document."""
     left: str
 
 
 @dataclass
 class Draft:
-    """The document as it stands, and what is missing from it."""
+    """The document in its present state, and what is missing from it."""
 
     text: str
     gaps: list[Gap]
     above: Gap | None = None
-    """A whole line, near the top, that is written in the middle of the work."""
+    """A whole line near the top that is written in the middle of the work."""
     order: list[int] = field(default_factory=list)
-    """In which order the gaps are filled."""
+    """Indices of the gaps in the order of filling."""
 
     def insert(self, at: int, text: str) -> None:
-        """Put text into the document; what lies behind it moves."""
+        """Insert text, and move the gaps behind it."""
         self.text = self.text[:at] + text + self.text[at:]
         self._shift(at, len(text))
 
     def remove(self, start: int, end: int) -> None:
-        """Take text out of the document."""
+        """Remove text, and move the gaps behind it."""
         self.text = self.text[:start] + self.text[end:]
         self._shift(start, start - end)
 
@@ -63,7 +63,7 @@ class Draft:
                 gap.at += by
 
     def position(self, offset: int) -> tuple[int, int]:
-        """0-based line and character of an offset."""
+        """Return the 0-based line and character of an offset."""
         line = self.text.count("\n", 0, offset)
         return line, offset - (self.text.rfind("\n", 0, offset) + 1)
 
@@ -72,10 +72,10 @@ Move = Literal["key", "typo"]
 
 
 def draft(text: str, characters: int, gaps: int, seed: int | str) -> Draft:
-    """A document with gaps of about `characters` characters together.
+    """Return a document with gaps of about `characters` characters in total.
 
     Raises:
-        EvaluationError: the file is too short to take anything out of it.
+        EvaluationError: the file has no block that is long enough for a gap.
     """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     source = random.Random(seed)
@@ -116,7 +116,7 @@ def _line_above(lines: Sequence[str], first: int, source: random.Random) -> int 
 def _cut(
     lines: Sequence[str], spans: Sequence[tuple[int, int]], above: int | None, source: random.Random
 ) -> Draft:
-    """The gap keeps its first line's indentation and its last line's end in the document, as an editor would."""
+    """Cut the gaps; the first line's indentation and the last line's end stay, as an editor would have them."""
     text = ""
     gaps: list[Gap] = []
     missing: Gap | None = None
@@ -142,16 +142,16 @@ def _cut(
 
 
 def next_key(left: str) -> str:
-    """What the next key writes: a character, or a line end with the indentation that editors write by themselves."""
+    """Return what the next key writes: a character, or a line end with the indentation that editors add."""
     if not left.startswith("\n"):
         return left[:1]
     indented = re.match(r"\n+[ \t]*", left)
-    # Empty lines in between are keys of their own; the last one brings the indentation.
+    # Each empty line takes a key; the last line end brings the indentation.
     return left[:1] if left.startswith("\n\n") else indented[0] if indented else left[:1]
 
 
 def keys(text: str) -> int:
-    """Keys that a text takes without help."""
+    """Return the number of keys that a text takes without help."""
     count = 0
     while text:
         text = text[len(next_key(text)) :]
@@ -160,7 +160,7 @@ def keys(text: str) -> int:
 
 
 def moves(seed: int | str) -> Iterator[tuple[Move, float, str]]:
-    """Without end: what the next press is, the seconds before it, and the wrong character of a typo."""
+    """Yield without end: the kind of the next key, the seconds before it, and the wrong character of a typo."""
     source = random.Random(f"{seed}:moves")
     while True:
         seconds = source.lognormvariate(0.0, 0.5) * MEDIAN_SECONDS

@@ -1,0 +1,118 @@
+"""`codegen-lsp serve`: run the engine, for any number of editors at once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codegen_lsp.commands.options import (
+    AllowPickle,
+    Context,
+    DeviceMap,
+    Dtype,
+    MaxMemory,
+    ModelName,
+    OffloadFolder,
+    Revision,
+    Threads,
+    engine_config,
+    with_options,
+)
+from codegen_lsp.commands.terminal import say
+from codegen_lsp.wire.config import ConfigError, EngineConfig, socket_path
+
+if TYPE_CHECKING:
+    from codegen_lsp.engine.http.listeners import Address
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+NOISY = ("httpx", "httpcore", "uvicorn.error", "urllib3", "filelock")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the engine loads, and how it works; the fields are those of `EngineConfig`."""
+
+    model: ModelName = "nano"
+    revision: Revision = None
+    dtype: Dtype = "auto"
+    device_map: DeviceMap = "auto"
+    max_memory: MaxMemory = ""
+    offload_folder: OffloadFolder = None
+    prefix_cache: Annotated[str, typer.Option(help="Size of the prefix cache, as 1GiB; 0 disables it.")] = (
+        "1GiB"
+    )
+    context: Context = 0
+    prefill_chunk: Annotated[int, typer.Option(help="Prompt tokens that one step reads.")] = 256
+    threads: Threads = 0
+    allow_pickle: AllowPickle = False
+    max_waiting: Annotated[
+        int, typer.Option(help="Maximum number of waiting requests; more are refused.")
+    ] = 64
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where the engine listens, and who may ask it."""
+
+    socket: Annotated[
+        Path | None,
+        typer.Option(help="Unix socket to listen on; by default one made from the configuration."),
+    ] = None
+    host: Annotated[
+        str | None, typer.Option(help="Network address to listen on instead; requires a token.")
+    ] = None
+    port: Annotated[int, typer.Option(help="Port of --host; 0 takes a free one.", min=0, max=65535)] = 0
+    token: Annotated[
+        str | None, typer.Option(envvar="CODEGEN_LSP_TOKEN", help="Bearer token that requests must carry.")
+    ] = None
+
+    def address(self, config: EngineConfig) -> Address:
+        """Return the address to bind.
+
+        Raises:
+            ConfigError: a socket and a host are given.
+        """
+        from codegen_lsp.engine.http.listeners import Address
+
+        if self.host is not None and self.socket is not None:
+            raise ConfigError("--socket and --host are mutually exclusive")
+        token = self.token or None
+        if self.host is not None or self.port:
+            return Address(host=self.host or "127.0.0.1", port=self.port, token=token)
+        path = self.socket.expanduser().absolute() if self.socket else socket_path(config)
+        return Address(path=path, token=token)
+
+
+@with_options
+def serve(
+    options: ServeOptions,
+    listening: Listening,
+    idle_timeout: Annotated[
+        float, typer.Option(help="Stop after this many idle seconds; 0 never stops.", min=0)
+    ] = 900,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve a model over HTTP, for any number of editors at once."""
+    from codegen_lsp.engine.http.listeners import AlreadyRunning
+    from codegen_lsp.engine.http.serve import run
+
+    config = engine_config(**vars(options))
+    _log_to_stderr(log_level)
+    try:
+        run(config, listening.address(config), idle_timeout)
+    except AlreadyRunning as error:
+        say(error)
+
+
+def _log_to_stderr(level: str) -> None:
+    if level.lower() not in LEVELS:
+        raise ConfigError(f"--log-level must be one of {', '.join(LEVELS)}, got {level!r}")
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=LEVELS[level.lower()], format=form, stream=sys.stderr, force=True)
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)

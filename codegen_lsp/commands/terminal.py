@@ -1,0 +1,108 @@
+"""Print for people: no text of a file, a model or a server reaches the terminal as a command.
+
+A terminal obeys escape sequences (OSC 52 sets the clipboard, others hide or overwrite lines), and rich obeys markup
+such as `[/bold]`. Every command prints through this module, which shows control characters as `\\x1b` and hands
+rich only `Text` objects. Needs the standard library alone; rich is imported when a table or a colour is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+ReportProgress = Callable[[int, int], None]
+"""Called with the number of finished items and the number of all items."""
+
+_CONTROL = re.compile(
+    r"""
+    [\x00-\x08\x0b-\x1f]                # C0 without tab and line feed: escape, bell, carriage return ...
+    | [\x7f-\x9f]                       # delete and C1, where \x9b and \x9d start a sequence by themselves
+    | [\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]    # change the order in which text is shown
+    | [\u2028\u2029]                    # line and paragraph separators
+    | [\ud800-\udfff]                   # half of a surrogate pair, which no encoding can print
+    """,
+    re.VERBOSE,
+)
+
+
+def escape(text: object) -> str:
+    r"""Return the text with control characters spelled out, as `\x1b`; line feeds and tabs stay.
+
+    >>> escape("a\x1b]52;c;cm0=\x07")
+    'a\\x1b]52;c;cm0=\\x07'
+    """
+    return _CONTROL.sub(_spelled, str(text).replace("\r\n", "\n"))
+
+
+def one_line(text: object) -> str:
+    """Return the text as a single escaped line, for a sentence that quotes foreign text."""
+    return escape(" ".join(str(text).split()))
+
+
+def _spelled(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def say(text: object = "", *, file: TextIO | None = None) -> None:
+    """Print one text for people."""
+    _print(escape(text), file or sys.stdout)
+
+
+def say_data(text: str) -> None:
+    """Print a text that may be data for another program: unchanged unless it goes to a terminal."""
+    _print(escape(text) if sys.stdout.isatty() else text, sys.stdout)
+
+
+def _print(text: str, file: TextIO) -> None:
+    encoding = file.encoding or "utf-8"
+    file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    file.flush()
+
+
+def say_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON; control characters that JSON leaves alone are written as `\\u009b`."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    _print(_CONTROL.sub(_json_escape, text), sys.stdout)
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
+
+
+def styled(text: object, style: str = "") -> Text:
+    """Return foreign text for rich: escaped, and never read as markup."""
+    from rich.text import Text
+
+    return Text(escape(text), style=style)
+
+
+def console(*, errors: bool = False, soft_wrap: bool = False) -> Console:
+    """Return a console that reads no markup, no emoji names and highlights nothing."""
+    from rich.console import Console
+
+    return Console(stderr=errors, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[ReportProgress]:
+    """Show a progress bar on standard error while the block runs, if that is a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    screen = console(errors=True)
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report

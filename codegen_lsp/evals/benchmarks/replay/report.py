@@ -1,0 +1,122 @@
+"""The replay's report: keystrokes saved, suggestions shown and accepted, latencies, cache hits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from codegen_lsp.evals.benchmarks.published import TYPING
+from codegen_lsp.evals.benchmarks.replay.keyboard import Tally
+from codegen_lsp.evals.harness import report
+from codegen_lsp.evals.harness.estimators import percentile
+from codegen_lsp.evals.harness.records import Folder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TOTALS = ("baseline", "pressed", "asked", "shown", "accepted", "accepted_characters", "late", "changes")
+"""Fields of a tally that are summed over files."""
+
+
+def summarise(tallies: Sequence[Tally]) -> dict[str, Any]:
+    """Return the report's figures over these tallies."""
+    total = {name: sum(getattr(tally, name) for tally in tallies) for name in TOTALS}
+    latencies = [ms for t in tallies for ms in t.latencies]
+    measured = [t for t in tallies if t.prefilled is not None and t.cached is not None]
+    prefilled, cached = (sum(getattr(t, n) for t in measured) for n in ("prefilled", "cached"))
+    changes = sum(t.changes for t in measured)
+
+    def share(part: float, whole: float) -> float | None:
+        return round(part / whole, 4) if whole else None
+
+    return {
+        "files": len(tallies),
+        "keystrokes_saved": share(total["baseline"] - total["pressed"], total["baseline"]),
+        "shown_rate": share(total["shown"], total["asked"]),
+        "accept_rate": share(total["accepted"], total["shown"]),
+        "characters_per_accept": share(total["accepted_characters"], total["accepted"]),
+        "late_rate": share(total["late"], total["asked"]),
+        "latency_ms": {
+            f"p{p}": round(percentile(latencies, p), 1) if latencies else None for p in (50, 95, 99)
+        },
+        "prefilled_per_keystroke": share(prefilled, changes),
+        "cache_hit_rate": share(cached, cached + prefilled),
+        **total,
+    }
+
+
+def write_report(folder: Folder, tallies: Sequence[Tally], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the report's files, and return the content of its JSON."""
+    names = list(dict.fromkeys(t.path for t in tallies))
+    data: dict[str, Any] = {
+        "evaluation": "replay",
+        **about,
+        **summarise(tallies),
+        "by_file": {name: summarise([t for t in tallies if t.path == name]) for name in names},
+        "published": TYPING,
+    }
+    latencies = sorted(ms for t in tallies for ms in t.latencies)
+    report.write(folder.path, data, _page(data), lambda axes: _draw(axes, latencies))
+    return data
+
+
+def _page(data: Mapping[str, Any]) -> list[str]:
+    head = ["", "saved", "shown", "accepted", "characters per accept", "p50 ms", "p95 ms", "p99 ms"]
+    head += ["prefilled per key", "cache hits"]
+    rows = [_cells("**all**", data), *(_cells(name, figures) for name, figures in data["by_file"].items())]
+    pace = data["settings"]["pace"]
+    waiting = (
+        "every answer was waited for" if not pace else f"typed at pace {pace:g}; late answers were not seen"
+    )
+    return [
+        f"# Typing replay: {data['model']}",
+        "",
+        (
+            f"{data['files']} files through the language server, {data['baseline']} keys without help; "
+            f"{waiting}. Saved: keys that were not pressed, of those that the text takes (accepting is one key, "
+            "indentation after a line end none). Shown: positions with a suggestion. Accepted: suggestions that "
+            "were right, of those shown; one that stays while it is typed through counts at every position."
+        ),
+        "",
+        *report.table(head, rows),
+        "",
+        "Published figures of other products, measured in other ways: "
+        + "; ".join(f"{name}: {text}" for name, text in data["published"].items())
+        + ".",
+    ]
+
+
+def _cells(name: str, figures: Mapping[str, Any]) -> list[str]:
+    def percent(key: str) -> str:
+        value = figures[key]
+        return "–" if value is None else f"{100 * value:.1f} %"
+
+    def number(value: float | None) -> str:
+        return "–" if value is None or math.isnan(value) else f"{value:.1f}"
+
+    latency = figures["latency_ms"]
+    return [
+        name,
+        *(percent(key) for key in ("keystrokes_saved", "shown_rate", "accept_rate")),
+        number(figures["characters_per_accept"]),
+        *(number(latency[p]) for p in ("p50", "p95", "p99")),
+        number(figures["prefilled_per_keystroke"]),
+        percent("cache_hit_rate"),
+    ]
+
+
+def _draw(axes: Axes, latencies: Sequence[float]) -> None:
+    if not latencies:
+        axes.set_title("No answer came in time")
+        return
+    shares = [100 * (n + 1) / len(latencies) for n in range(len(latencies))]
+    axes.plot(latencies, shares)
+    for percent in (50, 95, 99):
+        value = percentile(latencies, percent)
+        axes.axvline(value, linestyle=":", color="0.5", linewidth=1)
+        axes.annotate(f"p{percent} {value:.0f} ms", (value, percent - 8), fontsize=8, rotation=90, ha="right")
+    axes.set_xscale("log")
+    axes.set_xlabel("milliseconds from the key to its answer")
+    axes.set_ylabel("answers, percent")
+    axes.set_title("Latency of suggestions while typing")
