@@ -17,7 +17,7 @@ from typing import Any
 from codegen_lsp.engine.checkpoints.checkpoint import NANO
 from codegen_lsp.engine.checkpoints.dimensions import SIZES, VARIANTS
 from codegen_lsp.engine.checkpoints.plan import plan
-from codegen_lsp.lsp import options
+from codegen_lsp.lsp import option_docs, options
 from codegen_lsp.wire.config import EngineConfig
 
 EDITORS = Path(__file__).parent
@@ -57,7 +57,7 @@ DATA = {
 def settings() -> dict[str, dict[str, Any]]:
     """Return VS Code's `contributes.configuration.properties`, in the order of the options."""
     properties = {}
-    for order, option in enumerate(options.describe()):
+    for order, option in enumerate(option_docs.describe()):
         schema = {key: value for key, value in option.items() if key not in ("name", "description")}
         name = option["name"]
         scope = "machine" if name in SECRET else "machine-overridable" if name in MACHINE else "window"

@@ -1,4 +1,7 @@
-"""What an engine answers: completions and their streamed chunks, `/health`, `/v1/models`."""
+"""Values that an engine answers with: completions and their streamed chunks, its health, its models.
+
+`wire/decoding.py` makes them from the JSON of a server; `to_json` writes the JSON of this project's engine.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from codegen_lsp.wire.errors import InternalError, error_from_json
-from codegen_lsp.wire.requests import EXTENSIONS
+from codegen_lsp.wire.errors import InvalidAnswerError
 
 FinishReason = Literal["stop", "length"]
+ModelState = Literal["loading", "ready", "unloaded", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
-    """Log-probabilities (natural logarithm) of a choice's tokens, each list one entry a token."""
+    """Log-probabilities (natural logarithm) of a choice's tokens. Each list has one entry per token."""
 
     tokens: tuple[str, ...] = ()
     token_logprobs: tuple[float | None, ...] = ()
     """None for the first token of an echoed prompt, which nothing predicts."""
-    top_logprobs: tuple[Mapping[str, float] | None, ...] = ()
+    top_logprobs: tuple[Mapping[str, float | None] | None, ...] = ()
     text_offset: tuple[int, ...] = ()
-    """Where each token starts, in characters from the start of the prompt, with `echo` and without it."""
+    """Start of each token, in characters from the start of the prompt, with `echo` and without it."""
 
     def to_json(self) -> dict[str, Any]:
-        """As OpenAI writes it."""
+        """Return the log-probabilities as OpenAI writes them."""
         return {
             "tokens": list(self.tokens),
             "token_logprobs": list(self.token_logprobs),
@@ -32,20 +35,8 @@ class Logprobs:
             "text_offset": list(self.text_offset),
         }
 
-    @classmethod
-    def from_json(cls, body: object) -> Logprobs | None:
-        """What a server sent; missing lists are empty."""
-        if not isinstance(body, dict):
-            return None
-        return cls(
-            tokens=tuple(body.get("tokens") or ()),
-            token_logprobs=tuple(body.get("token_logprobs") or ()),
-            top_logprobs=tuple(body.get("top_logprobs") or ()),
-            text_offset=tuple(body.get("text_offset") or ()),
-        )
-
     def __add__(self, other: Logprobs) -> Logprobs:
-        """The log-probabilities of a text and of the text that follows it."""
+        """Return the log-probabilities of a text and of the text that follows it."""
         return Logprobs(
             self.tokens + other.tokens,
             self.token_logprobs + other.token_logprobs,
@@ -56,7 +47,7 @@ class Logprobs:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row: a whole candidate, or the part of it in one streamed chunk."""
+    """One row: a whole completion, or the part of it in one streamed chunk."""
 
     index: int
     text: str
@@ -65,7 +56,7 @@ class Choice:
     logprobs: Logprobs | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As OpenAI writes it."""
+        """Return the choice as OpenAI writes it."""
         return {
             "index": self.index,
             "text": self.text,
@@ -73,21 +64,10 @@ class Choice:
             "finish_reason": self.finish_reason,
         }
 
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Choice:
-        """What a server sent. Unknown finish reasons count as `stop`."""
-        reason = body.get("finish_reason")
-        return cls(
-            index=int(body.get("index", 0)),
-            text=body.get("text") or "",
-            finish_reason=None if reason is None else "length" if reason == "length" else "stop",
-            logprobs=Logprobs.from_json(body.get("logprobs")),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a request."""
+    """Numbers of tokens of a request."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -95,7 +75,7 @@ class Usage:
     """Tokens of the prompt that came from the prefix cache instead of a prefill."""
 
     def to_json(self) -> dict[str, Any]:
-        """As OpenAI writes it."""
+        """Return the usage as OpenAI writes it."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -103,33 +83,22 @@ class Usage:
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
         }
 
-    @classmethod
-    def from_json(cls, body: object) -> Usage | None:
-        """What a server sent; servers without a prefix cache leave the details out."""
-        if not isinstance(body, dict):
-            return None
-        details = body.get("prompt_tokens_details") or {}
-        return cls(
-            int(body.get("prompt_tokens") or 0),
-            int(body.get("completion_tokens") or 0),
-            int(details.get("cached_tokens") or 0),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer, or one streamed chunk of it (then `usage` may be None)."""
+    """A whole answer, or one streamed chunk of it."""
 
     id: str
     model: str
     created: int
     choices: tuple[Choice, ...] = ()
     usage: Usage | None = None
+    """None in chunks of servers that report the usage once, at the end."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Extension. Milliseconds: `queue_ms`, `prefill_ms`, `decode_ms`."""
 
     def to_json(self) -> dict[str, Any]:
-        """As OpenAI writes it."""
+        """Return the completion as OpenAI writes it."""
         body: dict[str, Any] = {
             "id": self.id,
             "object": "text_completion",
@@ -144,32 +113,21 @@ class Completion:
         return body
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Completion:
-        """What a server sent.
+    def from_json(cls, body: object) -> Completion:
+        """Return a server's completion. Raises as `decoding.completion_from_json` does."""
+        from codegen_lsp.wire.decoding import completion_from_json
 
-        Raises:
-            InternalError: the body is an error in the middle of a stream, or no completion at all.
-        """
-        if "error" in body:
-            raise error_from_json(500, dict(body))
-        choices = body.get("choices")
-        if not isinstance(choices, list):
-            raise InternalError("the server's answer holds no 'choices'; is this a completions server?")
-        timings = body.get("timings")
-        return cls(
-            id=str(body.get("id", "")),
-            model=str(body.get("model", "")),
-            created=int(body.get("created") or 0),
-            choices=tuple(Choice.from_json(c) for c in choices),
-            usage=Usage.from_json(body.get("usage")),
-            timings=timings if isinstance(timings, dict) else {},
-        )
+        return completion_from_json(body)
 
 
 def join_chunks(chunks: Sequence[Completion]) -> Completion:
-    """The whole answer that streamed chunks add up to, choices in order of index."""
+    """Return the whole answer that streamed chunks add up to, with its choices in order of index.
+
+    Raises:
+        InvalidAnswerError: there are no chunks.
+    """
     if not chunks:
-        raise InternalError("the server closed the stream before it sent anything")
+        raise InvalidAnswerError("the server closed the stream before it sent anything")
     parts: dict[int, list[Choice]] = {}
     for chunk in chunks:
         for choice in chunk.choices:
@@ -191,26 +149,23 @@ def _join_choice(index: int, parts: Sequence[Choice]) -> Choice:
     )
 
 
-ModelState = Literal["loading", "ready", "unloaded", "error"]
-
-
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The body of `GET /health`: status 200 when ready or unloaded, 503 else."""
+    """The body of `GET /health`; the status is 200 if ready or unloaded, otherwise 503."""
 
     state: ModelState
     model: str
     message: str = ""
     """A sentence for a person: what is being loaded, or what went wrong and what to do."""
     done: int = 0
-    """Steps of the load that are done (shards, or megabytes of a download)."""
+    """Finished steps of the load (shards, or megabytes of a download)."""
     total: int = 0
-    """Steps of the load, 0 where unknown."""
+    """All steps of the load; 0 if unknown."""
     pid: int = 0
     version: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The body to send."""
+        """Return the body to send."""
         return {
             "status": self.state,
             "model": self.model,
@@ -222,19 +177,10 @@ class Health:
 
     @classmethod
     def from_json(cls, body: object) -> Health:
-        """What a server sent. Another server's health page has another shape: it counts as ready."""
-        if not isinstance(body, dict) or body.get("status") not in ("loading", "ready", "unloaded", "error"):
-            return cls("ready", "")
-        progress = body.get("progress") or {}
-        return cls(
-            state=body["status"],
-            model=str(body.get("model", "")),
-            message=str(body.get("message", "")),
-            done=int(progress.get("done") or 0),
-            total=int(progress.get("total") or 0),
-            pid=int(body.get("pid") or 0),
-            version=str(body.get("version", "")),
-        )
+        """Return what a health page says. See `decoding.health_from_json`."""
+        from codegen_lsp.wire.decoding import health_from_json
+
+        return health_from_json(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,14 +189,14 @@ class ModelInfo:
 
     id: str
     max_model_len: int = 0
-    """The context in tokens, prompt and completion together; 0 where the server doesn't say."""
+    """Context in tokens, prompt and completion together; 0 if the server doesn't report it."""
     tokenizer_file: str = ""
-    """Extension. The local `tokenizer.json`, to count tokens on the same machine; empty without one."""
+    """Extension. Path of `tokenizer.json` on the engine's machine, to count tokens; empty if there is none."""
     extensions: tuple[str, ...] = ()
     """Extension. The fields of `EXTENSIONS` that the server understands."""
 
     def to_json(self) -> dict[str, Any]:
-        """As OpenAI writes it, with ours added."""
+        """Return the entry as OpenAI writes it, with this project's fields added."""
         return {
             "id": self.id,
             "object": "model",
@@ -260,14 +206,3 @@ class ModelInfo:
             "tokenizer_file": self.tokenizer_file,
             "extensions": list(self.extensions),
         }
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> ModelInfo:
-        """What a server sent (vLLM's `max_model_len` and llama.cpp's `meta.n_ctx_train` are understood)."""
-        meta = body.get("meta") or {}
-        return cls(
-            id=str(body.get("id", "")),
-            max_model_len=int(body.get("max_model_len") or meta.get("n_ctx_train") or 0),
-            tokenizer_file=str(body.get("tokenizer_file") or ""),
-            extensions=tuple(e for e in body.get("extensions") or () if e in EXTENSIONS),
-        )

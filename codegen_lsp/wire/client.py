@@ -1,79 +1,82 @@
-"""The way to an engine: a protocol, and its implementation over HTTP.
+"""The client of an engine: a protocol, and its implementation over HTTP.
 
-Knows HTTP, server-sent events and how a connection fails; speaks `wire` values to its callers. Knows nothing
-of LSP and of who starts engines. httpx is imported with the first engine that is made, not with this module.
+`HttpEngineClient` serves the local engine, a shared one and completions servers of other projects. It sends and returns
+values of `wire`; who starts engines is not its business.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from codegen_lsp.wire.answers import Completion, Health, ModelInfo
-from codegen_lsp.wire.errors import InternalError, WireError, error_from_json
+from codegen_lsp.wire.decoding import (
+    completion_from_json,
+    decode_json,
+    embeddings_from_json,
+    health_from_json,
+    models_from_json,
+)
+from codegen_lsp.wire.dialect import Dialect
+from codegen_lsp.wire.errors import (
+    ConnectionLostError,
+    InvalidAnswerError,
+    RequestError,
+    WireError,
+    error_from_json,
+)
+from codegen_lsp.wire.errors import TimedOutError as TimedOutError
+from codegen_lsp.wire.errors import TransportError as TransportError
+from codegen_lsp.wire.errors import UnavailableError as UnavailableError
+from codegen_lsp.wire.http import (
+    make_client,
+    mapped_errors,
+    refuse_redirect,
+    without_password,
+)
 from codegen_lsp.wire.requests import CompletionRequest
+from codegen_lsp.wire.streams import events, has_known_end, read_body, read_refusal
+from codegen_lsp.wire.surrogates import SurrogateJoiner
+from codegen_lsp.wire.surrogates import clean as clean
 
 if TYPE_CHECKING:
     import httpx
 
-CONNECT_SECONDS = 2.0
 HEALTH_SECONDS = 5.0
-
-
-class TransportError(WireError):
-    """The engine gave no whole answer.
-
-    ```
-    WireError
-    └── TransportError
-        ├── UnavailableError     nobody listens there: no engine runs, or the address is wrong
-        ├── ConnectionLostError  it went away in the middle of an answer
-        └── TimedOutError        it listens, but did not say a word for too long
-    ```
-    """
-
-
-class UnavailableError(TransportError):
-    """Nobody listens at the address."""
-
-
-class ConnectionLostError(TransportError):
-    """The engine went away in the middle of an answer."""
-
-
-class TimedOutError(TransportError):
-    """The engine did not answer in time."""
+MAX_PAGE = 2**20
+"""Maximum number of bytes of a health page or a list of models."""
+SPARE_EVENTS = 256
+"""Events that a stream may have in addition to one per token and row: usage, role, keep-alive."""
 
 
 class EngineClient(Protocol):
     """What the language server asks of an engine, wherever it runs."""
 
     extensions: bool
-    """Whether it understands this project's own request fields (`wire.EXTENSIONS`)."""
+    """Whether the engine understands this project's own request fields (`wire.EXTENSIONS`)."""
 
     def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
-        """The chunks of an answer as they come. Closing the generator stops the engine's work.
+        """Yield the chunks of an answer as they come. Closing the generator stops the engine's work.
 
         Raises:
-            WireError: the engine refused, broke, or could not be reached.
+            WireError: the engine refused the request, broke, or could not be reached.
         """
         ...
 
     async def complete(self, request: CompletionRequest) -> Completion:
-        """The whole answer at once. Raises as `stream` does."""
+        """Return the whole answer at once. Raises as `stream` does."""
         ...
 
     async def health(self) -> Health:
-        """The engine's state, also while it can't answer requests. Raises as `stream` does."""
+        """Return the engine's state, also while it can't answer requests. Raises as `stream` does."""
         ...
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """The models that it serves. Raises as `stream` does."""
+        """Return the models that it serves. Raises as `stream` does."""
         ...
 
     async def unload(self) -> None:
@@ -90,172 +93,155 @@ class EngineClient(Protocol):
 
 
 class HttpEngineClient:
-    """An engine behind a unix socket (`socket`) or an address (`url`, without `/v1`)."""
+    """The client of an engine behind a unix socket (`socket`) or an address (`url`, with or without `/v1`)."""
 
     def __init__(
         self, *, socket: Path | None = None, url: str = "", token: str = "", timeout: float = 60.0
     ) -> None:
-        import httpx
+        """Connect to nothing yet.
 
-        self._httpx = httpx
-        self.address = str(socket) if socket else url
+        Raises:
+            ConfigError: the address or the token can't be used.
+            UnavailableError: the environment's proxies or certificates can't be used.
+        """
+        self.address = str(socket) if socket else without_password(url)
+        """For messages; without a password."""
         self.extensions = socket is not None
         """Whether the engine understands this project's own request fields (`wire.EXTENSIONS`)."""
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=30)
-        self._client = httpx.AsyncClient(
-            base_url="http://engine" if socket else url,
-            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=limits) if socket else None,
-            # A proxy of the environment is for hosts elsewhere, never for this machine.
-            trust_env=not (socket or is_loopback(url)),
-            limits=limits,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
-        )
+        self.model = ""
+        """The model of requests that name none; empty leaves the choice to the server."""
+        self._dialect = Dialect()
+        self._client = make_client(socket=socket, url=url, token=token, timeout=timeout)
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
         """See `EngineClient.stream`."""
-        body = self._body(request)
-        async with (
-            self._mapped_errors(),
-            self._client.stream("POST", "/v1/completions", json=body) as response,
-        ):
-            if response.status_code != 200:
-                await response.aread()
-                raise _refusal(response)
-            if "text/event-stream" not in response.headers.get("content-type", ""):
-                await response.aread()
-                yield Completion.from_json(_json(response))
+        joiner = SurrogateJoiner()
+        async with self._answered(request) as response:
+            if "text/event-stream" not in response.headers.get("content-type", "").lower():
+                yield joiner.mend(completion_from_json(decode_json(await read_body(response))))
                 return
-            async for line in response.aiter_lines():
-                if not line.startswith("data:"):
-                    continue
-                data = line[5:].strip()
-                if data == "[DONE]":
-                    return
-                yield Completion.from_json(_loads(data))
-            raise ConnectionLostError("the engine closed the stream before its end")
+            count, finished = 0, False
+            limit = SPARE_EVENTS + 2 * len(request.prompts) * request.n * (request.max_tokens + 1)
+            async with aclosing(events(response)) as stream:
+                async for data in stream:
+                    count += 1
+                    if count > limit:
+                        raise InvalidAnswerError("the server sends more than it was asked for")
+                    chunk = joiner.mend(completion_from_json(decode_json(data)))
+                    finished = finished or any(choice.finish_reason for choice in chunk.choices)
+                    yield chunk
+            if not finished and not (count and has_known_end(response)):
+                raise ConnectionLostError(f"{self.address} closed the stream before its end")
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """See `EngineClient.complete`."""
-        return Completion.from_json(await self._call("POST", "/v1/completions", self._body(request)))
+        async with self._answered(request) as response:
+            body = decode_json(await read_body(response))
+        return SurrogateJoiner().mend(completion_from_json(body))
 
     async def health(self) -> Health:
         """See `EngineClient.health`."""
-        async with self._mapped_errors():
-            response = await self._client.get("/health", timeout=HEALTH_SECONDS)
-        if response.status_code == 404:  # A completions server without the page is up.
+        async with self._request("GET", "/health", timeout=HEALTH_SECONDS) as response:
+            refuse_redirect(response, self.address)
+            status, page = response.status_code, await read_body(response, MAX_PAGE)
+        if status == 404:  # A completions server without the page is up.
             return Health("ready", "")
         try:
-            body = response.json()
-        except ValueError:
-            body = None
-        health = Health.from_json(body)
-        if response.status_code < 500 or health.state not in ("ready", "unloaded"):
+            body = decode_json(page)
+        except InvalidAnswerError:
+            body = page.decode("utf-8", "replace")
+        health = health_from_json(body)
+        if status < 500 or health.state not in ("ready", "unloaded"):
             return health
-        if response.status_code == 503:  # What a completions server answers with while its model loads.
+        if status == 503:  # Completions servers answer so while their model loads.
             return Health("loading", "", f"{self.address} is not ready yet (status 503)")
-        raise _refusal(response)
+        raise error_from_json(status, body)
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """See `EngineClient.models`."""
-        body = await self._call("GET", "/v1/models")
-        listed = body.get("data")
-        return tuple(ModelInfo.from_json(m) for m in listed or () if isinstance(m, dict))
+        """See `EngineClient.models`; a server without `/v1/models` has none."""
+        async with self._request("GET", "/v1/models") as response:
+            if response.status_code in (404, 405, 501):
+                return ()
+            await self._check(response)
+            return models_from_json(decode_json(await read_body(response, MAX_PAGE)))
 
     async def embeddings(
         self, texts: Sequence[str], *, model: str | None = None, **options: Any
     ) -> list[list[float]]:
-        """A vector for each text; `options` are the engine's own: pooling, layer, normalize.
+        """Return a vector for each text; `options` are the engine's own: pooling, layer, normalize.
 
         Raises as `stream` does.
         """
         body = {"input": list(texts), "encoding_format": "float", **options}
-        answer = await self._call("POST", "/v1/embeddings", body | ({"model": model} if model else {}))
-        data = answer.get("data")
-        if not isinstance(data, list) or len(data) != len(texts):
-            raise InternalError("the server's answer holds no embeddings; does it serve them?")
-        return [list(entry["embedding"]) for entry in sorted(data, key=lambda entry: entry.get("index", 0))]
+        named = model or self.model
+        async with self._request(
+            "POST", "/v1/embeddings", body | ({"model": named} if named else {})
+        ) as response:
+            await self._check(response)
+            return embeddings_from_json(decode_json(await read_body(response)), len(texts))
 
     async def metrics(self) -> str:
-        """The engine's counters in Prometheus' text format. Raises as `stream` does."""
-        async with self._mapped_errors():
-            response = await self._client.get("/metrics")
-        if response.status_code != 200:
-            raise _refusal(response)
-        return response.text
+        """Return the engine's counters in Prometheus' text format. Raises as `stream` does."""
+        async with self._request("GET", "/metrics") as response:
+            await self._check(response)
+            return (await read_body(response)).decode("utf-8", "replace")
 
     async def unload(self) -> None:
         """See `EngineClient.unload`."""
-        await self._call("POST", "/unload")
+        await self._order("/unload")
 
     async def shutdown(self) -> None:
         """See `EngineClient.shutdown`."""
-        await self._call("POST", "/shutdown")
+        await self._order("/shutdown")
 
     async def aclose(self) -> None:
         """See `EngineClient.aclose`."""
         await self._client.aclose()
 
-    def _body(self, request: CompletionRequest) -> dict[str, Any]:
-        prompts = tuple(clean(p) if isinstance(p, str) else p for p in request.prompts)
-        return replace(request, prompts=prompts).to_json(extensions=self.extensions)
-
-    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        async with self._mapped_errors():
-            response = await self._client.request(method, path, json=body)
-        if not 200 <= response.status_code < 300:
-            raise _refusal(response)
-        if path in ("/unload", "/shutdown"):
-            return {}
-        return _json(response)
+    async def _order(self, path: str) -> None:
+        async with self._request("POST", path) as response:
+            await self._check(response)
 
     @asynccontextmanager
-    async def _mapped_errors(self) -> AsyncIterator[None]:
-        # The one place where httpx's errors become ours.
-        httpx = self._httpx
-        try:
-            yield
-        except (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.UnsupportedProtocol,
-            httpx.InvalidURL,
-        ) as error:
-            raise UnavailableError(f"no engine answers at {self.address}") from error
-        except httpx.TimeoutException as error:
-            raise TimedOutError(f"the engine at {self.address} did not answer in time") from error
-        except (httpx.TransportError, httpx.StreamError) as error:
-            raise ConnectionLostError(f"the connection to {self.address} broke") from error
+    async def _answered(self, request: CompletionRequest) -> AsyncIterator[httpx.Response]:
+        """Send a request, without the fields that a server of another project refuses."""
+        body, without = self._body(request), frozenset[str]()
+        while True:
+            adapted = self._dialect.adapt(body, without)
+            async with self._request("POST", "/v1/completions", adapted) as response:
+                try:
+                    await self._check(response)
+                except RequestError as error:
+                    blamed = frozenset() if self.extensions else self._dialect.blamed(error, adapted)
+                    if not blamed:
+                        raise
+                    without |= blamed
+                    continue
+                self._dialect.accepted(without)
+                yield response
+                return
+
+    def _body(self, request: CompletionRequest) -> dict[str, Any]:
+        prompts = tuple(clean(p) if isinstance(p, str) else p for p in request.prompts)
+        model = request.model or self.model or None
+        return replace(request, prompts=prompts, model=model).to_json(extensions=self.extensions)
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any
+    ) -> AsyncIterator[httpx.Response]:
+        with mapped_errors(self.address):
+            async with self._client.stream(method, path, json=body, **options) as response:
+                yield response
+
+    async def _check(self, response: httpx.Response) -> None:
+        refuse_redirect(response, self.address)
+        if not 200 <= response.status_code < 300:
+            raise _refusal(response.status_code, await read_refusal(response))
 
 
-def clean(text: str) -> str:
-    """Text that UTF-8 can hold, of the same length: halves of surrogate pairs become question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address can only be this machine."""
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _refusal(response: httpx.Response) -> WireError:
+def _refusal(status: int, text: str) -> WireError:
     try:
-        body = response.json()
-    except ValueError:
-        body = response.text
-    return error_from_json(response.status_code, body)
-
-
-def _json(response: httpx.Response) -> dict[str, Any]:
-    return _loads(response.text)
-
-
-def _loads(text: str) -> dict[str, Any]:
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise InternalError("the server's answer is not JSON; is this a completions server?") from error
-    if not isinstance(body, dict):
-        raise InternalError("the server's answer is not a JSON object; is this a completions server?")
-    return body
+        return error_from_json(status, json.loads(text))
+    except (ValueError, RecursionError):
+        return error_from_json(status, text)

@@ -1,8 +1,7 @@
-"""What an engine is started with: one frozen dataclass, its flags, and the socket that belongs to it.
+"""Configuration of an engine: one frozen dataclass, its command line flags, its socket and its log file.
 
-Knows names, sizes and paths. Loads nothing and imports no torch: the language server builds the same
-configuration to find, or start, the engine that serves it. Two configurations with the same `key` are the
-same engine.
+Both sides build it, so that the language server finds the engine that serves its options, or starts it. Two
+configurations with the same `key` share one engine. Nothing is loaded here, and torch is not imported.
 """
 
 from __future__ import annotations
@@ -18,96 +17,103 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 import platformdirs
 
-from codegen_lsp.wire.errors import CodegenError
+from codegen_lsp.wire.errors import ConfigError as ConfigError
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+DTYPES = get_args(DType)
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential", "cpu")
 
 KEY = 12
-"""Characters of a configuration's key."""
+"""Number of characters of a configuration's key."""
 
 SOCKET_BYTES = 103
-"""Bytes that the path of a unix socket may have on macOS; Linux takes 107."""
-
-
-class ConfigError(CodegenError, ValueError):
-    """A flag or option is wrong; the message says what would be right."""
+"""Maximum number of bytes in the path of a unix socket on macOS; on Linux it is 107."""
 
 
 def option(name: str, value: str = "") -> str:
-    """An option as an error names it: `--offload-folder`, and the setting that stands for it in an editor."""
-    first, *rest = name.split("-")
-    setting = first + "".join(word.capitalize() for word in rest)
+    """Return an option as an error names it: its flag and its setting, `--offload-folder (in an editor: ...)`."""
+    first, *others = name.split("-")
+    setting = first + "".join(word.capitalize() for word in others)
     return f"--{name}{' ' * bool(value)}{value} (in an editor: codegen.{setting})"
 
 
+MAX_BYTES = 2**60
+"""Maximum size that an option or a flag may name: an exbibyte."""
+
+
 def parse_bytes(text: str | int) -> int:
-    """Bytes in `1GiB`, `512 MB`, `1.5g` or a plain number.
+    """Return the bytes in `1GiB`, `512 MB`, `1.5g` or a plain number.
 
     Raises:
-        ConfigError: it is none of these, or negative.
+        ConfigError: it is none of these, negative, or more than any machine has.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
+    match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([A-Za-z]*)\s*", str(text))
     if not match or match[2].upper() not in UNITS:
-        raise ConfigError(f"{text!r} is no size; write it as 512MiB, 1GiB or a number of bytes")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+        raise ConfigError(
+            f"expected a size such as 512MiB, 1GiB or a number of bytes, got {str(text)[:60]!r}"
+        )
+    size = float(match[1]) * UNITS[match[2].upper()]
+    if size > MAX_BYTES:
+        raise ConfigError(f"a size of {str(text)[:60]} is more than any machine has")
+    return int(size)
 
 
 def parse_max_memory(text: str) -> dict[str, int]:
-    """Bytes a device may hold, from `0=20GiB,cpu=16GiB`; devices are GPU numbers, `cpu` or `disk`.
+    """Return the bytes a device may hold, from `0=20GiB,cpu=16GiB`; devices are GPU numbers, `cpu` or `disk`.
 
     Raises:
-        ConfigError: a part is no `device=size`.
+        ConfigError: a part is not `device=size`.
     """
     limits: dict[str, int] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         device, equals, size = (p.strip() for p in part.partition("="))
-        if not equals or not re.fullmatch(r"\d+|cpu|disk|mps", device):
-            raise ConfigError(f"{part!r} is no device=size; write for example 0=20GiB,cpu=16GiB")
+        if not equals or not re.fullmatch(r"[0-9]{1,4}|cpu|disk|mps", device):
+            raise ConfigError(f"expected device=size, for example 0=20GiB,cpu=16GiB, got {part[:60]!r}")
         limits[device] = parse_bytes(size)
     return limits
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Everything that makes one engine differ from another."""
+    """Everything in which engines differ."""
 
     model: str = "nano"
-    """A short name (nano, 350M-mono ... 16B-nl), a name on the Hugging Face hub, or a local folder."""
+    """Short name (nano, 350M-mono ... 16B-nl), name on the Hugging Face hub, or local folder."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: str = "auto"
-    """auto, float32, bfloat16 or float16; auto takes bfloat16 where the processor or GPU computes in it."""
+    """auto, float32, bfloat16 or float16; auto takes bfloat16 if the processor or GPU computes in it."""
     device_map: str = "auto"
     """auto, balanced, balanced_low_0, sequential, cpu, a device (cuda:0), or a JSON file of module: device."""
     max_memory: Mapping[str, int] = field(default_factory=dict)
-    """Bytes that each device may hold of the weights."""
+    """Maximum number of bytes of weights per device."""
     offload_folder: str | None = None
-    """Where layers go that fit in no device's memory."""
+    """Folder for layers that fit into no device's memory."""
     prefix_cache: int = 2**30
-    """Bytes of KV cache kept for prompts to come; 0 keeps none."""
+    """Maximum number of bytes of KV cache that are kept for later prompts; 0 keeps none."""
     context: int = 0
-    """Tokens of prompt and completion together at most; 0 takes the model's own."""
+    """Maximum number of tokens of prompt and completion together; 0 takes the model's maximum."""
     prefill_chunk: int = 256
-    """Tokens of prompt that one step reads; a cancel takes effect between two steps."""
+    """Number of prompt tokens that are read per step; a cancellation takes effect between two steps."""
     threads: int = 0
-    """Threads of the processor for a forward pass; 0 leaves it to torch."""
+    """Number of processor threads of a forward pass; 0 leaves it to torch."""
     allow_pickle: bool = False
-    """Load checkpoints that hold pickles (`.bin`), which can run code; safetensors alone without it."""
+    """Load checkpoints that contain pickles (`.bin`), which can run code, and not only safetensors."""
     max_waiting: int = 64
-    """Requests that may wait; one more is answered with 429."""
+    """Maximum number of waiting requests; one more is answered with 429."""
 
     def __post_init__(self) -> None:
         if not self.model.strip():
-            raise ConfigError("the model's name is empty; nano is the bundled one")
+            raise ConfigError("the model's name must not be empty; nano is the bundled model")
         if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype {self.dtype!r} is none of {', '.join(DTYPES)}")
+            raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {self.dtype!r}")
         for name in ("prefix_cache", "context", "threads"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name.replace('_', '-')} must not be negative")
@@ -117,15 +123,17 @@ class EngineConfig:
         device_map = self.device_map
         if device_map not in DEVICE_MAPS and not re.fullmatch(r"(cuda|xpu)(:\d+)?|mps|.+\.json", device_map):
             names = ", ".join(DEVICE_MAPS)
-            raise ConfigError(f"device map {device_map!r} is none of {names}, cuda:N, or a .json file")
+            raise ConfigError(
+                f"expected a device map of {names}, cuda:N or a .json file, got {device_map[:60]!r}"
+            )
 
     def key(self) -> str:
-        """Twelve characters that are the same for the same configuration, and only for it."""
+        """Return twelve characters that identify the configuration."""
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:KEY]
 
     def to_argv(self) -> list[str]:
-        """The flags of `codegen-lsp serve` that give this configuration; defaults are left out."""
+        """Return the flags of `codegen-lsp serve` for this configuration, without defaults."""
         argv: list[str] = []
         default = EngineConfig()
         for name, value in asdict(self).items():
@@ -142,13 +150,13 @@ class EngineConfig:
 
 
 def runtime_dir() -> Path:
-    """A folder that only this user can enter, for sockets, locks and tokens; made where it is missing.
+    """Return a folder that only this user can enter, for sockets, locks and tokens; it is made if it is missing.
 
-    `CODEGEN_LSP_RUNTIME_DIR` names another one. Without it the first of the usual places that is private and whose
+    It is the one that `CODEGEN_LSP_RUNTIME_DIR` names, or the first of the usual folders that is private and whose
     path leaves room for the name of a socket.
 
     Raises:
-        ConfigError: there is none, or the one named can't be had, or belongs to somebody else.
+        ConfigError: there is no such folder, or the named one can't be used, or belongs to another user.
     """
     named = os.environ.get("CODEGEN_LSP_RUNTIME_DIR")
     if named:
@@ -158,27 +166,28 @@ def runtime_dir() -> Path:
             with contextlib.suppress(ConfigError):
                 return _private(folder)
     raise ConfigError(
-        "there is no private folder for the engine's socket; set CODEGEN_LSP_RUNTIME_DIR to a short one of yours"
+        "there is no private folder for the engine's socket; set CODEGEN_LSP_RUNTIME_DIR to a folder of your own, "
+        "with a short path"
     )
 
 
 def _usual_runtime_dirs() -> Iterator[Path]:
-    """Where the socket goes if nobody says: the system's place for it, else the cache, else the temporary folder."""
+    """Yield the folders to try: the system's place for sockets, the cache, the temporary folder."""
     with warnings.catch_warnings(), contextlib.suppress(OSError):
-        # A missing XDG_RUNTIME_DIR (a container, a bare ssh login) is no news to somebody who types.
+        # A missing XDG_RUNTIME_DIR is normal in a container and after a login without a session.
         warnings.simplefilter("ignore")
         yield platformdirs.user_runtime_path("codegen-lsp", appauthor=False, ensure_exists=True)
     yield platformdirs.user_cache_path("codegen-lsp", appauthor=False) / "run"
     user = os.getuid() if sys.platform != "win32" else os.environ.get("USERNAME", "")
     yield Path(tempfile.gettempdir()) / f"codegen-lsp-{user}"
-    yield Path("/tmp") / f"codegen-lsp-{user}"  # only if it is ours and private, see `_private`
+    yield Path("/tmp") / f"codegen-lsp-{user}"  # only if it is private, see `_private`
 
 
 def _private(folder: Path) -> Path:
-    """A folder that this user owns and nobody else can enter, made where it is missing.
+    """Return a folder that only this user can enter, made if it is missing.
 
     Raises:
-        ConfigError: it can't be made, is no folder, or belongs to somebody else.
+        ConfigError: it can't be made, is not a folder, or belongs to another user.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -198,12 +207,12 @@ def _private(folder: Path) -> Path:
 
 
 def _fits(folder: Path) -> bool:
-    """Whether the path of a socket in a folder is short enough for the system."""
+    """Return whether the path of a socket in a folder is short enough for the system."""
     return len(os.fsencode(folder / f"{'0' * KEY}.sock")) <= SOCKET_BYTES
 
 
 def socket_path(config: EngineConfig) -> Path:
-    """The unix socket of the engine with this configuration.
+    """Return the unix socket of the engine with this configuration.
 
     Raises:
         ConfigError: there is no folder for it, or the folder's path is too long.
@@ -217,7 +226,7 @@ def socket_path(config: EngineConfig) -> Path:
 
 
 def log_path(config: EngineConfig) -> Path:
-    """The log file of the engine with this configuration."""
+    """Return the log file of the engine with this configuration."""
     if os.environ.get("CODEGEN_LSP_RUNTIME_DIR"):
         folder = runtime_dir()
     else:

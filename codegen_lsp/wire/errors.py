@@ -1,13 +1,24 @@
-"""The root of every error whose message is written for a person.
+"""Exceptions whose message is written for a person.
 
 ```
 CodegenError
-├── ConfigError         an option or flag is wrong           (engine.config)
-├── WireError           the other side answered with an error (wire)
-├── SessionError        the language server did not answer    (session)
-└── ...                 each module draws its own below its root
+├── ConfigError                 an option, a flag or an environment variable is wrong
+├── WireError                   a request to an engine failed
+│   ├── RequestError            400: a field is wrong or not supported; `param` names it
+│   ├── NotReadyError           503: the model is loading, unloaded or failed to load; `code` says which
+│   ├── OverloadedError         429: too many requests are waiting
+│   ├── UnauthorizedError       401: the bearer token is missing or wrong
+│   ├── InternalError           500: the engine broke while it worked on the request
+│   │   └── InvalidAnswerError  the engine answered with something that the API does not allow
+│   └── TransportError          the answer did not arrive, or not completely
+│       ├── UnavailableError    no engine listens at the address, or the address can't be used
+│       ├── ConnectionLostError the connection broke in the middle of an answer
+│       └── TimedOutError       the engine accepted the connection and then sent nothing for too long
+└── UnscoredError               the engine doesn't report the log-probabilities of a prompt
 ```
-The command line prints such a message as one sentence and leaves with exit code 2.
+
+Modules outside of `codegen_lsp.wire` derive their own exceptions from `CodegenError`. The command line prints the
+message of any of them as one sentence and exits with code 2.
 """
 
 from __future__ import annotations
@@ -16,21 +27,19 @@ from typing import Any
 
 
 class CodegenError(Exception):
-    """Something a person can act on; `str(error)` says what happened and what to do next."""
+    """An error that a person can act on: `str(error)` says what happened and what to do."""
+
+
+class ConfigError(CodegenError, ValueError):
+    """A wrong option, flag or environment variable; the message says what would be right."""
+
+
+class UnscoredError(CodegenError):
+    """The engine doesn't report the log-probabilities of a prompt."""
 
 
 class WireError(CodegenError):
-    """Everything that one side says to the other instead of an answer.
-
-    ```
-    WireError
-    ├── RequestError        400: a field is wrong or not supported; `param` names it
-    ├── NotReadyError       503: the model is loading, unloaded or failed to load; `code` says which
-    ├── OverloadedError     429: too many requests are waiting
-    ├── UnauthorizedError   401: the bearer token is missing or wrong
-    └── InternalError       500: the engine broke while it worked on the request
-    ```
-    """
+    """A failed request. `status`, `kind`, `param` and `code` are the fields of an OpenAI error."""
 
     status = 500
     kind = "server_error"
@@ -42,70 +51,113 @@ class WireError(CodegenError):
         self.code = code
 
     def to_json(self) -> dict[str, Any]:
-        """The error as OpenAI writes it: `{"error": {message, type, param, code}}`."""
+        """Return the error as OpenAI writes it: `{"error": {message, type, param, code}}`."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
 
 class RequestError(WireError):
-    """The request is wrong; `param` names the field."""
+    """A wrong request; `param` names the field."""
 
     status = 400
     kind = "invalid_request_error"
 
 
 class NotReadyError(WireError):
-    """The model can't answer yet (`loading`), any more (`unloaded`) or at all (`load-failed`)."""
+    """A model that can't answer yet (`loading`), any more (`unloaded`) or at all (`load-failed`)."""
 
     status = 503
     kind = "not_ready"
 
 
 class OverloadedError(WireError):
-    """The queue is full."""
+    """A full queue."""
 
     status = 429
     kind = "overloaded"
 
 
 class UnauthorizedError(WireError):
-    """The bearer token is missing or wrong."""
+    """A missing or wrong bearer token."""
 
     status = 401
     kind = "authentication_error"
 
 
 class InternalError(WireError):
-    """The engine broke while it worked on the request; code `out-of-memory` where that is the cause."""
+    """A failure of the engine during a request; `code` is `out-of-memory` if that is the cause."""
 
 
-_ERRORS: tuple[type[WireError], ...] = (RequestError, NotReadyError, OverloadedError, UnauthorizedError)
+class InvalidAnswerError(InternalError):
+    """An answer that the API does not allow; the message names the place in it."""
+
+
+class TransportError(WireError):
+    """An answer that did not arrive, or not completely."""
+
+
+class UnavailableError(TransportError):
+    """No engine listens at the address, or the address can't be used."""
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke in the middle of an answer."""
+
+
+class TimedOutError(TransportError):
+    """The engine sent nothing for too long."""
+
+
+_BY_STATUS: dict[int, type[WireError]] = {
+    kind.status: kind for kind in (RequestError, NotReadyError, OverloadedError, UnauthorizedError)
+}
+
+MAX_MESSAGE = 2000
+"""Maximum number of characters of a message that are kept from a server's error."""
 
 
 def error_from_json(status: int, body: object) -> WireError:
-    """The error that a server answered with; any shape of body is accepted, some servers send plain text or a page."""
-    if isinstance(body, str) and body.lstrip().startswith("<"):
-        body = None
-    error = body.get("error", body) if isinstance(body, dict) else {}
-    if isinstance(error, str):
-        error = {"message": error}
-    if not isinstance(error, dict):
-        error = {}
-    message = error.get("message") or error.get("detail") or (body if isinstance(body, str) else "")
+    """Return the exception for a server's refusal.
+
+    Servers put the message in different places: `{"error": {"message": "..."}}` (OpenAI), `{"error": "..."}`,
+    `{"detail": "..."}`, plain text. A page of HTML, or any other body, gives "the server answered with status ...".
+    """
+    fields = _error_fields(body)
+    message, param, code = (fields.get(name) for name in ("message", "param", "code"))
     if not isinstance(message, str) or not message.strip():
         message = f"the server answered with status {status}"
-    kind = next((e for e in _ERRORS if e.status == status), None)
-    if kind is None:
-        kind = RequestError if 400 <= status < 500 else InternalError
-    param, code = error.get("param"), error.get("code")
+    kind = _BY_STATUS.get(status) or (RequestError if 400 <= status < 500 else InternalError)
     return kind(
-        message.strip()[:2000],
+        message.strip()[:MAX_MESSAGE],
         param=param if isinstance(param, str) else None,
         code=code if isinstance(code, str) else None,
     )
 
 
+def _error_fields(body: object) -> dict[str, Any]:
+    if isinstance(body, str):
+        return {} if body.lstrip().startswith("<") else {"message": body}
+    error = body.get("error", body) if isinstance(body, dict) else None
+    if isinstance(error, str):
+        return {"message": error}
+    if not isinstance(error, dict):
+        return {}
+    return error | {"message": error.get("message")} | _detail(error.get("detail"))
+
+
+def _detail(detail: object) -> dict[str, Any]:
+    """Return message and field of FastAPI's errors: a text, or `[{"loc": ["body", "n"], "msg": "..."}]`."""
+    if isinstance(detail, str):
+        return {"message": detail}
+    first = detail[0] if isinstance(detail, list) and detail else None
+    if not isinstance(first, dict):
+        return {}
+    place = first.get("loc")
+    param = place[1] if isinstance(place, list) and len(place) > 1 else None
+    return {"message": first.get("msg"), "param": param}
+
+
 def is_too_long(error: RequestError) -> bool:
-    """Whether a request was refused because its prompt fills the context."""
+    """Return whether a request was refused because its prompt fills the context."""
     if error.code in ("context-exceeded", "context_length_exceeded", "context-length-exceeded"):
         return True
     return "context" in error.message.lower() and error.param in (None, "prompt", "max_tokens")

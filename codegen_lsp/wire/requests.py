@@ -1,7 +1,7 @@
-"""The body of `POST /v1/completions`: what the language server asks an engine for.
+"""The body of `POST /v1/completions`: the request for completions of a prompt.
 
-Fields beyond OpenAI's, which only this project's engine understands (`/v1/models` says so with `"extensions"`):
-`heal`, `branch`, `priority`, `echo_from`. A client leaves them out when it speaks to another server.
+`heal`, `branch`, `priority` and `echo_from` extend OpenAI's API. An engine that understands them lists them under
+`"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
 """
 
 from __future__ import annotations
@@ -26,44 +26,44 @@ class CompletionRequest:
     """The body of `POST /v1/completions`."""
 
     prompts: tuple[PromptInput, ...]
-    """What to continue. Several prompts give `len(prompts) * n` choices, the first prompt's first."""
+    """Texts to continue. Several prompts give `len(prompts) * n` choices, those of the first prompt first."""
     model: str | None = None
-    """The model's name; None takes the server's only one."""
+    """Name of the model; None takes the server's only one."""
     max_tokens: int = 16
-    """Tokens to decode at most, a row. 0 prefills only: it warms the prefix cache, and scores with `echo`."""
+    """Maximum number of tokens to decode per row. 0 only prefills, to warm the prefix cache or to score with `echo`."""
     n: int = 1
-    """Rows (candidates) a prompt."""
+    """Number of rows (candidates) per prompt."""
     temperature: float = 1.0
-    """0 is greedy."""
+    """Sampling temperature; 0 decodes greedily."""
     top_p: float = 1.0
-    """Nucleus: sample from the fewest tokens whose probability reaches this."""
+    """Nucleus sampling: sample from the smallest set of tokens whose probabilities add up to this value."""
     stop: tuple[str, ...] = ()
-    """Strings that end a row; the text ends before the first of them."""
+    """Strings that end a row; its text ends before the first of them."""
     seed: int | None = None
-    """Row i of a request with seed s draws what a request with n=1 and seed s + i draws."""
+    """Row i of a request with seed s is the row of a request with n=1 and seed s + i."""
     logprobs: int | None = None
-    """Log-probabilities of the tokens, and of that many most likely others at each place."""
+    """Return log-probabilities of the tokens, and of this number of most likely alternatives at each position."""
     echo: bool = False
-    """Give the prompt back too, with its tokens' log-probabilities where `logprobs` is set."""
+    """Also return the prompt, with the log-probabilities of its tokens if `logprobs` is set."""
     stream: bool = False
-    """Answer as server-sent events, a chunk a step."""
+    """Answer with server-sent events, one chunk per step."""
     include_usage: bool = False
-    """`stream_options.include_usage`: a last chunk with no choices holds the usage."""
+    """`stream_options.include_usage`: the last chunk has the usage, and no choices."""
     continuous_usage: bool = False
-    """`stream_options.continuous_usage_stats`: every chunk holds the usage so far."""
+    """`stream_options.continuous_usage_stats`: every chunk has the usage so far."""
     heal: bool = False
-    """Extension. Token healing: the prompt's ragged last tokens are given back, and decoding chooses only
-    tokens that spell their text again. The choices' text starts after the prompt, as without it."""
+    """Extension. Token healing: remove the last tokens of the prompt, which may be half of a longer one, and decode
+    only tokens that spell their text again. The text of the choices starts after the prompt, as without healing."""
     branch: bool = False
-    """Extension. Row i starts with the i-th most likely first token (after healing); from there on each row
-    decodes as `temperature` says. At temperature 0 the rows are distinct and row 0 is the greedy one."""
+    """Extension. Row i starts with the i-th most likely first token (after healing) and continues at `temperature`.
+    At temperature 0 the rows are distinct and row 0 is the greedy one."""
     priority: int = 0
-    """Extension. Lower is served first; one of 1 and above runs only while none of 0 and below waits."""
+    """Extension. Lower is served first; requests of 1 and above run only while none of 0 and below is waiting."""
     echo_from: int = 0
-    """Extension. With `echo`: the echoed part starts at the token that holds this character of the prompt."""
+    """Extension. With `echo`: the echoed part starts at the token that contains this character of the prompt."""
 
     def to_json(self, *, extensions: bool = True) -> dict[str, Any]:
-        """The body to send; without the extensions for a server that is not ours."""
+        """Return the body to send, without the extensions for a server of another project."""
         prompt: Any = [p if isinstance(p, str) else list(p) for p in self.prompts]
         body: dict[str, Any] = {
             "prompt": prompt[0] if len(prompt) == 1 else prompt,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import codegen_lsp
-from codegen_lsp.lsp.options import Options, describe, json_name, parse
+from codegen_lsp.lsp.option_docs import describe
+from codegen_lsp.lsp.options import Options, by_json_name, parse
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -129,7 +130,7 @@ def test_folders_are_absolute_and_names_are_not() -> None:
 
 def test_every_option_is_described() -> None:
     described = describe()
-    assert [d["name"] for d in described] == [json_name(f.name) for f in fields(Options)]
+    assert [d["name"] for d in described] == list(by_json_name())
     for option in described:
         assert option["description"].endswith((".", ").")), option
         assert "type" in option
@@ -140,8 +141,104 @@ def test_every_option_is_described() -> None:
 
 def test_every_option_is_read_somewhere() -> None:
     package = Path(codegen_lsp.__file__).parent / "lsp"
-    source = "\n".join(path.read_text() for path in package.glob("*.py"))
+    source = "\n".join(path.read_text() for path in package.rglob("*.py"))
     for option in fields(Options):
         assert re.search(rf"(options|self)\.{option.name}\b", source), (
             f"{option.name} is accepted and ignored"
         )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        (
+            "candidates",
+            "3",
+            "Setting codegen.candidates must be a whole number from 1 to 10; got '3', so",
+        ),
+        ("minConfidence", 2, "Setting codegen.minConfidence must be a number from 0 to 1; got 2"),
+        ("multiline", "no", "Setting codegen.multiline must be one of auto, never, always; got 'no'"),
+        (
+            "languages",
+            {"c": 1},
+            "Setting codegen.languages must be an object of language ids with true or false",
+        ),
+        ("model", "a\0b", "Setting codegen.model: holds a character that no name or path can have"),
+        ("model", "\ud800", "Setting codegen.model: holds a character that no name or path can have"),
+        ("model", "--trust", "Setting codegen.model: starts with '-'"),
+        ("model", "x" * 5000, "Setting codegen.model: is longer than 4,096 characters"),
+        ("offloadFolder", "~no-such-user/x", "Setting codegen.offloadFolder: there is no home folder for"),
+        ("maxFileSize", "9" * 309, "Setting codegen.maxFileSize: expected a size such as 512MiB"),
+        (
+            "prefixCache",
+            "5000000TiB",
+            "Setting codegen.prefixCache: a size of 5000000TiB is more than any machine has",
+        ),
+        ("prefixCache", 10**400, "Setting codegen.prefixCache must be a size such as 512MiB"),
+        ("prefixCache", 10**5000, "Setting codegen.prefixCache must be a size such as 512MiB"),
+        ("maxMemory", {"9" * 400: 1}, "Setting codegen.maxMemory: expected device=size"),
+        ("maxMemory", "0=" + "9" * 400, "Setting codegen.maxMemory: expected a size"),
+        ("debounce", 10**400, "Setting codegen.debounce must be a whole number from 0 to 5,000"),
+        ("temperature", 10**400, "Setting codegen.temperature must be a number from 0 to 2"),
+        ("temperature", float("inf"), "Setting codegen.temperature must be a number from 0 to 2"),
+        ("token", "pässword", "Setting codegen.token: the token holds characters other than visible ASCII"),
+        ("token", "two words", "Setting codegen.token: the token holds characters other than visible ASCII"),
+        (
+            "token",
+            "line\nbreak",
+            "Setting codegen.token: the token holds characters other than visible ASCII",
+        ),
+        (
+            "server",
+            "http://[::1",
+            "Setting codegen.server: expected an address such as http://localhost:8000",
+        ),
+        (
+            "server",
+            "http://h:99999",
+            "Setting codegen.server: expected an address such as http://localhost:8000",
+        ),
+        (
+            "server",
+            "http://ho st",
+            "Setting codegen.server: expected an address such as http://localhost:8000",
+        ),
+        (
+            "server",
+            "http://hö.st",
+            "Setting codegen.server: expected an address such as http://localhost:8000",
+        ),
+        ("server", "http://", "Setting codegen.server: expected an address such as http://localhost:8000"),
+        ("server", "ftp://host", "Setting codegen.server: expected an address such as http://localhost:8000"),
+        (
+            "server",
+            "http://h?a=b",
+            "Setting codegen.server: expected an address such as http://localhost:8000",
+        ),
+    ],
+    ids=lambda value: repr(value)[:30] if not isinstance(value, int) else "number",
+)
+def test_a_value_that_can_t_be_used_gives_one_sentence_and_the_default(
+    key: str, value: object, sentence: str
+) -> None:
+    options, problems = parse({key: value})
+    assert options == Options()
+    (problem,) = problems
+    assert problem.startswith(sentence)
+    assert "so the default" in problem
+    assert len(problem) < 300
+    options.engine_config()
+
+
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    _, (problem,) = parse({"server": "ftp://me:s3cret@host"})
+    assert "s3cret" not in problem
+    _, (problem,) = parse({"token": "s3crét"})
+    assert "s3cr" not in problem
+
+
+@pytest.mark.parametrize(
+    "address", ["HTTP://host:1", "Http://host:1/V1/".replace("V", "v"), " http://host:1/v1 "]
+)
+def test_an_address_may_be_written_in_several_ways(address: str) -> None:
+    assert parse({"server": address}) == (Options(server="http://host:1"), ())

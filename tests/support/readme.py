@@ -27,7 +27,7 @@ DOCUMENTS = {
 
 def settings() -> str:
     """The settings, from the server's own options."""
-    from codegen_lsp.lsp.options import describe
+    from codegen_lsp.lsp.option_docs import describe
 
     rows = ["| setting | default | what it does |", "|---|---|---|"]
     for option in describe():

@@ -8,14 +8,18 @@ import pytest
 from support.fake_engine import FakeEngine, until
 
 from codegen_lsp.wire.answers import join_chunks
-from codegen_lsp.wire.client import (
+from codegen_lsp.wire.client import HttpEngineClient
+from codegen_lsp.wire.errors import (
     ConnectionLostError,
-    HttpEngineClient,
+    NotReadyError,
+    OverloadedError,
+    RequestError,
     TimedOutError,
+    UnauthorizedError,
     UnavailableError,
-    is_loopback,
+    WireError,
 )
-from codegen_lsp.wire.errors import NotReadyError, OverloadedError, RequestError, UnauthorizedError, WireError
+from codegen_lsp.wire.http import is_loopback
 from codegen_lsp.wire.requests import CompletionRequest
 
 REQUEST = CompletionRequest(prompts=("def f():",), max_tokens=8, n=2, stream=True, heal=True, branch=True)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codegen_lsp.wire.answers import Choice, Completion, Health, Logprobs, ModelInfo, Usage, join_chunks
+from codegen_lsp.wire.decoding import completion_from_json, health_from_json, models_from_json
 from codegen_lsp.wire.errors import (
     InternalError,
     NotReadyError,
@@ -122,7 +123,7 @@ usages = st.builds(Usage, *[st.integers(0, 3000)] * 3)
     )
 )
 def test_a_completion_survives_the_wire(completion: Completion) -> None:
-    assert Completion.from_json(json.loads(json.dumps(completion.to_json()))) == completion
+    assert completion_from_json(json.loads(json.dumps(completion.to_json()))) == completion
 
 
 def test_chunks_add_up() -> None:
@@ -164,14 +165,45 @@ def test_errors_of_any_server(status: int, body: object, kind: type[WireError], 
 
 def test_an_error_in_the_middle_of_a_stream() -> None:
     with pytest.raises(WireError, match="broke"):
-        Completion.from_json({"error": {"message": "broke"}})
+        completion_from_json({"error": {"message": "broke"}})
     with pytest.raises(InternalError):
-        Completion.from_json({"hello": 1})
+        completion_from_json({"hello": 1})
 
 
 def test_health_and_models_survive_the_wire() -> None:
     health = Health("loading", "nano", "loading weights", 3, 9, 12, "0.1.0")
-    assert Health.from_json(json.loads(json.dumps(health.to_json()))) == health
-    assert Health.from_json("OK").state == "ready"
+    assert health_from_json(json.loads(json.dumps(health.to_json()))) == health
+    assert health_from_json("OK").state == "ready"
     info = ModelInfo("nano", 2048, "/x/tokenizer.json", EXTENSIONS)
-    assert ModelInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+    assert models_from_json({"data": [json.loads(json.dumps(info.to_json()))]}) == (info,)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("n", "1", "'n' must be a whole number from 1 to 16"),
+        ("n", 17, "'n' must be a whole number from 1 to 16"),
+        ("n", True, "'n' must be a whole number from 1 to 16"),
+        ("max_tokens", 10**400, "'max_tokens' must be a whole number from 0 to 1,000,000"),
+        ("temperature", float("nan"), "'temperature' must be a number from 0 to 2"),
+        ("top_p", 0, "'top_p' must be a number above 0 and up to 1"),
+        ("echo", "yes", "'echo' must be true or false"),
+        ("model", 5, "'model' must be a string"),
+        ("stop", ["a", ""], "'stop' must be a string or a list of strings, none of them empty"),
+        ("prompt", [1, "a"], "'prompt' must be a string, a list of token ids, or a list of either"),
+        ("prompt", ["a", 1], "'prompt' must be a string, a list of token ids, or a list of either"),
+        ("prompt", [[-1]], "'prompt' must be a string, a list of token ids, or a list of either"),
+        ("stream_options", {"other": True}, "'stream_options' must be an object with include_usage"),
+        ("frequency_penalty", 1, "'frequency_penalty' is not supported by this engine"),
+        ("tools", [], "'tools' is not supported by this engine"),
+    ],
+)
+def test_an_error_names_the_field_and_what_it_must_be(field: str, value: object, message: str) -> None:
+    _, error = _parse({"prompt": "x", field: value})
+    assert error is not None
+    assert error.param == field
+    assert error.message.startswith(message)
+
+
+def test_the_end_user_s_name_is_accepted() -> None:
+    assert parse_request({"prompt": "x", "user": "someone"}) == parse_request({"prompt": "x"})

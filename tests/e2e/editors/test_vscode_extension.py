@@ -12,7 +12,7 @@ from e2e.editors import install_vscode
 from e2e.editors.cache import UnavailableError
 
 import codegen_lsp
-from codegen_lsp.lsp import options
+from codegen_lsp.lsp import option_docs, options
 
 MANIFEST = json.loads((install_vscode.EXTENSION / "package.json").read_text(encoding="utf-8"))
 
@@ -23,7 +23,7 @@ def test_every_option_of_the_server_is_a_setting() -> None:
         for section in MANIFEST["contributes"]["configuration"]
         for name, schema in section["properties"].items()
     }
-    for option in options.describe():
+    for option in option_docs.describe():
         setting = properties[f"{options.SECTION}.{option['name']}"]
         assert setting["markdownDescription"] == option["description"]
         assert setting["default"] == option["default"]

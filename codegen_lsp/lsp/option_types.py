@@ -1,0 +1,204 @@
+"""Types of options: how each is written in JSON, checked and read, and whether a workspace may choose it.
+
+An annotation such as `Server` is the type of the value for Python, and says how the value is written in JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+from msgspec import Meta
+
+from codegen_lsp.wire.config import MAX_BYTES, EngineConfig, parse_bytes, parse_max_memory
+from codegen_lsp.wire.errors import ConfigError
+from codegen_lsp.wire.http import bearer_header, server_address
+from codegen_lsp.wire.schema import expectation
+
+NonNegative = Annotated[int, Meta(ge=0, le=MAX_BYTES)]
+
+
+@dataclass(frozen=True)
+class Written:
+    """How an option is written in JSON."""
+
+    form: Any
+    """Type of the JSON value, checked by msgspec."""
+    read: Callable[[Any], Any]
+    """Returns the option's value, or raises `ConfigError` with what it must be."""
+    expected: str
+    """What the value must be, for a message."""
+    default: Any = None
+    """The default as documentation shows it; None shows the value itself."""
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """Marks an option that the user may choose and a workspace may not."""
+
+    stricter: Callable[[Any, Any], Any] | None = None
+    """Returns the stricter one of a user's and a workspace's value; None ignores the workspace's."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: how its JSON is checked, read and documented."""
+
+    name: str
+    default: Any
+    form: Any
+    """Type of the JSON value."""
+    written: Written | None
+    """None if JSON and value are the same."""
+    restricted: Restricted | None
+    """None if a workspace may choose it freely."""
+
+    @classmethod
+    def of(cls, name: str, hint: Any, default: Any) -> Option:
+        """Return the option of a field with this annotation."""
+        notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+        written = next((note for note in notes if isinstance(note, Written)), None)
+        restricted = next((note for note in notes if isinstance(note, Restricted)), None)
+        return cls(name, default, written.form if written else hint, written, restricted)
+
+    @property
+    def json_name(self) -> str:
+        """The name in JSON: `max_file_size` is `maxFileSize`."""
+        first, *others = self.name.split("_")
+        return first + "".join(word.capitalize() for word in others)
+
+    @property
+    def shown_default(self) -> Any:
+        """The default as documentation shows it."""
+        shown = self.written.default if self.written else None
+        return self.default if shown is None else shown
+
+    def read(self, value: object) -> Any:
+        """Return the option's value.
+
+        Raises:
+            ConfigError: the JSON value is wrong; the message continues the option's name.
+        """
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JavaScript has one type of numbers.
+        try:
+            checked = msgspec.convert(value, self.form)
+        except (msgspec.ValidationError, RecursionError) as error:
+            expected = self.written.expected if self.written else expectation(self.form)
+            raise ConfigError(f" must be {expected}") from error
+        if self.written is None:
+            return checked
+        try:
+            return self.written.read(checked)
+        except ConfigError as error:
+            raise ConfigError(f": {error}") from error
+
+
+USER_ONLY = Restricted()
+
+
+MAX_NAME = 4096
+"""Maximum number of characters of a name or a path; longer ones fit no system call."""
+
+
+def _read_name(text: str) -> str:
+    """Return a name or a path that a command line can carry.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    name = text.strip()
+    if "\0" in name or not _is_utf8(name):
+        raise ConfigError("holds a character that no name or path can have")
+    if name.startswith("-"):
+        raise ConfigError("starts with '-'")
+    if len(name) > MAX_NAME:
+        raise ConfigError(f"is longer than {MAX_NAME:,} characters")
+    if name.startswith("~"):
+        try:
+            Path(name).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"there is no home folder for {Path(name).parts[0]!r}") from error
+    return name
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read_model(text: str) -> str:
+    name = _read_name(text)
+    if not name:
+        raise ConfigError("must not be empty; nano is the bundled model")
+    return name
+
+
+def _read_server(text: str) -> str:
+    return server_address(text) if text.strip() else ""
+
+
+def _read_token(text: str) -> str:
+    token = text.strip()
+    bearer_header(token)
+    return token
+
+
+def _read_device_map(text: str) -> str:
+    name = _read_name(text)
+    EngineConfig(device_map=name)
+    return name
+
+
+def _read_max_memory(limits: str | dict[str, str | int]) -> dict[str, int]:
+    if isinstance(limits, dict):
+        limits = ",".join(f"{device}={size}" for device, size in limits.items())
+    return parse_max_memory(limits)
+
+
+def _read_languages(languages: dict[str, bool]) -> dict[str, bool]:
+    return {"*": True} | languages
+
+
+Name = Annotated[str, Written(str, _read_name, "a string")]
+Model = Annotated[str, Written(str, _read_model, "the name of a model or a folder; nano is the bundled one")]
+Server = Annotated[str, Written(str, _read_server, "an address such as http://localhost:8000, or empty")]
+Token = Annotated[str, Written(str, _read_token, "a string of visible ASCII characters")]
+DeviceMap = Annotated[str, Written(str, _read_device_map, "a string")]
+MaxMemory = Annotated[
+    Mapping[str, int],
+    Written(str | dict[str, str | NonNegative], _read_max_memory, "written as 0=20GiB,cpu=16GiB", ""),
+]
+Languages = Annotated[
+    Mapping[str, bool],
+    Written(
+        dict[str, bool],
+        _read_languages,
+        'an object of language ids with true or false, such as {"*": true, "markdown": false}',
+    ),
+]
+
+
+def bytes_written_as(default: str) -> Written:
+    """Return how an option of bytes is written; `default` is its default as documentation shows it."""
+    return Written(str | NonNegative, parse_bytes, "a size such as 512MiB, or a number of bytes", default)
+
+
+def _stricter_languages(user: Mapping[str, bool], workspace: Mapping[str, bool]) -> dict[str, bool]:
+    """Return the languages that both serve: {"*": True, "c": False} and {"*": False, "c": True} serve none."""
+    languages = [*user, *(language for language in workspace if language not in user)]
+    return {
+        language: user.get(language, user["*"]) and workspace.get(language, workspace["*"])
+        for language in languages
+    }
+
+
+STRICTER_FLAG = Restricted(lambda user, workspace: user and workspace)
+STRICTER_SIZE = Restricted(min)
+STRICTER_LANGUAGES = Restricted(_stricter_languages)

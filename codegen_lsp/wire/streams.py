@@ -1,0 +1,117 @@
+"""Read the answers of HTTP: bounded in size, never compressed, server-sent events as they come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Iterator
+from typing import TYPE_CHECKING
+
+from codegen_lsp.wire.errors import InvalidAnswerError
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BODY = 64 * 2**20
+"""Maximum number of bytes of one answer. A long echo with log-probabilities takes some ten million."""
+MAX_LINE = 8 * 2**20
+"""Maximum number of bytes of one event of a stream."""
+MAX_REFUSAL = 64 * 1024
+"""Bytes of an error page that are read."""
+
+
+def check_encoding(response: httpx.Response) -> None:
+    """Refuse a compressed answer: a small one could grow without bound, and none was asked for.
+
+    Raises:
+        InvalidAnswerError: the answer is compressed.
+    """
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise InvalidAnswerError(
+            f"the server's answer is compressed ({encoding[:40]}), which was not asked for"
+        )
+
+
+async def read_body(response: httpx.Response, limit: int = MAX_BODY) -> bytes:
+    """Return the body of an answer.
+
+    Raises:
+        InvalidAnswerError: it is longer than `limit` bytes, or compressed.
+    """
+    check_encoding(response)
+    body = bytearray()
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > limit:
+            raise InvalidAnswerError(f"the server's answer is longer than {limit:,} bytes")
+    return bytes(body)
+
+
+async def read_refusal(response: httpx.Response) -> str:
+    """Return the beginning of an error's body, empty if that is compressed."""
+    body = bytearray()
+    if response.headers.get("content-encoding", "identity") == "identity":
+        async for part in response.aiter_raw():
+            body += part
+            if len(body) > MAX_REFUSAL:
+                break
+    return body[:MAX_REFUSAL].decode("utf-8", "replace")
+
+
+async def events(response: httpx.Response) -> AsyncGenerator[bytes]:
+    """Yield the data of server-sent events as they come, one JSON document each, without the final `[DONE]`.
+
+    Raises:
+        InvalidAnswerError: the stream or one of its lines is too long, or compressed.
+    """
+    check_encoding(response)
+    lines = LineSplitter()
+    async for part in response.aiter_raw():
+        for line in lines.feed(part):
+            if line.startswith(b"data:"):
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    return
+                yield data
+    if lines.rest.startswith(b"data:") and (data := lines.rest[5:].strip()) != b"[DONE]":
+        yield data
+
+
+class LineSplitter:
+    r"""Splits a stream of server-sent events into lines, which end in `\n`, `\r` or `\r\n`.
+
+    No other character ends a line: U+2028, U+2029 and U+0085 may be part of a text. A `\r\n` that arrives in two parts
+    gives an additional empty line, which has no meaning between events.
+    """
+
+    def __init__(self, limit: int = MAX_LINE, total: int = MAX_BODY) -> None:
+        self._limit, self._total = limit, total
+        self._pending = bytearray()
+        self._size = 0
+
+    @property
+    def rest(self) -> bytes:
+        """The text after the last line end."""
+        return bytes(self._pending)
+
+    def feed(self, part: bytes) -> Iterator[bytes]:
+        """Yield the lines that end in this part of the stream.
+
+        Raises:
+            InvalidAnswerError: a line is longer than `limit` bytes, or the stream longer than `total`.
+        """
+        self._size += len(part)
+        *ended, rest = re.split(rb"\r\n|\r|\n", part)
+        for line in ended:
+            yield bytes(self._pending + line)
+            self._pending.clear()
+        self._pending += rest
+        for size, limit in ((len(self._pending), self._limit), (self._size, self._total)):
+            if size > limit:
+                raise InvalidAnswerError(f"the server's answer is longer than {limit:,} bytes")
+
+
+def has_known_end(response: httpx.Response) -> bool:
+    """Return whether the end of an answer can be told from a broken connection."""
+    headers = response.headers
+    return "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
