@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 HEALTH_SECONDS = 5.0
 MAX_PAGE = 2**20
 """Maximum number of bytes of a health page or a list of models."""
+PROBE = CompletionRequest(prompts=("\n",), max_tokens=1)
+"""The shortest request that every completions server answers."""
 SPARE_EVENTS = 256
 """Events that a stream may have in addition to one per token and row: usage, role, keep-alive."""
 
@@ -158,12 +160,15 @@ class HttpEngineClient:
         raise error_from_json(status, body)
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """See `EngineClient.models`; a server without `/v1/models` has none."""
+        """See `EngineClient.models`; a completions server without `/v1/models` has none."""
         async with self._request("GET", "/v1/models") as response:
-            if response.status_code in (404, 405, 501):
-                return ()
-            await self._check(response)
-            return models_from_json(decode_json(await read_body(response, MAX_PAGE)))
+            if response.status_code not in (404, 405, 501):
+                await self._check(response)
+                return models_from_json(decode_json(await read_body(response, MAX_PAGE)))
+        await self.complete(
+            PROBE
+        )  # Without a list of models, this tells a completions server from a wrong address.
+        return ()
 
     async def embeddings(
         self, texts: Sequence[str], *, model: str | None = None, **options: Any

@@ -383,7 +383,7 @@ def test_tcp_asks_for_the_token(tmp_path: Path) -> None:
         (["--dtype", "int4"], "dtype"),
         (["--device-map", "everywhere"], "device map"),
         (["--max-memory", "lots"], "device=size"),
-        (["--prefix-cache", "much"], "no size"),
+        (["--prefix-cache", "much"], "expected a size"),
         (["--log-level", "loud"], "log level"),
         (["--socket", "x" * 200], "too long"),
         (["--host", "127.0.0.1", "--socket", "x"], "exclude"),
