@@ -3,6 +3,7 @@
 ```
 CodegenError
 ├── ConfigError                 an option, a flag or an environment variable is wrong
+├── MissingExtraError           an extra of the package is not installed
 ├── WireError                   a request to an engine failed
 │   ├── RequestError            400: a field is wrong or not supported; `param` names it
 │   ├── NotReadyError           503: the model is loading, unloaded or failed to load; `code` says which
