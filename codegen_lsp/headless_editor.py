@@ -20,46 +20,15 @@ from lsprotocol import types as lsp
 from pygls.lsp.client import LanguageClient
 
 from codegen_lsp import __version__
+from codegen_lsp.lsp.code.languages import language_of
 from codegen_lsp.wire.child_process import NEUTRAL_FOLDER, package_command, safe_environment
 from codegen_lsp.wire.errors import CodegenError
-
-LANGUAGES = {
-    ".py": "python",
-    ".pyi": "python",
-    ".c": "c",
-    ".h": "c",
-    ".cc": "cpp",
-    ".cpp": "cpp",
-    ".cxx": "cpp",
-    ".hh": "cpp",
-    ".hpp": "cpp",
-    ".go": "go",
-    ".java": "java",
-    ".js": "javascript",
-    ".mjs": "javascript",
-    ".cjs": "javascript",
-    ".jsx": "javascriptreact",
-    ".ts": "typescript",
-    ".tsx": "typescriptreact",
-    ".rs": "rust",
-    ".rb": "ruby",
-    ".lua": "lua",
-    ".sh": "shellscript",
-    ".md": "markdown",
-    ".txt": "plaintext",
-}
-"""LSP language ids by file name extension; all other files are `plaintext`."""
 
 ServerStatus = Mapping[str, Any]
 
 
 class SessionError(CodegenError):
     """The language server could not be started or did not answer; the message quotes what it printed last."""
-
-
-def language_of(path: Path) -> str:
-    """Return the LSP language id of a file."""
-    return LANGUAGES.get(path.suffix.lower(), "plaintext")
 
 
 def plain(value: Any) -> Any:

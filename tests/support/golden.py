@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen_lsp.lsp.code.cursor import Cursor, at_offset
+from codegen_lsp.lsp.code.site import Site
 
 FOLDER = Path(__file__).parents[1] / "golden"
 CURSOR = "‸"
@@ -36,6 +37,9 @@ class Case:
     def cursor(self, name: str = "document", **more: str) -> Cursor:
         return cursor(self.one(name), **{"language": self.options.get("language", "python")} | more)
 
+    def site(self, name: str = "document", **more: str) -> Site:
+        return Site.of(self.cursor(name, **more))
+
     def __str__(self) -> str:
         return self.title
 
@@ -45,6 +49,11 @@ def cursor(marked: str, language: str = "python", **more: str) -> Cursor:
     assert marked.count(CURSOR) == 1, f"one cursor mark, please: {marked!r}"
     offset = marked.index(CURSOR)
     return at_offset(marked.replace(CURSOR, ""), offset, language=language, uri="file:///a", **more)  # type: ignore[arg-type]
+
+
+def site(marked: str, language: str = "python", **more: str) -> Site:
+    """The site of a text that marks its cursor."""
+    return Site.of(cursor(marked, language, **more))
 
 
 def cases(folder: str) -> list[Case]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from codegen_lsp.evals.harness.files import read_text_or_nothing, walk
-from codegen_lsp.headless_editor import LANGUAGES, language_of
+from codegen_lsp.lsp.code.languages import EXTENSIONS, language_of
 
 MAX_CHARACTERS = 6000
 """Characters of a text that are embedded, from its start: about 2,048 tokens of any language."""
@@ -80,7 +80,7 @@ def function_at(functions: Sequence[Function], line: int) -> int | None:
 
 def workspace_functions(root: Path, without: Path) -> list[Function]:
     """Return the functions of all source files below a folder but one; unreadable files have none."""
-    files = [file for file in walk(root) if file.suffix in LANGUAGES and not file.samefile(without)]
+    files = [file for file in walk(root) if file.suffix in EXTENSIONS and not file.samefile(without)]
     return [function for file in files for function in functions(file, read_text_or_nothing(file))]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lsprotocol import types as lsp
 
+from codegen_lsp.lsp.code.languages import language as table
 from codegen_lsp.lsp.code.positions import characters, lines_in, offset_at
 
 if TYPE_CHECKING:
@@ -79,7 +80,6 @@ class Cursor:
 _SAMPLE = 12 * 1024
 """Characters on each side of the cursor that line endings and indentation are read from."""
 _LEADING = re.compile(r"^([ \t]*)(?=[^\s#*/])", re.MULTILINE)
-_DEFAULT_INDENT = {"go": "\t", "makefile": "\t", "javascript": "  ", "typescript": "  "}
 
 
 def read(
@@ -135,7 +135,7 @@ def at_offset(
         prefix=prefix,
         suffix=text[offset:],
         newline=_newline(sample),
-        indent=_evidence(sample) or _evidence(text[:_SAMPLE]) or _DEFAULT_INDENT.get(language, "    "),
+        indent=_evidence(sample) or _evidence(text[:_SAMPLE]) or table(language).indent,
     )
 
 

@@ -13,8 +13,9 @@ from functools import lru_cache
 from tree_sitter import Node
 
 from codegen_lsp.lsp.code import lines
+from codegen_lsp.lsp.code.lexed_cursor import open_brackets
+from codegen_lsp.lsp.code.lexer import CLOSING
 from codegen_lsp.lsp.code.syntax import FUNCTIONS, decode, encode, parse
-from codegen_lsp.lsp.fitting.stop_rules import open_brackets
 
 _IMPORTS = frozenset(
     [
@@ -158,9 +159,7 @@ def _ending(language: str, text: str, following: str | None) -> str:
     if following is None:
         return ""
     last = max(text.rfind("\ndef "), text.rfind(" def "), text.rfind("\nclass "))
-    closers = "".join(
-        {"(": ")", "[": "]", "{": "}"}[b] for b in reversed(open_brackets(text[last + 1 :], language))
-    )
+    closers = "".join(CLOSING[b] for b in reversed(open_brackets(text[last + 1 :], language)))
     ending = closers + "\n" if closers else f"\n{following}pass\n"
     width = len(following.expandtabs(8))
     for line in reversed(text.split("\n")):

@@ -11,12 +11,10 @@ import keyword
 import re
 from dataclasses import dataclass
 
-_TOKEN = re.compile(
-    r"""(?P<string>(?i:\b[rbuft]{1,2})?(?:(?P<triple>\"{3}|'{3})(?:\\.|.)*?(?P<end>(?P=triple)|\Z)"""
-    r"""|\"(?:\\.|[^\"\\\n])*(?:"|(?=\n)|\Z)|'(?:\\.|[^'\\\n])*(?:'|(?=\n)|\Z)))"""
-    r"""|(?P<comment>\#[^\n]*)|(?P<join>\\\n)|(?P<bracket>[()\[\]{}])|(?P<line>\n)""",
-    re.DOTALL,
-)
+from codegen_lsp.lsp.code.lexer import Frame, tokens
+
+_PREFIX = re.compile(r"\b[a-zA-Z]{1,2}\Z")
+"""What may stand before a string's quote: `f`, `rb`."""
 _SPACE = re.compile(r"[ \t]*")
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _ANY_NAME = re.compile(r"[^\W\d]\w*")
@@ -125,32 +123,42 @@ class Code:
 
 
 def read(text: str) -> Code:
-    """The statements of a text that starts outside of strings."""
-    out: list[Statement] = []
+    """Return the statements of a text that starts outside of strings.
+
+    `x = (a,  # one␤  "b")␤y = 1` is two statements, `x = (a,   "")` and `y = 1`.
+    """
+    statements: list[Statement] = []
     pieces: list[str] = []
-    depth, at, line, whole, closes = 0, 0, 0, True, False
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup if match.lastgroup not in ("triple", "end") else "string"
-        pieces.append(text[at : match.start()])
-        at = match.end()
-        if kind == "string" or match.group("string") is not None:
-            whole = match.group("triple") is None or bool(match.group("end"))
-            pieces.append('""')
-        elif kind == "bracket":
-            pieces.append(match.group())
-            depth += 1 if match.group() in "([{" else -1
+    frames: list[Frame] = []
+    string: int | None = None
+    """How many frames are open outside of the string that is being read."""
+    position = line = depth = 0
+    closes = False
+    for token in tokens(text, "python", frames):
+        if string is not None:
+            position = token.end
+            string = string if len(frames) > string else None
+            continue
+        piece = text[position : token.start]
+        position = token.end
+        if token.kind == "string":
+            pieces += [_PREFIX.sub("", piece), '""']
+            string = token.depth if len(frames) > token.depth else None
+            continue
+        pieces.append(piece)
+        if token.kind in ("open", "close"):
+            pieces.append(token.text)
+            depth += 1 if token.kind == "open" else -1
             closes, depth = closes or depth < 0, max(0, depth)
-        elif kind == "line":
-            if depth:
-                pieces.append(" ")
-                continue
-            _add(out, text, line, pieces)
-            pieces, line = [], at
-        elif kind == "join":
+        elif token.kind == "join" or (token.kind == "newline" and depth):
             pieces.append(" ")
-    pieces.append(text[at:])
-    _add(out, text, line, pieces)
-    return Code(tuple(out), closes, depth > 0 or not whole)
+        elif token.kind == "newline":
+            _add(statements, text, line, pieces)
+            pieces, line = [], position
+    if string is None:
+        pieces.append(text[position:])
+    _add(statements, text, line, pieces)
+    return Code(tuple(statements), closes, depth > 0 or string is not None)
 
 
 def _add(out: list[Statement], text: str, start: int, pieces: list[str]) -> None:

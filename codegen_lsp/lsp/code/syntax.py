@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Literal
 
-from tree_sitter import Language, Node, Parser, Tree
+from tree_sitter import Language, Node, Parser, Point, Tree
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.code.languages import GRAMMARS
+from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
 
-_GRAMMARS = {
-    "python": "tree_sitter_python",
-    "c": "tree_sitter_c",
-    "cpp": "tree_sitter_cpp",
-    "go": "tree_sitter_go",
-    "java": "tree_sitter_java",
-    "javascript": "tree_sitter_javascript",
-    "javascriptreact": "tree_sitter_javascript",
-}
+DEADLINE = 0.2
+"""Seconds that a parse may take."""
+_CHUNK = 64 * 1024
 _LONG_LINE = 2000
 """Characters past which a line is no signature, docstring or comment."""
 _REGION = 32 * 1024
@@ -78,18 +75,35 @@ class BodyTarget:
 
 def supported(language: str) -> bool:
     """Whether there is a grammar for a language id."""
-    return language in _GRAMMARS
+    return language in GRAMMARS
 
 
 def parse(language: str, data: bytes) -> Tree | None:
-    """The tree of UTF-8 text, or None for a language without a grammar."""
+    """Return the tree of UTF-8 text; None for a language without a grammar, or if parsing takes too long.
+
+    Some texts take a parser time that grows with their square (`/* /* /* …` in C), and it holds the GIL: every
+    parse has a deadline.
+    """
     grammar = _grammar(language)
-    return Parser(grammar).parse(data) if grammar is not None else None
+    if grammar is None:
+        return None
+    end = time.monotonic() + DEADLINE
+
+    def is_late(_offset: int, _has_error: bool) -> bool:
+        return time.monotonic() > end
+
+    def chunk(offset: int, _point: Point) -> bytes:
+        return data[offset : offset + _CHUNK]
+
+    try:
+        return Parser(grammar).parse(chunk, progress_callback=is_late)
+    except ValueError:
+        return None  # the deadline passed
 
 
 @cache
 def _grammar(language: str) -> Language | None:
-    name = _GRAMMARS.get(language)
+    name = GRAMMARS.get(language)
     return Language(importlib.import_module(name).language()) if name else None
 
 
@@ -130,13 +144,14 @@ def _comment_target(cursor: Cursor) -> BodyTarget | None:
     if "*" in own[: len(own) - len(own.lstrip()) + 2] and not own.rstrip().endswith("*/"):
         return None  # the inside of a block comment
     suffix = cursor.suffix[len(cursor.line_suffix) :]
-    for line in lines.below(cursor):
+    site = LexedCursor(cursor)
+    for line in site.below:
         if not lines.is_comment(line, cursor.language):
             break
         ending = 2 if suffix.startswith("\r\n") else 1
         end, suffix, last = end + ending + len(line), suffix[ending + len(line) :], last + 1
         comment.append(line.strip())
-    for line in reversed(lines.above(cursor)):
+    for line in reversed(site.above):
         if not lines.is_comment(line, cursor.language):
             break
         comment.insert(0, line.strip())

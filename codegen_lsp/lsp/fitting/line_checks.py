@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import hints
-from codegen_lsp.lsp.code.cursor import Cursor
-from codegen_lsp.lsp.code.hints import HintPlace
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import read
+from codegen_lsp.lsp.code.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,38 +29,38 @@ FITS = LineIssues()
 LineChecker = Callable[[str], LineIssues]
 
 
-def checker_for(cursor: Cursor) -> LineChecker:
-    """A judge of candidates, which are texts to insert at a cursor."""
-    own = cursor.line_prefix.lstrip(" \t")
-    if cursor.language != "python" or cursor.line_suffix.strip() or (own and not own.isidentifier()):
+def checker_for(site: Site) -> LineChecker:
+    """Return a function that checks candidates, which are texts to insert at the cursor."""
+    typed = site.before.lstrip(" \t")
+    around = site.statements
+    if around is None or site.after.strip() or (typed and not typed.isidentifier()):
         return lambda _: FITS
-    here = hints.place(cursor)
-    return _Judge(here, cursor) if here is not None else lambda _: FITS
+    return _Checker(around, site)
 
 
-class _Judge:
-    """Remembers what is known at a place."""
+class _Checker:
+    """Checks the candidates of one site and remembers which names are bound."""
 
-    def __init__(self, here: HintPlace, cursor: Cursor) -> None:
-        self._line = cursor.line_prefix
-        self._text = hints.visible(cursor)
-        self._known = {name: True for s in here.above for name in (*s.names(), *s.binds())}
-        heads = [n for n, s in enumerate(here.levels) if s.defines]
-        body = here.levels[heads[-1] + 1 :] if heads else ()
-        self._body = body[0].indent if body and not here.below else None
+    def __init__(self, around: Surroundings, site: Site) -> None:
+        self._line = site.before
+        self._text = hints.visible(site.cursor)
+        self._bound = {name: True for s in around.above for name in (*s.names(), *s.binds())}
+        heads = [n for n, s in enumerate(around.levels) if s.defines]
+        body = around.levels[heads[-1] + 1 :] if heads else ()
+        self._body = body[0].indent if body and not around.below else None
         """Columns of the function's own statements, where none follows."""
 
     def __call__(self, text: str) -> LineIssues:
-        found = read(self._line + text).statements
-        if not found:
+        statements = read(self._line + text).statements
+        if not statements:
             return FITS
-        first = found[0]
+        first = statements[0]
         return LineIssues(
-            unknown=sum(not self._is_known(name) for name in dict.fromkeys(first.needs())),
+            unknown=sum(not self._is_bound(name) for name in dict.fromkeys(first.needs())),
             last=first.indent == self._body and first.word == "return" and first.code != "return",
         )
 
-    def _is_known(self, name: str) -> bool:
-        if name not in self._known:
-            self._known[name] = hints.is_global(name, self._text)
-        return self._known[name]
+    def _is_bound(self, name: str) -> bool:
+        if name not in self._bound:
+            self._bound[name] = hints.is_global(name, self._text)
+        return self._bound[name]

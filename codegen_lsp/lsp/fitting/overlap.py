@@ -1,14 +1,18 @@
 """Where a continuation writes again what stands after the cursor already.
 
-Knows brackets and quotes, those that editors close by themselves among them. What is written twice is taken
-back from the continuation where it comes last, so that the edit only inserts; where the continuation goes on
-past it, the edit takes the place of the text after the cursor.
+Brackets and quotes, above all those that editors close by themselves. What is written twice is taken back from the
+continuation where it comes last, so that the edit only inserts; where the continuation goes on past it, the edit
+takes the place of the text after the cursor:
+
+    print(‸)  + `"x")`        →  inserts `"x"`
+    x = foo(‸) + `a) + 1`     →  inserts `a) + 1` in place of `)`
 """
 
 from __future__ import annotations
 
-from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.code.lexed_cursor import closing_literal
+from codegen_lsp.lsp.code.lexer import PAIRS, tokens
+from codegen_lsp.lsp.code.site import Site
 
 _REACH = 1000
 """Characters after the cursor that are looked at."""
@@ -19,12 +23,12 @@ _SHORTEST = 3
 """Characters of text after the cursor that count as rewritten when they come up within the continuation."""
 
 
-def fit(text: str, cursor: Cursor) -> tuple[str, int]:
-    """(the text to insert, how many characters after the cursor it takes the place of)."""
-    after = cursor.line_suffix[:_REACH]
+def fit(text: str, site: Site) -> tuple[str, int]:
+    """Return (the text to insert, how many characters after the cursor it takes the place of)."""
+    after = site.after[:_REACH]
     if not after.strip() or not text:
         return text, 0
-    covered, end = _covered(text, after, cursor)
+    covered, end = _covered(text, after, site)
     if covered == len(text):
         end = len(text)
     if not covered:
@@ -34,18 +38,18 @@ def fit(text: str, cursor: Cursor) -> tuple[str, int]:
     return text, covered
 
 
-def _covered(text: str, after: str, cursor: Cursor) -> tuple[int, int]:
-    """(characters of `after` that the text writes again, where it has written the last of them)."""
+def _covered(text: str, after: str, site: Site) -> tuple[int, int]:
+    """Return (characters of `after` that the text writes again, where it has written the last of them)."""
     content = after.rstrip()
-    closed, end = _closers(text, content, lines.open_string(cursor))
-    closes = content[0] in lines.PAIRS or content[0] in _QUOTES
+    closed, end = _closers(text, content, site)
+    closes = content[0] in PAIRS or content[0] in _QUOTES
     if text.endswith(content) and (closed or not closes):
         return len(content), len(text)
     if closed or closes:
         return closed, end
-    at = text.find(content)
-    if at >= 0 and len(content.strip()) >= _SHORTEST:
-        return len(content), at + len(content)
+    start = text.find(content)
+    if start >= 0 and len(content.strip()) >= _SHORTEST:
+        return len(content), start + len(content)
     for size in range(min(len(content) - 1, len(text)), 0, -1):
         splits_word = content[size - 1].isalnum() and content[size].isalnum()
         if text.endswith(content[:size]) and content[:size].strip() and not splits_word:
@@ -53,38 +57,24 @@ def _covered(text: str, after: str, cursor: Cursor) -> tuple[int, int]:
     return 0, 0
 
 
-def _closers(text: str, after: str, quote: str) -> tuple[int, int]:
-    """As `_covered`, for the brackets and the quote that were open at the cursor and that the text closes."""
+def _closers(text: str, after: str, site: Site) -> tuple[int, int]:
+    """Do as `_covered`, for the brackets and quotes that are open at the cursor and that the text closes."""
     position = end = 0
-    open_: list[str] = []
-    outer, around = bool(quote), ""
-    if quote and after.startswith("}"):  # between the braces of an f-string or a template
-        quote, around = "", quote
-    i = 0
-    while i < len(text):
-        char = text[i]
-        size = 1
-        closes = False
-        if quote:
-            if char == "\\":
-                size = 2
-            elif text.startswith(quote, i):
-                size, closes, outer = len(quote), outer, False
-                char, quote = quote, ""
-        elif position and i == end and char in _ENDINGS and after.startswith(char, position):
-            closes = True  # what follows a closer on both sides: the colon of `):`
-        elif char in _QUOTES:
-            quote = char
-        elif char in lines.PAIRS.values():
-            open_.append(char)
-        elif char in lines.PAIRS:
-            closes = not open_ or open_.pop() != lines.PAIRS[char]
-            if closes and char == "}":
-                quote, around = around, ""
-        if closes:
-            gap = len(after) - position - len(after[position:].lstrip()) if char.strip() else 0
-            if not after.startswith(char, position + gap):
-                break
-            position, end = position + gap + len(char), i + size
-        i += size
+    frames = list(site.frames)
+    level = len(frames)
+    for token in tokens(text, site.cursor.language, frames):
+        if token.kind == "close" and token.depth < 0:
+            closed = [token.text]  # it closes what was opened before all that was read
+        elif len(frames) < level:
+            closed = [closing_literal(frame) for frame in reversed(site.frames[len(frames) : level])]
+            level = len(frames)
+        else:
+            continue
+        for literal in closed:
+            gap = len(after) - position - len(after[position:].lstrip()) if literal.strip() else 0
+            if not literal or not after.startswith(literal, position + gap):
+                return position, end
+            position, end = position + gap + len(literal), token.end
+        while end < len(text) and text[end] in _ENDINGS and after.startswith(text[end], position):
+            position, end = position + 1, end + 1  # the colon of `):`
     return position, end

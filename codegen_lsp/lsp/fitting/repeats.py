@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.code.site import Site
 
 _PERIOD = 4
 """Lines of the longest loop that is looked for."""
@@ -22,8 +21,8 @@ _WORD = re.compile(r"\w")
 
 def loop(text: str) -> int | None:
     """Where the second round of the first loop starts; None where there is no loop."""
-    at = loop_of_lines(text)
-    return at if at is not None else _loop_at_the_end(text)
+    second = loop_of_lines(text)
+    return second if second is not None else _loop_at_the_end(text)
 
 
 def loop_of_lines(text: str) -> int | None:
@@ -44,46 +43,47 @@ def loop_of_lines(text: str) -> int | None:
 def _loop_at_the_end(text: str) -> int | None:
     """Where the second round starts of a piece of the last line that comes four times, and then to no end."""
     line = text.rfind("\n") + 1
-    found = _TAIL.search(text, max(line, len(text) - _REACH))
-    if found is None or len(found.group()) < _SHORTEST:
+    match = _TAIL.search(text, max(line, len(text) - _REACH))
+    if match is None or len(match.group()) < _SHORTEST:
         return None
-    unit, start = found.group("unit"), found.start()
-    rest = found.group()
-    while rest.startswith(unit):
-        rest = rest[len(unit) :]
-    if not (unit.startswith(rest) and _WORD.search(unit) and len(set(unit)) > 1):
+    unit, start = match.group("unit"), match.start()
+    remainder = match.group()
+    while remainder.startswith(unit):
+        remainder = remainder[len(unit) :]
+    if not (unit.startswith(remainder) and _WORD.search(unit) and len(set(unit)) > 1):
         return None
     while start - len(unit) >= line and text.startswith(unit, start - len(unit)):
         start -= len(unit)
     return start + len(unit)
 
 
-def of_lines_below(text: str, cursor: Cursor) -> int | None:
+def of_lines_below(text: str, site: Site) -> int | None:
     """Where the text starts to repeat the lines below the cursor's and does nothing else from there on."""
-    below = [ln.strip() for ln in lines.below(cursor) if ln.strip()]
+    below = [ln.strip() for ln in site.below if ln.strip()]
     if not below:
         return None
     offset = 0
-    own = (cursor.line_prefix + text).split("\n")
-    for i, line in enumerate(own):
-        rest = [ln.strip() for ln in own[i:] if ln.strip()]
-        if line.strip() and _repeats(rest, below):
-            return max(0, offset - len(cursor.line_prefix) - 1)
+    written = (site.before + text).split("\n")
+    for i, line in enumerate(written):
+        if line.strip() == below[0] and _repeats([ln.strip() for ln in written[i:] if ln.strip()], below):
+            return max(0, offset - len(site.before) - 1)
         offset += len(line) + 1
     return None
 
 
-def _repeats(rest: Sequence[str], below: Sequence[str]) -> bool:
+def _repeats(continued: Sequence[str], below: Sequence[str]) -> bool:
     same = 0
-    for a, b in zip(rest, below, strict=False):
+    for a, b in zip(continued, below, strict=False):
         if a != b:
             break
         same += 1
-    return (same == len(rest) or same >= _TIMES) and bool(_WORD.search("".join(rest[:same])))
+    return (same == len(continued) or same >= _TIMES) and bool(_WORD.search("".join(continued[:same])))
 
 
-def lines_above(text: str, cursor: Cursor) -> bool:
+def lines_above(text: str, site: Site) -> bool:
     """Whether the text is nothing but the lines right above, once more."""
-    above = [ln.strip() for ln in lines.above(cursor) if ln.strip()]
-    own = [ln.strip() for ln in (cursor.line_prefix + text).split("\n") if ln.strip()]
-    return bool(own) and own == above[-len(own) :] and len(_WORD.findall("".join(own))) >= _TIMES
+    above = [ln.strip() for ln in site.above if ln.strip()]
+    written = [ln.strip() for ln in (site.before + text).split("\n") if ln.strip()]
+    return (
+        bool(written) and written == above[-len(written) :] and len(_WORD.findall("".join(written))) >= _TIMES
+    )

@@ -1,244 +1,296 @@
 """How far a continuation goes: the line, or the block that its place asks for.
 
-Knows brackets, quotes and indentation, read in one pass; no parser, since the text is still being written.
 What is said of a text holds for every longer one, which is what lets the reader of a stream stop early.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor, Shape
+from codegen_lsp.lsp.code.blocks import Block, starts_with_word
+from codegen_lsp.lsp.code.cursor import Shape
+from codegen_lsp.lsp.code.lexed_cursor import open_brackets
+from codegen_lsp.lsp.code.lexer import Frame, tokens
+from codegen_lsp.lsp.code.site import Site
 
-_STRINGS = r"""\"(?:\\.|[^\"\\\n])*(?:"|\\?\Z)|'(?:\\.|[^'\\\n])*(?:'|\\?\Z)"""
-"""Strings of one line. One that the text ends in counts too: what it holds is not code, whatever follows."""
-_PYTHON = re.compile(
-    rf"""(?P<triple>\"{{3}}|'{{3}})(?:\\.|.)*?(?:(?P=triple)|\Z)|{_STRINGS}|\#[^\n]*|[()\[\]{{}}\n]""",
-    re.DOTALL,
-)
-_OTHERS = re.compile(
-    rf"""/\*.*?(?:\*/|\Z)|//[^\n]*|{_STRINGS}|`(?:\\.|[^`\\])*(?:`|\\?\Z)|[()\[\]{{}}\n]""", re.DOTALL
-)
-_CONTINUES = ("else", "catch", "finally", "while")
-"""Words that go on with a statement after its closing brace."""
 _DEFINES = re.compile(r"(?:async def|def|class)\b")
-_WORD = re.compile(r"\w+")
+_CLOSERS = re.compile(r"[ \t)\]};,]*")
+_WORD = re.compile(r"\s*(\w*)")
 
 
-def open_brackets(text: str, language: str, kinds: str = "([{") -> list[str]:
-    """The brackets that a text opens and doesn't close, outermost first."""
-    return _unmatched(text, language, kinds)[0]
-
-
-def unopened(text: str, cursor: Cursor) -> int | None:
-    """Where a Python text closes a bracket that isn't the innermost open one; None if it does so nowhere."""
-    if cursor.language != "python" or not any(closer in text for closer in lines.PAIRS):
-        return None
-    start = len(cursor.prefix)
-    closers = _unmatched(cursor.prefix + text, cursor.language)[1]
-    return next((at - start for at in closers if at >= start), None)
-
-
-def _unmatched(text: str, language: str, kinds: str = "([{") -> tuple[list[str], list[int]]:
-    """(the brackets that are not closed, outermost first; where those stand that close nothing)."""
-    opened: list[str] = []
-    closers: list[int] = []
-    for match in (_PYTHON if language == "python" else _OTHERS).finditer(text):
-        token = match.group()
-        if token in kinds:
-            opened.append(token)
-        elif opened and lines.PAIRS.get(token) == opened[-1]:
-            opened.pop()
-        elif token in lines.PAIRS:
-            closers.append(match.start())
-    return opened, closers
-
-
-@dataclass(frozen=True, slots=True)
-class BlockPlace:
-    """Where a block is to be written."""
-
-    base: int
-    """Columns of the cursor's line."""
-    floor: int
-    """Columns that a line of the block has at least."""
-    opened: bool
-    """Whether a line above, or the cursor's own, opened the block."""
-    expected: int
-    """Columns that the block's first line should have."""
-    opener: int
-    """Columns of the line that opened the block, else `base`."""
-
-
-def place(cursor: Cursor) -> BlockPlace:
-    """What the lines around the cursor say of the block at it."""
-    unit = lines.unit(cursor.indent)
-    base = lines.width(cursor.line_prefix, cursor.indent)
-    blank = not cursor.line_prefix.strip()
-    line = cursor.line_prefix
-    if blank:
-        line = next((ln for ln in reversed(lines.above(cursor)) if ln.strip()), "")
-    outer = lines.width(line, cursor.indent)
-    if lines.opens_block(line, cursor.language) or (blank and line.rstrip().endswith(("(", "[", "{"))):
-        floor = base if blank and lines.uses_braces(cursor.language) else outer + 1
-        return BlockPlace(base, floor, True, outer + unit, outer)
-    if lines.closes_docstring(line) and 0 < outer >= base:
-        return BlockPlace(base, outer, True, outer, max(0, outer - unit))
-    return BlockPlace(base, base, False, max(outer, base), base)
-
-
-def end(text: str, cursor: Cursor, shape: Shape, *, body: bool = False) -> int | None:
-    """Where what is wanted of a continuation ends; None where it may go on past the text."""
+def end(text: str, site: Site, shape: Shape, *, body: bool = False) -> int | None:
+    """Return where what is wanted of a continuation ends; None where it may go on past the text."""
     if shape == "line":
-        start = 0 if cursor.line_prefix else len(text) - len(text.lstrip("\n"))
-        found = text.find("\n", start)  # at a line's start, blank lines may come first
-        return found if found >= 0 else None
-    if lines.uses_braces(cursor.language):
-        return _brace_end(text, cursor, body)
-    return _dedent_end(text, cursor, body)
+        start = 0 if site.before else len(text) - len(text.lstrip("\n"))
+        stop = text.find("\n", start)  # at a line's start, blank lines may come first
+        return stop if stop >= 0 else None
+    block = site.block
+    if block.bracket is not None:
+        return _bracket_end(text, site, block)
+    if block.opened and not site.language.braces:
+        return _dedent_end(text, site, block)
+    return _paragraph_end(text, site, block, body)
 
 
-def _dedent_end(text: str, cursor: Cursor, body: bool) -> int | None:
-    """The end of the last line before the code leaves its block, or before the next paragraph."""
-    here = place(cursor)
-    definitions = 0
-    for line in _read(text, cursor.language):
-        defines = _DEFINES.match(line.text.lstrip()) is not None
-        if line.previous:
-            width = lines.width(line.text, cursor.indent)
-            if width < here.floor:
-                return line.previous
-            if (
-                not here.opened
-                and width <= here.base
-                and _next_paragraph(line, body, defines and definitions)
-            ):
-                return line.previous
-        definitions += defines
+# Blocks inside brackets ------------------------------------------------------------------------------------
+
+
+def _bracket_end(text: str, site: Site, block: Block) -> int | None:
+    """Return the end of a block that a bracket opened.
+
+    That is before the closing bracket where the document has one, else after it and what has to follow:
+
+        foo(function () {‸        →  `…});`
+        try {‸                    →  `…} catch (e) {…}`
+    """
+    frames = list(site.frames)
+    level = len(frames) - 1
+    for token in tokens(text, site.cursor.language, frames):
+        if token.kind == "close" and len(frames) <= level:
+            return _after_closer(text, token.start, site, block, frames)
+        if token.kind == "newline" and _is_outside(text, token.end, site, block):
+            return len(text[: token.start].rstrip())
     return None
 
 
-def _next_paragraph(line: _Line, body: bool, another: bool | int) -> bool:
-    """Whether something new starts at a line that is indented like the block's first."""
+def _is_outside(text: str, start: int, site: Site, block: Block) -> bool:
+    """Return whether a line is less deep than the head of its block, which then ended without its closer."""
+    line = text[start : text.find("\n", start) if "\n" in text[start:] else None]
+    content = line.strip()
+    if not content or content[0] in "#)]}<" or site.width(line) >= block.opener:
+        return False
+    return not starts_with_word(content, ("EOF", "EOT", "END"))
+
+
+def _after_closer(text: str, closer: int, site: Site, block: Block, frames: list[Frame]) -> int | None:
+    """Return where a block ends whose closing bracket is at `closer`."""
+    after = site.after.strip()
+    if after[:1] == text[closer]:  # closed by the editor, on this line: left to `overlap`
+        same = 0
+        while text[closer + same : closer + same + 1] == after[same : same + 1] != "":
+            same += 1
+        return closer + same
+    if block.closed:
+        return len(text[:closer].rstrip())
+    return _statement_end(text, closer + 1, site, block, frames)
+
+
+def _statement_end(text: str, start: int, site: Site, block: Block, frames: list[Frame]) -> int | None:
+    """Return the end of the statement whose block was closed just before `start`.
+
+    It goes on until all brackets are closed that its head opened, and to the end of that line if the line opens
+    nothing more; of a head that needs a clause (`try`), until the clauses are over. What closes a bracket that the
+    document closes itself is left out.
+    """
+    goal = block.head.depth if block.head is not None else len(frames)
+    least = _least_depth(site, goal)
+    clauses = site.language.clauses if block.word in site.language.needs_clause else ()
+    lowest, stop = len(frames), start
+    for token in tokens(text[start:], site.cursor.language, frames):
+        position = start + token.start
+        if token.kind == "close" and (token.depth < 0 or len(frames) < least):
+            return len(text[:position].rstrip())
+        if token.kind == "close" and len(frames) <= lowest:
+            lowest, stop = len(frames), start + token.end
+        if token.kind != "newline" or (len(frames) > lowest and clauses):
+            continue
+        if len(frames) > lowest:
+            return _with_separators(text, stop)
+        following = _WORD.match(text, position)
+        if (clauses or lowest > goal) and following is not None and following.end() == len(text):
+            return None  # what comes next isn't written yet
+        if not _continues(text, position, site, block, clauses, lowest > goal):
+            return len(text[:position].rstrip())
+    return None
+
+
+def _continues(
+    text: str, position: int, site: Site, block: Block, clauses: tuple[str, ...], is_open: bool
+) -> bool:
+    """Return whether the statement of a block goes on past a line's end."""
+    line = text[position:].lstrip("\n").partition("\n")[0]
+    if starts_with_word(line, clauses):
+        return True
+    return is_open and (site.width(line) > block.opener or line.lstrip()[:1] in lines.CLOSERS)
+
+
+def _least_depth(site: Site, goal: int) -> int:
+    """Return how many brackets stay open after a statement: those that the document closes itself."""
+    if len(site.cursor.suffix) > len(site.suffix) + site.suffix.count("\n"):
+        return goal  # not all of the document was read
+    return min(len(site.closings), len(site.frames) - 1)
+
+
+def _with_separators(text: str, stop: int) -> int:
+    """Return the end of the closing brackets, commas and semicolons that follow a bracket."""
+    match = _CLOSERS.match(text, stop)
+    return stop + len(match.group().rstrip()) if match is not None else stop
+
+
+# Blocks that end with a dedent or a word -------------------------------------------------------------------
+
+
+def _dedent_end(text: str, site: Site, block: Block) -> int | None:
+    """Return the end of a block before the code leaves it, closing words and needed clauses included."""
+    closers = () if block.closed else site.language.closers
+    clauses: tuple[str, ...] = ()
+    if not block.closed and (closers or block.word in site.language.needs_clause):
+        clauses = site.language.clauses
+    for line in _read(text, site.cursor.language, site.frames):
+        if line.previous and site.width(line.text) < block.floor:
+            at_head = site.width(line.text) == block.opener
+            if at_head and closers and starts_with_word(line.text, closers):
+                return line.end
+            if not (at_head and clauses and starts_with_word(line.text, clauses)):
+                return line.previous
+        if line.unbalanced is not None:
+            return len(text[: line.unbalanced].rstrip())
+    return None
+
+
+def _paragraph_end(text: str, site: Site, block: Block, body: bool) -> int | None:
+    """Return the end of what nothing opened, or a label did: before the next paragraph, label or dedent."""
+    definitions = 0
+    for line in _read(text, site.cursor.language, site.frames):
+        defines = _DEFINES.match(line.text.lstrip()) is not None
+        if line.previous:
+            width = site.width(line.text)
+            if block.opened:
+                over = width <= block.opener and lines.is_label(line.text, site.cursor.language)
+            elif width < block.floor and not site.language.braces:
+                over = True
+            else:
+                over = width <= block.base and _starts_another(
+                    text, line, site, body, bool(definitions and defines)
+                )
+            if over:
+                return line.previous
+        definitions += defines
+        if line.unbalanced is not None:
+            return _before_closer(text, line.unbalanced, site)
+    return None
+
+
+def _before_closer(text: str, closer: int, site: Site) -> int:
+    """Return the end of a text before a bracket that closes one of the document's."""
+    after = site.after.strip()
+    if not after.startswith(text[closer]):
+        return len(text[:closer].rstrip())
+    same = 0
+    while text[closer + same : closer + same + 1] == after[same : same + 1] != "":
+        same += 1
+    return closer + same
+
+
+def _starts_another(text: str, line: _Line, site: Site, body: bool, another: bool) -> bool:
+    """Return whether something new starts at a line that is indented like the block's first."""
+    closed = site.language.braces and site.block.base == 0 and text[: line.previous].endswith("}")
+    if closed and not _goes_on(line.text.lstrip(), site):
+        return True
     if not body:
         return line.gap > 0
     comment = line.text.lstrip().startswith(("#", "//"))
-    return (line.gap > 0 and comment) or bool(another)
+    return (line.gap > 0 and comment) or (another and not site.language.braces)
 
 
-def _brace_end(text: str, cursor: Cursor, body: bool) -> int | None:
-    """The end of the line before the brace that closes what the document opened, or of that brace."""
-    here = place(cursor)
-    brace = None
-    for line in _read(text, cursor.language):
-        width = lines.width(line.text, cursor.indent)
-        if line.previous and not here.opened and width <= here.base:
-            closed = here.base == 0 and text[: line.previous].endswith("}")
-            if _next_paragraph(line, body, False) or (closed and not _goes_on(line.text.lstrip())):
-                return line.previous
-        brace = line.unbalanced
-    if brace is None:
-        return None
-    if cursor.line_suffix.lstrip().startswith("}"):  # closed by the editor, on this line: left to `overlap`
-        rest = cursor.line_suffix.strip()
-        same = 0
-        while text[brace + same : brace + same + 1] == rest[same : same + 1] != "":
-            same += 1
-        return brace + same
-    if here.opened and not _closed_below(cursor, here):
-        return brace + 1
-    return len(text[:brace].rstrip())
-
-
-def complete_part(text: str, language: str) -> str:
-    """The text without a last Python statement whose brackets are open still; all of it where that is all."""
-    if language != "python" or not open_brackets(text, language):
-        return text
-    *_, last = _read(text, language)
-    return text[: last.previous] or text
-
-
-def misplaced(text: str, cursor: Cursor) -> int | None:
-    """Where a Python text ends before the first line whose indentation no line above it explains; None without one.
-
-    That is a line deeper than one that opens nothing, or not deeper than one that opens a block.
-    """
-    if cursor.language != "python":
-        return None
-    levels: list[int] = []
-    above = ""
-    for line in _read(cursor.line_prefix + text, "python"):
-        if levels and lines.is_comment(line.text, "python"):
-            continue
-        width = lines.width(line.text, cursor.indent)
-        opened = lines.opens_block(above.replace("\n", " "), "python")
-        if levels and not above.endswith("\\"):
-            explained = width > levels[-1] if opened else width <= levels[-1]
-            while levels and width < levels[-1]:
-                levels.pop()
-            if not explained or (levels and not opened and width != levels[-1]):
-                inside = bool(
-                    open_brackets(cursor.prefix, "python")
-                )  # there each line is as deep as it likes
-                return None if inside else line.previous - len(cursor.line_prefix)
-        if not levels or width > levels[-1]:
-            levels.append(width)
-        above = line.text
-    return None
-
-
-def _goes_on(following: str) -> bool:
-    """Whether a line continues the statement whose brace was closed above it, as far as can be seen yet."""
-    word = _WORD.match(following)
-    if word is None:
+def _goes_on(following: str, site: Site) -> bool:
+    """Return whether a line continues the statement whose brace was closed above it, as far as it is written."""
+    match = _WORD.match(following)
+    word = match.group(1) if match is not None else ""
+    if not word:
         return following[:1] in (")", "]", "}", ";", ",", "")
-    return any(w.startswith(word.group()) for w in _CONTINUES)
+    return any(clause.startswith(word) for clause in site.language.clauses)
+
+
+# Lines of a continuation -----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class _Line:
-    """A line with something on it that starts outside of brackets and strings."""
+    """A line with something on it that starts outside of the text's own brackets and strings."""
 
     text: str
     previous: int
     """Where the text before it ends, without trailing whitespace."""
     gap: int
     """Blank lines before it."""
+    end: int | None
+    """Where it ends; None where the text ends with it."""
     unbalanced: int | None = None
-    """Where the first brace is that closes one that the text didn't open; the text isn't read past it."""
+    """Where the first bracket is that closes one of the document's; the text isn't read past it."""
 
 
-def _read(text: str, language: str) -> Iterator[_Line]:
-    """The lines of a text, one at a time."""
-    starts, depth, unbalanced = [0], 0, None
-    for match in (_PYTHON if language == "python" else _OTHERS).finditer(text):
-        token = match.group()
-        if token in ("(", "[", "{"):
-            depth += 1
-        elif token in (")", "]", "}"):
-            depth -= 1
-            if depth < 0:
-                depth = 0
-                if token == "}" and language != "python":
-                    unbalanced = match.start()
-                    break
-        elif token == "\n" and depth == 0:
-            starts.append(match.end())
+def _read(text: str, name: str, open_before: Sequence[Frame] = ()) -> Iterator[_Line]:
+    """Yield the lines of a text that starts within the frames `open_before`, one at a time."""
+    frames = list(open_before)
+    level, starts, unbalanced = len(frames), [0], None
+    for token in tokens(text, name, frames):
+        if token.kind == "close" and len(frames) < level:
+            unbalanced = token.start
+            break
+        if token.kind == "newline" and len(frames) <= level:
+            starts.append(token.end)
+            level = min(level, len(frames))  # a string or comment ended
+        elif len(frames) < level:
+            level = len(frames)
     previous = gap = 0
-    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
-        content = text[start:end].rstrip()
+    for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
+        content = text[start:stop].rstrip()
         if content and (unbalanced is None or start <= unbalanced):
-            last = unbalanced is not None and unbalanced < end
-            yield _Line(content, previous, gap, unbalanced if last else None)
+            last = unbalanced is not None and unbalanced < stop
+            ended = start + len(content) if text[stop - 1 : stop] == "\n" else None
+            yield _Line(content, previous, gap, ended, unbalanced if last else None)
             previous, gap = start + len(content), 0
         else:
             gap += 1
 
 
-def _closed_below(cursor: Cursor, here: BlockPlace) -> bool:
-    """Whether the document already closes the brace that opened the block."""
-    following = next((ln for ln in lines.below(cursor) if ln.strip()), "")
-    return following.lstrip().startswith("}") and lines.width(following, cursor.indent) == here.opener
+# Python ----------------------------------------------------------------------------------------------------
+
+
+def complete_part(text: str, site: Site) -> str:
+    """Return the text without a last Python statement whose brackets are open; all of it where that is all."""
+    if site.cursor.language != "python" or not open_brackets(text, "python"):
+        return text
+    *_, last = _read(text, "python")
+    return text[: last.previous] or text
+
+
+def unopened(text: str, site: Site) -> int | None:
+    """Return where a Python text closes a bracket that isn't the innermost open one, if anywhere."""
+    if site.cursor.language != "python" or not any(closer in text for closer in lines.CLOSERS):
+        return None
+    read = tokens(text, "python", list(site.frames))
+    return next((token.start for token in read if token.kind == "close" and token.depth < 0), None)
+
+
+def misplaced(text: str, site: Site) -> int | None:
+    """Return where a Python text ends before the first line whose indentation no line above it explains.
+
+    That is a line deeper than one that opens nothing, or not deeper than one that opens a block:
+
+        y = 1
+            z = 2        cut here, after `y = 1`
+    """
+    if site.cursor.language != "python" or site.in_brackets:
+        return None
+    levels: list[int] = []
+    above = ""
+    for line in _read(site.before + text, "python"):
+        if levels and site.language.is_comment(line.text):
+            continue
+        width = site.width(line.text)
+        opened = lines.opens_block(above.replace("\n", " "), "python")
+        if levels and not above.endswith("\\"):
+            explained = width > levels[-1] if opened else width <= levels[-1]
+            while levels and width < levels[-1]:
+                levels.pop()
+            if not explained or (levels and not opened and width != levels[-1]):
+                return line.previous - len(site.before)
+        if not levels or width > levels[-1]:
+            levels.append(width)
+        above = line.text
+    return None

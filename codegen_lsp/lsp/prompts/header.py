@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.outline import Definition, Outline, outline
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 
 _PARSED = 48 * 1024
@@ -31,10 +32,10 @@ _CLASS = re.compile(r"(?:[a-z]+ +)*(?:class|struct|interface)\b.*")
 _MEMBER = re.compile(r"^([ \t]+)(?:@|(?:async )?def |class )", re.MULTILINE)
 
 
-def build(cursor: Cursor, start: int, budget: int, count: TokenCounter) -> str:
+def build(site: Site, start: int, budget: int, count: TokenCounter) -> str:
     """The header of a window that starts at `start` characters, of at most `budget` tokens; maybe empty."""
-    before = _before(cursor, start)
-    top, members, owner = _after(cursor)
+    before = _before(site.cursor, start)
+    top, members, owner = _after(site.cursor)
     enclosing = before.enclosing()
     plan = _Plan(budget, count)
     openings = [plan.take(d.opening, _brief_opening(d)) for d in enclosing]

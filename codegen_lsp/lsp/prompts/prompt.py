@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp.code import hints, lines
+from codegen_lsp.lsp.code.blocks import Block
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import BodyTarget, supported
 from codegen_lsp.lsp.prompts import header, window
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
@@ -38,40 +40,45 @@ class PromptLimits:
     """The part of the prompt that the header may take."""
 
 
-def build(cursor: Cursor, limits: PromptLimits, count: Count, shape: Shape | None = None) -> Prompt:
-    """The prompt at a cursor, of at most `limits.context` tokens together with its continuation.
+def build(site: Site, limits: PromptLimits, count: Count, shape: Shape | None = None) -> Prompt:
+    """Return the prompt at a site: at most `limits.context` tokens together with its continuation.
 
-    `count` is best a `budget.TokenCounter` that lives as long as the model: it remembers lines. `shape` is
-    decided by the place where it isn't given.
+    `count` is best a `TokenCounter` that lives as long as the model: it remembers lines. `shape` is decided by the
+    site unless it is given.
     """
-    shape = shape or decide_shape(cursor)
-    return _build(
-        cursor, limits, count, shape, limits.line_tokens if shape == "line" else limits.block_tokens
-    )
+    shape = shape or decide_shape(site)
+    return _build(site, limits, count, shape, limits.line_tokens if shape == "line" else limits.block_tokens)
 
 
 def build_body(cursor: Cursor, target: BodyTarget, limits: PromptLimits, count: Count) -> Prompt:
-    """The prompt of *Write the body*: the document up to the body's first line, and all of its comments.
+    """Return the prompt of *Write the body*: the document up to the body's first line, and all of its comments.
 
-    Filters and ranking of its candidates need the cursor `target.cursor(cursor)`.
+    Filters and ranking of its candidates need the site of `target.cursor(cursor)`.
     """
-    return _build(target.cursor(cursor), limits, count, "block", limits.body_tokens, body=True)
+    site = Site.of(target.cursor(cursor))
+    return _build(site, limits, count, "block", limits.body_tokens, body=True)
 
 
-def decide_shape(cursor: Cursor) -> Shape:
-    """What the place asks for: the rest of the line, or a block.
+def decide_shape(site: Site) -> Shape:
+    """Return what the place asks for: the rest of the line, or a block.
 
-    A block where the line before opens one that has no body yet, below a docstring without code, and on the
-    empty line below a comment; a line everywhere else.
+    A block where the statement before opens one that has no body yet, below a docstring without code, and on the
+    empty line below a comment; a line everywhere else:
+
+        def f():‸                       block
+        def f():‸␤    return 1          line: the body is there
+        x = ‸                           line
     """
-    before, after = cursor.line_prefix, cursor.line_suffix
-    if after.strip(_CLOSING) or lines.open_string(cursor) or lines.in_comment(cursor):
+    if site.after.strip(_CLOSING) or site.open_string or site.in_comment:
         return "line"
-    if before.strip():
-        if not (lines.opens_block(before, cursor.language) or lines.closes_docstring(before)):
+    block = site.block
+    if not site.is_blank:
+        if not (block.opened or lines.closes_docstring(site.before)):
             return "line"
-        return "line" if _has_body(cursor, before) else "block"
-    above = lines.above(cursor)
+        if site.after.strip() and block.bracket is not None and not _is_braces(site, block):
+            return "line"
+        return "line" if _has_body(site, block.opener) else "block"
+    above = list(site.above)
     gap = 0
     while above and not above[-1].strip():
         above.pop()
@@ -79,35 +86,39 @@ def decide_shape(cursor: Cursor) -> Shape:
     if not above:
         return "line"
     line = above[-1]
-    if gap == 0 and lines.is_comment(line, cursor.language):
-        return "line" if _has_code_next(cursor) else "block"
-    opens = lines.opens_block(line, cursor.language) or line.lstrip().startswith("@")
-    if opens or (lines.closes_docstring(line) and _is_docstring(cursor, above)):
-        return "line" if _has_body(cursor, _opener(above)) else "block"
+    if gap == 0 and site.language.is_comment(line):
+        return "line" if _has_code_next(site) else "block"
+    documented = lines.closes_docstring(line) and _is_docstring(site, above)
+    if block.opened and (documented or not lines.closes_docstring(line)):
+        opener = site.width(_opener(above)) if documented else block.opener
+        return "line" if _has_body(site, opener) else "block"
+    if documented or line.lstrip().startswith("@"):
+        return "line" if _has_body(site, site.width(_opener(above))) else "block"
     return "line"
 
 
 def _build(
-    cursor: Cursor, limits: PromptLimits, count: Count, shape: Shape, max_tokens: int, *, body: bool = False
+    site: Site, limits: PromptLimits, count: Count, shape: Shape, max_tokens: int, *, body: bool = False
 ) -> Prompt:
-    cursor = _shown(cursor)
+    site = _shown(site)
+    cursor = site.cursor
     counter = count if isinstance(count, TokenCounter) else TokenCounter(count)
     max_tokens = max(1, min(max_tokens, limits.context // 2))
     budget = max(1, limits.context - max_tokens)
-    head, start, tokens = _fit(cursor, limits, budget - budget // _SLACK, counter)
+    head, start, tokens = _fit(site, limits, budget - budget // _SLACK, counter)
     tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
     if tokens + tail.count(" \n") + tail.count("\t\n") > budget:
         tokens = counter.exact(head + tail)
     while tokens > budget and (head or tail):
         head, tail = "", tail if head else _shorter(tail)
         tokens = counter.exact(head + tail)
-    opening = hints.opening(cursor) if shape == "line" else ""
+    opening = hints.opening(site) if shape == "line" else ""
     return Prompt(
         text=head + tail,
         header=head,
         window=tail,
         shape=shape,
-        stop=_stop(cursor, shape) if not opening else ("\n",),
+        stop=_stop(site, shape) if not opening else ("\n",),
         max_tokens=max_tokens,
         heal=bool(tail) and not tail.endswith("\n") and not opening,
         tokens=tokens,
@@ -116,16 +127,17 @@ def _build(
     )
 
 
-def _shown(cursor: Cursor) -> Cursor:
-    """The document as the model is shown it."""
-    if not lines.shows_spaces(cursor):
-        return cursor
-    before, after = lines.with_spaces(cursor.prefix), lines.with_spaces(cursor.suffix)
-    return replace(cursor, prefix=before, suffix=after, indent="    ")
+def _shown(site: Site) -> Site:
+    """Return the site of the document as the model is shown it."""
+    if not site.shows_spaces:
+        return site
+    before, after = lines.with_spaces(site.cursor.prefix), lines.with_spaces(site.cursor.suffix)
+    return Site.of(replace(site.cursor, prefix=before, suffix=after, indent="    "))
 
 
-def _fit(cursor: Cursor, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
+def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
     """(header, the window's start, tokens of both)."""
+    cursor = site.cursor
     everything = window.whole(cursor.prefix, budget, count)
     if everything is not None:
         return "", 0, everything.tokens
@@ -136,12 +148,12 @@ def _fit(cursor: Cursor, limits: PromptLimits, budget: int, count: TokenCounter)
     specification = window.specification_start(cursor.prefix, cursor.language)
     part = window.extended(cursor.prefix, part, specification, budget, count)
     share = min(share, budget - part.tokens)
-    head = header.build(cursor, part.start, share, count) if share > 0 else ""
+    head = header.build(site, part.start, share, count) if share > 0 else ""
     return head, part.start, part.tokens + count(head)
 
 
-def _stop(cursor: Cursor, shape: Shape) -> tuple[str, ...]:
-    if shape == "line" and cursor.line_prefix:
+def _stop(site: Site, shape: Shape) -> tuple[str, ...]:
+    if shape == "line" and site.before:
         return ("\n",)
     return (_PARAGRAPHS,)  # at a line's start a blank line or two may come before what is wanted
 
@@ -152,9 +164,9 @@ def _shorter(text: str) -> str:
     return text[newline + 1 :] if 0 <= newline < len(text) // 2 else text[cut:]
 
 
-def _is_docstring(cursor: Cursor, above: list[str]) -> bool:
-    """Whether the string that ends on the last line stands right below a signature."""
-    return cursor.language == "python" and _signature(above) is not None
+def _is_docstring(site: Site, above: list[str]) -> bool:
+    """Return whether the string that ends on the last line stands right below a signature."""
+    return site.cursor.language == "python" and _signature(above) is not None
 
 
 def _signature(above: list[str]) -> str | None:
@@ -172,21 +184,25 @@ def _opener(above: list[str]) -> str:
     return (_signature(above) or above[-1]) if lines.closes_docstring(above[-1]) else above[-1]
 
 
-def _has_body(cursor: Cursor, opener: str) -> bool:
-    """Whether the lines below already are the body of the block that a line opens."""
-    following = next((ln for ln in lines.below(cursor) if ln.strip()), "")
-    if not following or following.lstrip().startswith(tuple(lines.CLOSERS)):
-        return False
-    return lines.width(following, cursor.indent) > lines.width(opener, cursor.indent)
+def _is_braces(site: Site, block: Block) -> bool:
+    """Return whether a bracket that the editor closed on the same line holds statements: `{‸}`, not `f(‸)`."""
+    return site.language.braces and block.bracket is not None and block.bracket.text == "{"
 
 
-def _has_code_next(cursor: Cursor) -> bool:
-    """Whether the very next line is code of the same block, which the comment above is about."""
-    following = next(iter(lines.below(cursor)), "")
-    if not following.strip() or following.lstrip().startswith(tuple(lines.CLOSERS)):
+def _has_body(site: Site, opener: int) -> bool:
+    """Return whether the lines below already are the body of a block whose head is `opener` columns deep."""
+    line = site.next_line
+    if not line or line.lstrip().startswith(tuple(lines.CLOSERS)):
         return False
-    own = lines.width(cursor.line_prefix, cursor.indent)
-    return lines.width(following, cursor.indent) >= own
+    return site.width(line) > opener
+
+
+def _has_code_next(site: Site) -> bool:
+    """Return whether the very next line is code of the same block, which the comment above is about."""
+    line = next(iter(site.below), "")
+    if not line.strip() or line.lstrip().startswith(tuple(lines.CLOSERS)):
+        return False
+    return site.width(line) >= site.base
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import lines
+from codegen_lsp.lsp.code.lexed_cursor import frames_before
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 
 _CHARACTERS_PER_TOKEN = 3
@@ -66,8 +67,9 @@ def extended(prefix: str, window: Window, start: int, budget: int, count: TokenC
 
 def after_string(prefix: str, window: Window, count: TokenCounter) -> Window:
     """The window past the end of the Python docstring that it would start in, where little is lost by that."""
-    quote = lines.open_triple(prefix[: window.start])
-    end = prefix.find(quote, window.start) if quote else -1
+    frames = frames_before(prefix[: window.start], "python")
+    quote = frames[-1].text if frames and frames[-1].kind == "string" else ""
+    end = prefix.find(quote, window.start) if len(quote) == 3 else -1
     start = prefix.find("\n", end) + 1 if end >= 0 else 0
     if not start or start - window.start > (len(prefix) - window.start) // 2:
         return window

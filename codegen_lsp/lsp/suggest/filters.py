@@ -1,7 +1,7 @@
-"""Candidate -> Candidate or a reason; one short function each. Pure.
+"""What becomes of a candidate: one short function for each thing that goes wrong with continuations. Pure.
 
-Each filter looks at one thing that goes wrong with continuations, and says in a sentence what it did, for the
-person who asks why. Their order matters: first how far the continuation goes, then what is in it.
+Each filter keeps a candidate, replaces it or drops it, and says in a sentence what it did, for the user who asks
+why. Their order matters: first how far the continuation goes, then what is in it.
 """
 
 from __future__ import annotations
@@ -10,74 +10,90 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.code.lexer import frames_at_end
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.fitting import indentation, overlap, repeats, stop_rules
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.suggest.values import Candidate, Verdict
-
-FilterResult = tuple[Candidate | Reason, str] | None
-"""None: nothing to do. Else the candidate as changed, or the reason to drop it; and the sentence."""
-
 
 _QUOTES = ('"', "'")
 _TRIPLES = ('"""', "'''")
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What a filter may look at besides the candidate."""
+class FilterResult:
+    """What one filter says of a candidate. Made by `replaced`, `dropped`, or taken from `KEEP`."""
 
-    cursor: Cursor
-    prompt: Prompt
+    text: str | None = None
+    """The candidate's new text; None where it stays."""
+    covers: int | None = None
+    """How many characters after the cursor it now takes the place of; None where that stays."""
+    is_cut: bool = False
+    """Whether the new text ends where the candidate was cut, so that it counts as finished."""
+    reason: Reason | None = None
+    """Why the candidate is dropped; None where it isn't."""
+    note: str = ""
+    """The sentence for the user; empty where nothing was done."""
 
 
-def run(candidate: Candidate, cursor: Cursor, prompt: Prompt) -> Verdict:
-    """The candidate after all filters, with the trail of what they did. Never raises."""
+KEEP = FilterResult()
+"""The candidate stays as it is."""
+
+
+def replaced(text: str, note: str, *, covers: int | None = None, is_cut: bool = False) -> FilterResult:
+    """Return the result that gives a candidate another text."""
+    return FilterResult(text=text, covers=covers, is_cut=is_cut, note=note)
+
+
+def dropped(reason: Reason, note: str) -> FilterResult:
+    """Return the result that drops a candidate."""
+    return FilterResult(reason=reason, note=note)
+
+
+def run(candidate: Candidate, site: Site, prompt: Prompt) -> Verdict:
+    """Return the candidate after all filters, with the trail of what they did. Never raises."""
     trail: list[str] = []
-    site = Site(cursor, prompt)
     raw = candidate.raw or candidate.text
     candidate = replace(candidate, raw=raw, text=lines.normalize(candidate.text))
     for name, step in FILTERS.items():
-        outcome = step(candidate, site)
-        if outcome is None:
-            continue
-        result, sentence = outcome
-        trail.append(f"{name}: {sentence}")
-        if isinstance(result, Reason):
-            return Verdict(candidate, result, tuple(trail))
-        candidate = result
+        result = step(candidate, site, prompt)
+        if result.note:
+            trail.append(f"{name}: {result.note}")
+        if result.reason is not None:
+            return Verdict(candidate, result.reason, tuple(trail))
+        candidate = _applied(result, candidate)
     return Verdict(candidate, None, tuple(trail))
 
 
-def is_complete(text: str, cursor: Cursor, prompt: Prompt) -> bool:
-    """Whether more text could no longer change what `run` keeps, so that a stream may be left."""
+def is_complete(text: str, site: Site, prompt: Prompt) -> bool:
+    """Return whether more text could no longer change what `run` keeps, so that a stream may be left."""
     text = lines.normalize(text)
-    if stop_rules.end(text, cursor, prompt.shape, body=prompt.body) is not None:
+    if stop_rules.end(text, site, prompt.shape, body=prompt.body) is not None:
         return True
-    return (
-        prompt.shape == "block"
-        and repeats.loop_of_lines(text[: text.rfind("\n") + 1].rstrip("\n")) is not None
+    whole_lines = text[: text.rfind("\n") + 1].rstrip("\n")
+    return prompt.shape == "block" and repeats.loop_of_lines(whole_lines) is not None
+
+
+def _applied(result: FilterResult, candidate: Candidate) -> Candidate:
+    if result.text is None:
+        return candidate
+    return replace(
+        candidate,
+        text=result.text,
+        replace=candidate.replace if result.covers is None else result.covers,
+        finish="stop" if result.is_cut else candidate.finish,
+        mean_logprob=_mean(candidate, result.text) if result.is_cut else candidate.mean_logprob,
     )
 
 
-def _extent(candidate: Candidate, site: Site) -> FilterResult:
-    end = stop_rules.end(candidate.text, site.cursor, site.prompt.shape, body=site.prompt.body)
-    end = len(candidate.text) if end is None else end
-    line = site.prompt.shape == "line"
-    text = candidate.text[:end].lstrip("\n") if line else candidate.text[:end]
-    left = candidate.text[end:].strip()
-    if not left:
-        return None if text == candidate.text else (replace(candidate, text=text), "took back line breaks")
-    kept = replace(candidate, text=text, finish="stop", mean_logprob=_mean(candidate, end))
-    count = left.count("\n") + 1
-    where = "line" if line else "block"
-    return kept, f"ended with the {where}, {count} line{'s' if count > 1 else ''} left out"
+def _mean(candidate: Candidate, text: str) -> float | None:
+    """Return the mean log-probability of the tokens that spell a candidate's text up to where it was cut.
 
-
-def _mean(candidate: Candidate, end: int) -> float | None:
-    """The mean log-probability of the tokens that spell the text up to an end; of all where that isn't known."""
-    if not candidate.tokens or len(candidate.tokens) != len(candidate.token_logprobs):
+    Of all its tokens where it isn't known which these are.
+    """
+    end = len(text) if candidate.raw.startswith(text) else None
+    if end is None or not candidate.tokens or len(candidate.tokens) != len(candidate.token_logprobs):
         return candidate.mean_logprob
     position = len(candidate.raw) - sum(len(t) for t in candidate.tokens)  # healed characters come before it
     kept: list[float] = []
@@ -89,131 +105,146 @@ def _mean(candidate: Candidate, end: int) -> float | None:
     return sum(kept) / len(kept)
 
 
-def _repetition(candidate: Candidate, site: Site) -> FilterResult:
-    at = repeats.loop(candidate.text)
-    if at is None:
-        return None
-    kept = stop_rules.complete_part(candidate.text[:at], site.cursor.language)
-    if "\n" not in kept.strip() or stop_rules.open_brackets(kept, site.cursor.language, "(["):
-        return Reason.REPETITION, f"it goes round in circles from {_quote(kept[-40:])}"
-    return replace(candidate, text=kept, finish="stop"), "cut where it starts to go round in circles"
+def _extent(candidate: Candidate, site: Site, prompt: Prompt) -> FilterResult:
+    end = stop_rules.end(candidate.text, site, prompt.shape, body=prompt.body)
+    end = len(candidate.text) if end is None else end
+    is_line = prompt.shape == "line"
+    text = candidate.text[:end].lstrip("\n") if is_line else candidate.text[:end]
+    left = candidate.text[end:].strip()
+    if not left:
+        return KEEP if text == candidate.text else replaced(text, "took back line breaks")
+    count = left.count("\n") + 1
+    shape = "line" if is_line else "block"
+    note = f"ended with the {shape}, {count} line{'s' if count > 1 else ''} left out"
+    return replaced(text, note, is_cut=True)
 
 
-def _incomplete(candidate: Candidate, site: Site) -> FilterResult:
-    if candidate.finish != "length" or site.prompt.shape == "line":
-        return None
+def _repetition(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    second = repeats.loop(candidate.text)
+    if second is None:
+        return KEEP
+    kept = stop_rules.complete_part(candidate.text[:second], site)
+    is_open = any(frame.text in ("(", "[") for frame in frames_at_end(kept, site.cursor.language))
+    if "\n" not in kept.strip() or is_open:
+        return dropped(Reason.REPETITION, f"it goes round in circles from {_quote(kept[-40:])}")
+    return replaced(kept, "cut where it starts to go round in circles", is_cut=True)
+
+
+def _incomplete(candidate: Candidate, site: Site, prompt: Prompt) -> FilterResult:
+    if candidate.finish != "length" or prompt.shape == "line":
+        return KEEP
     kept = candidate.text.rpartition("\n")[0] if candidate.text.strip().count("\n") else ""
-    kept = stop_rules.complete_part(kept, site.cursor.language) if kept.strip() else ""
+    kept = stop_rules.complete_part(kept, site) if kept.strip() else ""
     if not kept.strip():
-        return None
-    return replace(
-        candidate, text=kept
-    ), f"left out the unfinished {_quote(candidate.text[len(kept) :].strip())}"
+        return KEEP
+    return replaced(kept, f"left out the unfinished {_quote(candidate.text[len(kept) :].strip())}")
 
 
-def _trailing(candidate: Candidate, site: Site) -> FilterResult:
+def _trailing(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     *above, last = candidate.text.split("\n")
-    if not site.cursor.line_suffix[:1].isidentifier():  # else the space keeps two words apart
+    if not site.after[:1].isidentifier():  # else the space keeps two words apart
         last = last.rstrip()
     text = "\n".join([*(line.rstrip() for line in above), last])
     text = text if last else text.rstrip()
-    return (
-        (replace(candidate, text=text), "took back trailing whitespace") if text != candidate.text else None
-    )
+    return KEEP if text == candidate.text else replaced(text, "took back trailing whitespace")
 
 
-def _space(candidate: Candidate, site: Site) -> FilterResult:
-    before = site.cursor.line_prefix
-    if not (before.strip() and before[-1] in " \t" and candidate.text[:1] in (" ", "\t")):
-        return None
-    if lines.open_string(site.cursor):
-        return None
-    return replace(candidate, text=candidate.text.lstrip(" \t")), "took back the space that is there already"
+def _space(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    if not (site.before.strip() and site.before[-1] in " \t" and candidate.text[:1] in (" ", "\t")):
+        return KEEP
+    if site.open_string:
+        return KEEP
+    return replaced(candidate.text.lstrip(" \t"), "took back the space that is there already")
 
 
-def _indentation(candidate: Candidate, site: Site) -> FilterResult:
-    if not candidate.text.strip() or lines.open_string(site.cursor) in ('"""', "'''"):
-        return None
-    text = indentation.fit(candidate.text, site.cursor)
+def _indentation(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    if not candidate.text.strip() or site.open_string in _TRIPLES:
+        return KEEP
+    text = indentation.fit(candidate.text, site)
     if text == candidate.text:
-        return None
+        return KEEP
     kind = "tabs" if "\t" in site.cursor.indent else f"{len(site.cursor.indent)} spaces"
-    return replace(candidate, text=text), f"indented as the file is, by {kind}"
+    return replaced(text, f"indented as the file is, by {kind}")
 
 
-def _misplaced(candidate: Candidate, site: Site) -> FilterResult:
-    if lines.open_string(site.cursor):
-        return None
-    at = stop_rules.misplaced(candidate.text, site.cursor)
-    if at is None or not candidate.text[: max(at, 0)].strip():
-        return None
-    kept = replace(candidate, text=candidate.text[:at], finish="stop")
-    return kept, "cut before a line whose indentation nothing above it explains"
+def _misplaced(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    if site.open_string:
+        return KEEP
+    end = stop_rules.misplaced(candidate.text, site)
+    if end is None or not candidate.text[: max(end, 0)].strip():
+        return KEEP
+    note = "cut before a line whose indentation nothing above it explains"
+    return replaced(candidate.text[:end], note, is_cut=True)
 
 
-def _unopened(candidate: Candidate, site: Site) -> FilterResult:
-    at = stop_rules.unopened(candidate.text, site.cursor)
-    if at is None:
-        return None
-    closer, kept = candidate.text[at], candidate.text[:at].rstrip()
+def _unopened(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    end = stop_rules.unopened(candidate.text, site)
+    if end is None:
+        return KEEP
+    closer, kept = candidate.text[end], candidate.text[:end].rstrip()
     if not kept.strip():
-        return Reason.EMPTY, f"it starts with a {_quote(closer)} that closes nothing"
-    return replace(candidate, text=kept, finish="stop"), f"cut before a {_quote(closer)} that closes nothing"
+        return dropped(Reason.EMPTY, f"it starts with a {_quote(closer)} that closes nothing")
+    return replaced(kept, f"cut before a {_quote(closer)} that closes nothing", is_cut=True)
 
 
-def _repeats_below(candidate: Candidate, site: Site) -> FilterResult:
-    at = repeats.of_lines_below(candidate.text, site.cursor)
-    if at is None:
-        return None
-    if not candidate.text[:at].strip():
-        return Reason.REPEATS_SUFFIX, "it repeats the lines below the cursor"
-    return replace(candidate, text=candidate.text[:at].rstrip()), "cut where it repeats the lines below"
+def _repeats_below(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    end = repeats.of_lines_below(candidate.text, site)
+    if end is None:
+        return KEEP
+    if not candidate.text[:end].strip():
+        return dropped(Reason.REPEATS_SUFFIX, "it repeats the lines below the cursor")
+    return replaced(candidate.text[:end].rstrip(), "cut where it repeats the lines below")
 
 
-def _overlap(candidate: Candidate, site: Site) -> FilterResult:
-    text, covered = overlap.fit(candidate.text, site.cursor)
+def _overlap(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    text, covered = overlap.fit(candidate.text, site)
     if not covered and text == candidate.text:
-        return None
+        return KEEP
     if covered:
-        sentence = f"takes the place of {_quote(site.cursor.line_suffix[:covered])} after the cursor"
-        return replace(candidate, text=text, replace=covered), sentence
+        note = f"takes the place of {_quote(site.after[:covered])} after the cursor"
+        return replaced(text, note, covers=covered)
     if not text.strip():
-        return Reason.REPEATS_SUFFIX, f"all of it, {_quote(candidate.text)}, is after the cursor already"
+        note = f"all of it, {_quote(candidate.text)}, is after the cursor already"
+        return dropped(Reason.REPEATS_SUFFIX, note)
     taken = candidate.text[len(text) :]
-    return replace(candidate, text=text), f"took back {_quote(taken)}, which is after the cursor already"
+    return replaced(text, f"took back {_quote(taken)}, which is after the cursor already")
 
 
-def _open_string(candidate: Candidate, site: Site) -> FilterResult:
-    cursor = site.cursor
-    line = (
-        candidate.text.rpartition("\n")[2] if "\n" in candidate.text else cursor.line_prefix + candidate.text
-    )
-    line += cursor.line_suffix[candidate.replace :]
-    if cursor.language != "python" or candidate.finish == "length" or any(q in line for q in _TRIPLES):
-        return None
-    ended = lines.scan(cursor.line_prefix + cursor.line_suffix, cursor.language) not in _QUOTES
-    if not ended or lines.open_string(cursor) in _TRIPLES or lines.scan(line, cursor.language) not in _QUOTES:
-        return None
-    return Reason.OPEN_STRING, "its line would end within a string"
+def _open_string(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    if site.cursor.language != "python" or candidate.finish == "length" or site.open_string in _TRIPLES:
+        return KEEP
+    _first, newline, others = candidate.text.rpartition("\n")
+    line = others if newline else site.before + candidate.text
+    line += site.after[candidate.replace :]
+    if any(quote in line for quote in _TRIPLES):
+        return KEEP
+    if _ends_in_string(site.before + site.after) or not _ends_in_string(line):
+        return KEEP
+    return dropped(Reason.OPEN_STRING, "its line would end within a string")
 
 
-def _repeats_above(candidate: Candidate, site: Site) -> FilterResult:
-    if repeats.lines_above(candidate.text, site.cursor):
-        return Reason.REPEATS_PREFIX, "it repeats the lines above the cursor"
-    return None
+def _ends_in_string(line: str) -> bool:
+    """Return whether a Python line ends within a string of one line."""
+    return any(frame.text in _QUOTES for frame in frames_at_end(line[-lines.LONG_LINE :], "python"))
 
 
-def _empty(candidate: Candidate, site: Site) -> FilterResult:
-    if candidate.text.strip() == site.prompt.start.strip():
-        return Reason.EMPTY, "there is nothing in it"
-    return None
+def _repeats_above(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
+    if repeats.lines_above(candidate.text, site):
+        return dropped(Reason.REPEATS_PREFIX, "it repeats the lines above the cursor")
+    return KEEP
+
+
+def _empty(candidate: Candidate, _: Site, prompt: Prompt) -> FilterResult:
+    if candidate.text.strip() == prompt.start.strip():
+        return dropped(Reason.EMPTY, "there is nothing in it")
+    return KEEP
 
 
 def _quote(text: str) -> str:
     return f"“{text if len(text) <= 60 else text[:59] + '…'}”".replace("\n", "⏎")
 
 
-FILTERS: dict[str, Callable[[Candidate, Site], FilterResult]] = {
+FILTERS: dict[str, Callable[[Candidate, Site, Prompt], FilterResult]] = {
     "extent": _extent,
     "repetition": _repetition,
     "incomplete": _incomplete,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.engines.backend import Backend
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts import prompt as prompts
@@ -82,7 +83,7 @@ class Pipeline:
         self._estimates = Estimates()
         self._counter: asyncio.Task[TokenCounter] | None = None
         self._counter_file = ""
-        self._warmer = Warmer(backend, self._prompt)
+        self._warmer = Warmer(backend, lambda cursor: self._prompt(Site.of(cursor)))
 
     async def suggest(self, cursor: Cursor, *, invoked: bool) -> Outcome:
         """Return what to show at a cursor, or why nothing. Raises nothing but cancellation."""
@@ -102,7 +103,7 @@ class Pipeline:
         options = replace(self.options, candidates=1)
 
         async def work() -> Outcome:
-            return await self._complete(cursor, prompt, options, invoked=False, show_all=True)
+            return await self._complete(Site.of(cursor), prompt, options, invoked=False, show_all=True)
 
         return await self._guarded(cursor, work)
 
@@ -181,10 +182,11 @@ class Pipeline:
             if reason is not None:
                 self._warmer.missed(cursor)
                 return Outcome(reason=reason, message=self.backend.state.message)
-            prompt = await self._prompt(cursor)
+            site = Site.of(cursor)
+            prompt = await self._prompt(site)
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)
-            outcome = await self._complete(cursor, prompt, self.options, invoked=invoked, show_all=invoked)
+            outcome = await self._complete(site, prompt, self.options, invoked=invoked, show_all=invoked)
             if outcome.ranked:
                 self._suggestions.put(cursor, outcome.ranked)
             return outcome
@@ -219,35 +221,35 @@ class Pipeline:
         self.backend.failed(error)
         return _reason_for(error)
 
-    async def _prompt(self, cursor: Cursor) -> Prompt:
+    async def _prompt(self, site: Site) -> Prompt:
         counter, limits = await self.counter(), self.limits()
         shape = SHAPES[self.options.multiline]
-        if len(cursor.prefix) + len(cursor.suffix) < LARGE:
-            return prompts.build(cursor, limits, counter, shape)
+        if len(site.cursor.prefix) + len(site.cursor.suffix) < LARGE:
+            return prompts.build(site, limits, counter, shape)
         # A counter of its own: two threads must not share one cache of lines.
-        return await asyncio.to_thread(prompts.build, cursor, limits, TokenCounter(counter.exact), shape)
+        return await asyncio.to_thread(prompts.build, site, limits, TokenCounter(counter.exact), shape)
 
     async def _complete(
-        self, cursor: Cursor, prompt: Prompt, options: Options, *, invoked: bool, show_all: bool
+        self, site: Site, prompt: Prompt, options: Options, *, invoked: bool, show_all: bool
     ) -> Outcome:
         """Generate candidates for a prompt, filter and rank them; `show_all` waives the confidence threshold."""
         confidence = 0.0 if show_all else options.min_confidence
         threshold = math.log(confidence) if confidence > 0 else None
         patience = Patience(
-            lambda text: filters.is_complete(text, cursor, prompt),
+            lambda text: filters.is_complete(text, site, prompt),
             threshold,
             hurry=not show_all,
             start=prompt.start,
         )
         generated = await self._read(prompt, options, patience, invoked=invoked)
         timings = dict(generated.timings)
-        verdicts = [filters.run(candidate, cursor, prompt) for candidate in generated.candidates]
+        verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
         if options.suffix_ranking and self.backend.engine.extensions and len(contenders) > 1:
             started = time.perf_counter()
-            verdicts = await self._score_suffixes(cursor, prompt, verdicts, contenders, timings)
+            verdicts = await self._score_suffixes(site, prompt, verdicts, contenders, timings)
             timings["score_ms"] = 1e3 * (time.perf_counter() - started)
-        ranked, final = rank.rank(verdicts, cursor, threshold)
+        ranked, final = rank.rank(verdicts, site, threshold)
         reason = None if ranked else next((v.reason for v in final if v.reason), Reason.EMPTY)
         return Outcome(
             ranked=tuple(ranked),
@@ -276,7 +278,7 @@ class Pipeline:
 
     async def _score_suffixes(
         self,
-        cursor: Cursor,
+        site: Site,
         prompt: Prompt,
         verdicts: list[Verdict],
         contenders: Collection[int],
@@ -286,7 +288,7 @@ class Pipeline:
         spent = (timings["prefill_ms"] + timings["decode_ms"]) / 1000
         least, most = SCORING_SECONDS
         pairs = [
-            rank.scoring_prompt(cursor, prompt, verdict.candidate) if index in contenders else None
+            rank.scoring_prompt(site, prompt, verdict.candidate) if index in contenders else None
             for index, verdict in enumerate(verdicts)
         ]
         with contextlib.suppress(TimeoutError):

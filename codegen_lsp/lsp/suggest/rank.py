@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import error_count, supported
 from codegen_lsp.lsp.fitting import line_checks
 from codegen_lsp.lsp.prompts.prompt import Prompt
@@ -59,23 +60,25 @@ class Weights:
 DEFAULT_WEIGHTS = Weights()
 
 
-def scoring_prompt(cursor: Cursor, prompt: Prompt, candidate: Candidate) -> tuple[str, str] | None:
+def scoring_prompt(site: Site, prompt: Prompt, candidate: Candidate) -> tuple[str, str] | None:
     """(text up to and with the candidate, text after the cursor to score), or None where nothing follows.
 
     The text to score is the rest of the cursor's line and the next lines that hold something: what an editor
     shows right below. The two are to be joined as they are.
     """
-    rest = lines.normalize(cursor.suffix[candidate.replace : candidate.replace + 8 * _SCORED_CHARACTERS])
+    following = lines.normalize(
+        site.cursor.suffix[candidate.replace : candidate.replace + 8 * _SCORED_CHARACTERS]
+    )
     kept: list[str] = []
     filled = 0
-    for line in rest.split("\n"):
+    for line in following.split("\n"):
         kept.append(line)
         filled += bool(line.strip())
         if filled == _SCORED_LINES:
             break
     suffix = "\n".join(kept)[:_SCORED_CHARACTERS].rstrip()
     text = candidate.text
-    if lines.shows_spaces(cursor):
+    if site.shows_spaces:
         text, suffix = lines.with_spaces(text), lines.with_spaces(suffix)
     return (prompt.text + text, suffix) if suffix.strip() else None
 
@@ -91,7 +94,7 @@ def _below(candidate: Candidate, threshold: float | None) -> bool:
 
 def rank(
     verdicts: Sequence[Verdict],
-    cursor: Cursor,
+    site: Site,
     threshold: float | None = None,
     weights: Weights = DEFAULT_WEIGHTS,
 ) -> tuple[tuple[Ranked, ...], tuple[Verdict, ...]]:
@@ -102,7 +105,7 @@ def rank(
     """
     out = list(verdicts)
     kept = [i for i, v in enumerate(verdicts) if v.reason is None]
-    scored = _score([verdicts[i].candidate for i in kept], cursor, weights)
+    scored = _score([verdicts[i].candidate for i in kept], site, weights)
     order = sorted(zip(kept, scored, strict=True), key=lambda pair: -pair[1].score)
     shown: list[Ranked] = []
     for index, ranked in order:
@@ -121,11 +124,11 @@ def rank(
     return tuple(shown), tuple(out)
 
 
-def _score(candidates: Sequence[Candidate], cursor: Cursor, weights: Weights) -> list[Ranked]:
+def _score(candidates: Sequence[Candidate], site: Site, weights: Weights) -> list[Ranked]:
     measured = [c.suffix_logprob for c in candidates if c.suffix_logprob is not None]
     average = sum(measured) / len(measured) if measured else 0.0
-    errors = _errors(candidates, cursor)
-    judge = line_checks.checker_for(cursor)
+    errors = _errors(candidates, site.cursor)
+    check = line_checks.checker_for(site)
     power = 0.0 if any("\n" in c.text for c in candidates) else weights.tokens
     out = []
     for candidate, change in zip(candidates, errors, strict=True):
@@ -136,15 +139,15 @@ def _score(candidates: Sequence[Candidate], cursor: Cursor, weights: Weights) ->
             ("tokens", mean * (_count(candidate) ** power - 1)),
             ("suffix_gain", weights.suffix_gain * _finite(gain)),
             ("parse", weights.parse * max(-2, min(2, -change))),
-            ("fit", _fit(judge(candidate.text), weights)),
+            ("fit", _fit(check(candidate.text), weights)),
             ("length", weights.length * math.log1p(len(candidate.text.strip()))),
         )
         out.append(Ranked(candidate, sum(value for _, value in parts), parts))
     return out
 
 
-def _fit(found: line_checks.LineIssues, weights: Weights) -> float:
-    return weights.last * found.last - weights.unknown * min(2, found.unknown)
+def _fit(issues: line_checks.LineIssues, weights: Weights) -> float:
+    return weights.last * issues.last - weights.unknown * min(2, issues.unknown)
 
 
 def _count(candidate: Candidate) -> int:
@@ -172,8 +175,8 @@ def _errors(candidates: Sequence[Candidate], cursor: Cursor) -> list[int]:
         return [0] * len(candidates)
     before = cursor.prefix[-_AROUND:]
     if len(cursor.prefix) > _AROUND:
-        found = _TOP_LEVEL.search(before, 1)
-        before = before[found.start() if found else before.find("\n") + 1 :]
+        match = _TOP_LEVEL.search(before, 1)
+        before = before[match.start() if match else before.find("\n") + 1 :]
     after = cursor.suffix[: _AROUND // 2]
     if len(cursor.suffix) > len(after):
         after = after[: max(after.rfind("\n"), 0)]

@@ -15,6 +15,7 @@ from cachetools import LRUCache
 
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.lines import normalize
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.fitting import overlap
 from codegen_lsp.lsp.suggest.values import Ranked
 from codegen_lsp.lsp.uris import canonical
@@ -111,7 +112,7 @@ def _remaining(entry: _Entry, cursor: Cursor) -> tuple[Ranked, ...]:
 def _continued(ranked: Ranked, typed: str, closed: int, cursor: Cursor) -> Ranked:
     text, covered = ranked.candidate.text[len(typed) :], max(0, ranked.candidate.replace + min(closed, 0))
     if closed > 0:
-        text, covered = overlap.fit(text, cursor)
+        text, covered = overlap.fit(text, Site.of(cursor))
     return replace(ranked, candidate=replace(ranked.candidate, text=text, replace=covered))
 
 

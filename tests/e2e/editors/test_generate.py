@@ -13,7 +13,7 @@ import pytest
 from codegen_lsp import __version__
 from codegen_lsp.engine.checkpoints.checkpoint import NANO
 from codegen_lsp.engine.checkpoints.dimensions import short_names
-from codegen_lsp.lsp.code.syntax import _GRAMMARS as GRAMMARS
+from codegen_lsp.lsp.code.languages import GRAMMARS
 from codegen_lsp.lsp.reasons import Reason
 
 EDITORS = Path(__file__).parents[3] / "editors"

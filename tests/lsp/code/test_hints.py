@@ -7,9 +7,10 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.golden import cursor
+from support.golden import cursor, site
 
 from codegen_lsp.lsp.code.hints import opening
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import estimate
@@ -60,7 +61,7 @@ HEAD = "def f(xs):\n"
     ],
 )
 def test_how_a_line_starts(text: str, start: str) -> None:
-    assert opening(cursor(text)) == start
+    assert opening(site(text)) == start
 
 
 @pytest.mark.parametrize(
@@ -77,32 +78,30 @@ def test_how_a_line_starts(text: str, start: str) -> None:
 )
 def test_a_name_of_the_file_is_bound(elsewhere: str) -> None:
     body = HEAD + "‸\n    return total.x\n"
-    assert opening(cursor(elsewhere + "\n\n" + body)) == "    "
-    assert opening(cursor(body + "\n\n" + elsewhere)) == "    "
+    assert opening(site(elsewhere + "\n\n" + body)) == "    "
+    assert opening(site(body + "\n\n" + elsewhere)) == "    "
 
 
 @pytest.mark.parametrize("use", ["y.total", "g(total=1)", "[total for total in xs]", "'total'", "y  # total"])
 def test_what_only_looks_like_a_use_of_a_name(use: str) -> None:
-    assert opening(cursor(f"y = g = 1\n\n\n{HEAD}‸\n    return {use}\n")) == "    "
+    assert opening(site(f"y = g = 1\n\n\n{HEAD}‸\n    return {use}\n")) == "    "
 
 
 def test_other_functions_names_are_their_own() -> None:
     other = "def g():\n    total = 1\n    return total\n\n\n"
-    assert opening(cursor(other + HEAD + "‸\n    return total\n")) == "    total ="
+    assert opening(site(other + HEAD + "‸\n    return total\n")) == "    total ="
 
 
 def test_a_called_name_is_imported_or_defined_elsewhere() -> None:
-    assert opening(cursor(HEAD + "‸\n    return Path(xs)\n")) == "    "
+    assert opening(site(HEAD + "‸\n    return Path(xs)\n")) == "    "
 
 
 def test_other_languages_have_no_hints() -> None:
-    assert opening(cursor("int f() {\n‸\n    return total;\n}\n", "c")) == ""
+    assert opening(site("int f() {\n‸\n    return total;\n}\n", "c")) == ""
 
 
 def test_line_endings_and_marks_make_no_difference() -> None:
-    assert (
-        opening(cursor("\ufeff" + HEAD.replace("\n", "\r\n") + "‸\r\n    return total\r\n")) == "    total ="
-    )
+    assert opening(site("\ufeff" + HEAD.replace("\n", "\r\n") + "‸\r\n    return total\r\n")) == "    total ="
 
 
 @settings(deadline=None)
@@ -110,23 +109,25 @@ def test_line_endings_and_marks_make_no_difference() -> None:
     st.text(alphabet="ab=:()[]'\"\\\n \t#.,é😀", max_size=80), st.text(alphabet="ab=:()\n \t.", max_size=40)
 )
 def test_any_document_has_an_answer(before: str, after: str) -> None:
-    assert "\n" not in opening(cursor(f"def f(a):\n{before}‸{after}"))
+    assert "\n" not in opening(site(f"def f(a):\n{before}‸{after}"))
 
 
 def test_a_long_file_costs_little() -> None:
     function = "def f(xs):\n    total = 0\n    for x in xs:\n        total += x\n    return total\n\n\n"
     at = cursor(function * 2000 + HEAD + "‸\n    return missing\n")
     started = time.process_time()
-    assert opening(at) == "    missing ="
+    assert opening(Site.of(at)) == "    missing ="
     assert time.process_time() - started < 0.5
 
 
 def test_candidates_start_with_what_is_known() -> None:
     at = cursor(HEAD + "‸\n    return total\n")
-    prompt = build(at, PromptLimits(), estimate, "line")
+    prompt = build(Site.of(at), PromptLimits(), estimate, "line")
     request = to_request(prompt, Options(), extensions=True, invoked=False)
     assert request.prompts == (HEAD + "    total =",)
     assert not request.heal
     assert request.stop == ("\n",)
-    assert filters.run(Candidate("    total = 0", -0.5), at, prompt).candidate.text == "    total = 0"
-    assert filters.run(Candidate("    total =", -0.5), at, prompt).reason == Reason.EMPTY
+    assert (
+        filters.run(Candidate("    total = 0", -0.5), Site.of(at), prompt).candidate.text == "    total = 0"
+    )
+    assert filters.run(Candidate("    total =", -0.5), Site.of(at), prompt).reason == Reason.EMPTY

@@ -12,6 +12,7 @@ from codegen_lsp.lsp.code import syntax
 from codegen_lsp.lsp.code.cursor import at_offset
 from codegen_lsp.lsp.code.outline import outline
 from codegen_lsp.lsp.code.positions import offset_at
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build_body
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.suggest import edits, filters
@@ -30,7 +31,7 @@ def test_body(case: Case) -> None:
     assert target is not None
     assert target.title == case.one("title")
     prompt = build_body(at, target, PromptLimits(), estimate)
-    verdict = filters.run(Candidate(case.one("candidate"), finish="stop"), target.cursor(at), prompt)
+    verdict = filters.run(Candidate(case.one("candidate"), finish="stop"), Site.of(target.cursor(at)), prompt)
     assert verdict.reason is None
     edit = edits.body_edit(at, target, verdict.candidate.text, "utf-16")
     assert edit.changes is not None
@@ -51,9 +52,9 @@ def test_a_body_stops_where_the_next_turn_would_start() -> None:
     assert target is not None
     prompt = build_body(at, target, PromptLimits(), estimate)
     text = "total = 0\n\nfor x in xs:\n    total += x\n\n# Print it.\nprint(total)\n"
-    verdict = filters.run(Candidate(text, finish="length"), target.cursor(at), prompt)
+    verdict = filters.run(Candidate(text, finish="length"), Site.of(target.cursor(at)), prompt)
     assert verdict.candidate.text == "total = 0\n\nfor x in xs:\n    total += x"
-    assert filters.is_complete(text, target.cursor(at), prompt)
+    assert filters.is_complete(text, Site.of(target.cursor(at)), prompt)
 
 
 def test_the_target_of_a_versioned_document_is_edited_at_that_version() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.golden import cursor
+from support.golden import site
 
 from codegen_lsp.lsp.fitting.line_checks import FITS, LineIssues, checker_for
 from codegen_lsp.lsp.suggest.rank import rank
@@ -32,15 +32,15 @@ END = HEAD + "    for x in xs:\n        total += x\n‸\n\n\ndef g():\n    pass\
     ],
 )
 def test_how_a_line_fits(at: str, line: str, found: LineIssues) -> None:
-    assert checker_for(cursor(at))(line) == found
+    assert checker_for(site(at))(line) == found
 
 
 def test_other_languages_are_not_judged() -> None:
-    assert checker_for(cursor("int f() {\n‸\n}\n", "c"))("  return unknown;") == FITS
+    assert checker_for(site("int f() {\n‸\n}\n", "c"))("  return unknown;") == FITS
 
 
 def test_a_line_that_fits_comes_first() -> None:
     likely, fitting = Candidate("    y = y", -0.5), Candidate("    y = 0", -1.5)
-    shown, _ = rank([Verdict(likely), Verdict(fitting)], cursor(INSIDE))
+    shown, _ = rank([Verdict(likely), Verdict(fitting)], site(INSIDE))
     assert [r.candidate for r in shown] == [fitting, likely]
     assert dict(shown[1].parts)["fit"] < 0

@@ -11,12 +11,13 @@ import pygls.protocol.json_rpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.golden import Case, cases, cursor
+from support.golden import Case, cases, cursor, site
 from tokenizers import Tokenizer
 
 import codegen_lsp
 from codegen_lsp.lsp.code.cursor import Cursor, at_offset
 from codegen_lsp.lsp.code.lines import normalize
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import body_target
 from codegen_lsp.lsp.prompts.prompt import Prompt, PromptLimits, build, build_body, decide_shape
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
@@ -36,13 +37,13 @@ def count(text: str) -> int:
 
 @pytest.mark.parametrize("case", cases("shape"), ids=str)
 def test_shape(case: Case) -> None:
-    assert decide_shape(case.cursor()) == case.one("shape")
+    assert decide_shape(case.site()) == case.one("shape")
 
 
 @pytest.mark.parametrize("case", cases("prompt"), ids=str)
 def test_golden(case: Case) -> None:
     limits = PromptLimits(context=int(case.options["context"]), line_tokens=10, block_tokens=10)
-    prompt = build(case.cursor(), limits, count)
+    prompt = build(case.site(), limits, count)
     assert prompt.text == prompt.header + prompt.window
     assert prompt.header == case.one("header") + "\n"
     assert prompt.window == case.one("window")
@@ -50,7 +51,7 @@ def test_golden(case: Case) -> None:
 
 
 def test_a_small_file_is_sent_as_it_is() -> None:
-    prompt = build(cursor("import os\r\n\r\nos.‸\r\nx"), PromptLimits(), count)
+    prompt = build(site("import os\r\n\r\nos.‸\r\nx"), PromptLimits(), count)
     assert (prompt.text, prompt.header) == ("import os\n\nos.", "")
     assert (prompt.shape, prompt.stop, prompt.max_tokens) == ("line", ("\n",), PromptLimits().line_tokens)
     assert count(prompt.text) <= prompt.tokens <= count(prompt.text) + 3
@@ -58,38 +59,40 @@ def test_a_small_file_is_sent_as_it_is() -> None:
 
 def test_python_that_is_indented_by_tabs_is_shown_to_the_model_with_spaces() -> None:
     at = cursor("def f(a):\n\tif a:\n\t\tx = 'a\tb'\n\t\t‸\n\treturn y\n")
-    assert build(at, PromptLimits(), count).text == "def f(a):\n    if a:\n        x = 'a\tb'\n        "
+    assert (
+        build(Site.of(at), PromptLimits(), count).text == "def f(a):\n    if a:\n        x = 'a\tb'\n        "
+    )
     assert lines_of_scoring(at, "y = x") == ("        y = x", "    return y")
     go = cursor("func f() {\n\tx()\n\t‸\n", language="go")
-    assert build(go, PromptLimits(), count).text == "func f() {\n\tx()\n\t"
+    assert build(Site.of(go), PromptLimits(), count).text == "func f() {\n\tx()\n\t"
 
 
 def lines_of_scoring(at: Cursor, text: str) -> tuple[str, str]:
     """The last line that is read, and the line that is scored after it."""
-    pair = scoring_prompt(at, build(at, PromptLimits(), count), Candidate(text))
+    pair = scoring_prompt(Site.of(at), build(Site.of(at), PromptLimits(), count), Candidate(text))
     assert pair is not None
     return pair[0].rpartition("\n")[2], pair[1].strip("\n")
 
 
 def test_healing_is_asked_for_where_a_token_may_be_ragged() -> None:
-    assert build(cursor("x\npri‸"), PromptLimits(), count).heal
-    assert build(cursor("if x:\n   ‸"), PromptLimits(), count).heal
-    assert not build(cursor("x\n‸"), PromptLimits(), count).heal
-    assert not build(cursor("‸"), PromptLimits(), count).heal
+    assert build(site("x\npri‸"), PromptLimits(), count).heal
+    assert build(site("if x:\n   ‸"), PromptLimits(), count).heal
+    assert not build(site("x\n‸"), PromptLimits(), count).heal
+    assert not build(site("‸"), PromptLimits(), count).heal
 
 
 def test_a_byte_order_mark_is_not_sent() -> None:
-    assert build(cursor("\ufeffimport ‸"), PromptLimits(), count).text == "import "
+    assert build(site("\ufeffimport ‸"), PromptLimits(), count).text == "import "
 
 
 def test_a_block_has_its_own_length_and_stop() -> None:
-    prompt = build(cursor("def f():‸"), PromptLimits(), count)
+    prompt = build(site("def f():‸"), PromptLimits(), count)
     assert (prompt.shape, prompt.stop, prompt.max_tokens) == (
         "block",
         ("\n\n\n",),
         PromptLimits().block_tokens,
     )
-    assert build(cursor("x = ‸"), PromptLimits(), count, "block").shape == "block"
+    assert build(site("x = ‸"), PromptLimits(), count, "block").shape == "block"
 
 
 def typed(text: str, offset: int, keys: str, language: str = "python") -> list[tuple[Cursor, Prompt]]:
@@ -98,7 +101,7 @@ def typed(text: str, offset: int, keys: str, language: str = "python") -> list[t
     found = []
     for i in range(len(keys) + 1):
         at = at_offset(text[:offset] + keys[:i] + text[offset:], offset + i, language=language)
-        found.append((at, build(at, PromptLimits(), counter)))
+        found.append((at, build(Site.of(at), PromptLimits(), counter)))
     return found
 
 
@@ -132,7 +135,7 @@ def test_the_header_tells_of_definitions_below_the_cursor() -> None:
     filler = "".join(f"    value_{i} = compute({i})\n" for i in range(60))
     below = "def below(a: int) -> str:\n    '''Say it.'''\n    return a\n"
     text = f"import os\n\ndef first():\n{filler}    x = ‸\n\n{below}"
-    prompt = build(cursor(text), PromptLimits(context=400), count)
+    prompt = build(site(text), PromptLimits(context=400), count)
     assert prompt.header.startswith("import os\n")
     assert "def below(a: int) -> str:\n    '''Say it.'''\n" in prompt.header
     assert "return a" not in prompt.text
@@ -142,14 +145,14 @@ def test_the_header_tells_of_definitions_below_the_cursor() -> None:
 def test_a_docstring_right_above_the_cursor_is_never_cut() -> None:
     words = " ".join(f"word{i}" for i in range(60))
     text = "x = 1\n" * 500 + f'def f(a, b):\n    """{words}\n\n    {words}\n    """\n    ‸'
-    prompt = build(cursor(text), PromptLimits(context=300, block_tokens=20), count)
+    prompt = build(site(text), PromptLimits(context=300, block_tokens=20), count)
     assert f'def f(a, b):\n    """{words}' in prompt.window
     assert prompt.tokens + prompt.max_tokens <= 300
 
 
 def test_comments_right_above_the_cursor_are_never_cut() -> None:
     comment = "".join(f"# Then do step {i} of it.\n" for i in range(25))
-    prompt = build(cursor("x = 1\n" * 500 + comment + "‸"), PromptLimits(context=300, block_tokens=20), count)
+    prompt = build(site("x = 1\n" * 500 + comment + "‸"), PromptLimits(context=300, block_tokens=20), count)
     assert comment in prompt.window
 
 
@@ -157,12 +160,12 @@ def test_a_window_does_not_start_within_a_docstring() -> None:
     doc = '    """' + "    Some words about it.\n" * 20 + '    """\n'
     text = "".join(f"def f{i}():\n{doc}    return {i}\n\n\n" for i in range(20)) + "x = ‸"
     for context in range(500, 1100, 50):
-        prompt = build(cursor(text), PromptLimits(context=context, line_tokens=10), count)
+        prompt = build(site(text), PromptLimits(context=context, line_tokens=10), count)
         assert prompt.window.count('"""') % 2 == 0
 
 
 def test_a_line_longer_than_the_budget_is_cut_within() -> None:
-    prompt = build(cursor("var a = " + "b+c;" * 5000 + "‸", "javascript"), PromptLimits(), count)
+    prompt = build(site("var a = " + "b+c;" * 5000 + "‸", "javascript"), PromptLimits(), count)
     assert prompt.window.endswith("b+c;")
     assert 1000 < prompt.tokens <= 2000
 
@@ -179,14 +182,14 @@ def test_a_line_longer_than_the_budget_is_cut_within() -> None:
 )
 def test_other_languages_have_headers(language: str, unit: str) -> None:
     text = "".join(unit.format(i=i) for i in range(100)) + "‸\n" + unit.format(i="Below")
-    prompt = build(cursor(text, language), PromptLimits(), count)
+    prompt = build(site(text, language), PromptLimits(), count)
     assert "Below" in prompt.header
     assert "return" not in prompt.header
     assert count(prompt.text) + prompt.max_tokens <= 2048
 
 
 def test_a_language_without_a_grammar_has_the_whole_budget_for_its_window() -> None:
-    prompt = build(cursor("some words here\n" * 2000 + "‸", "plaintext"), PromptLimits(), count)
+    prompt = build(site("some words here\n" * 2000 + "‸", "plaintext"), PromptLimits(), count)
     assert prompt.header == ""
     assert prompt.tokens > 1400
 
@@ -197,13 +200,13 @@ def test_the_budget_holds_with_a_real_tokenizer() -> None:
     for text in (REAL, REAL.replace(":\n", ": \n"), REAL.replace("\n", "\t\n"), REAL.replace("e", "😋é")):
         for part in (3, 5, 8, 9):
             at = at_offset(text, len(text) * part // 9, language="python")
-            prompt = build(at, PromptLimits(), counter)
+            prompt = build(Site.of(at), PromptLimits(), counter)
             assert counter.exact(prompt.text) + prompt.max_tokens <= 2048
             assert prompt.tokens > 1000 or part == 3
 
 
 def test_limits_that_leave_no_room() -> None:
-    prompt = build(cursor(REAL + "‸"), PromptLimits(context=8, line_tokens=100, block_tokens=100), count)
+    prompt = build(site(REAL + "‸"), PromptLimits(context=8, line_tokens=100, block_tokens=100), count)
     assert prompt.max_tokens >= 1
     assert prompt.tokens + prompt.max_tokens <= 8
 
@@ -235,7 +238,7 @@ def test_a_prompt_ends_with_the_prefix_and_keeps_the_budget(
     at = at_offset(before + after, len(before), language=language)
     limits = PromptLimits(context=context, line_tokens=10, block_tokens=30)
     for counter in (count, estimate):
-        prompt = build(at, limits, counter)
+        prompt = build(Site.of(at), limits, counter)
         assert normalize(at.prefix).endswith(prompt.window)
         assert prompt.text == prompt.header + prompt.window
         assert counter(prompt.text) + prompt.max_tokens <= context
@@ -277,9 +280,9 @@ def test_a_body_of_a_function_starts_at_its_indentation() -> None:
 def test_large_and_strange_documents(language: str, unit: str) -> None:
     text = unit * (400_000 // len(unit))
     at = at_offset(text, len(text) // 2, language=language)
-    prompt = build(at, PromptLimits(), count)
+    prompt = build(Site.of(at), PromptLimits(), count)
     assert count(prompt.text) + prompt.max_tokens <= 2048
     assert normalize(at.prefix).endswith(prompt.window)
     body_target(at)
-    verdict = filters.run(Candidate("foo(bar)\n    return 1\n\nx = {"), at, prompt)
-    rank([replace(verdict, reason=None)], at)
+    verdict = filters.run(Candidate("foo(bar)\n    return 1\n\nx = {"), Site.of(at), prompt)
+    rank([replace(verdict, reason=None)], Site.of(at))

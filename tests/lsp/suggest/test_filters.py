@@ -9,6 +9,7 @@ from support.golden import Case, cases, cursor
 
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.positions import offset_at
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.reasons import Reason
@@ -19,9 +20,9 @@ from codegen_lsp.lsp.suggest.values import Candidate, Ranked, Verdict
 @pytest.mark.parametrize("case", cases("filters"), ids=str)
 def test_golden(case: Case) -> None:
     at = case.cursor()
-    prompt = build(at, PromptLimits(), estimate, case.options.get("shape"))  # type: ignore[arg-type]
+    prompt = build(Site.of(at), PromptLimits(), estimate, case.options.get("shape"))  # type: ignore[arg-type]
     candidate = Candidate(text=case.one("candidate"), finish=case.options.get("finish", "stop"))
-    verdict = filters.run(candidate, at, prompt)
+    verdict = filters.run(candidate, Site.of(at), prompt)
     if case.has("reason"):
         assert verdict.reason == case.one("reason"), verdict
     else:
@@ -34,35 +35,41 @@ def test_golden(case: Case) -> None:
 @pytest.mark.parametrize("case", cases("filters"), ids=str)
 def test_a_stream_that_is_left_early_gives_what_all_of_it_gives(case: Case) -> None:
     at = case.cursor()
-    prompt = build(at, PromptLimits(), estimate, case.options.get("shape"))  # type: ignore[arg-type]
+    prompt = build(Site.of(at), PromptLimits(), estimate, case.options.get("shape"))  # type: ignore[arg-type]
     text = case.one("candidate")
-    whole = filters.run(Candidate(text=text), at, prompt)
+    whole = filters.run(Candidate(text=text), Site.of(at), prompt)
     for end in range(len(text)):
-        if filters.is_complete(text[:end], at, prompt):
-            part = filters.run(Candidate(text=text[:end]), at, prompt)
+        if filters.is_complete(text[:end], Site.of(at), prompt):
+            part = filters.run(Candidate(text=text[:end]), Site.of(at), prompt)
             assert outcome(part) == outcome(whole), text[:end]
             break
 
 
 def test_streams_are_left_at_the_line_end_and_at_the_dedent() -> None:
     line, block = cursor("x = ‸"), cursor("def f():‸")
-    prompts = [build(c, PromptLimits(), estimate) for c in (line, block)]
-    assert not filters.is_complete("1", line, prompts[0])
-    assert filters.is_complete("1\n", line, prompts[0])
-    assert not filters.is_complete("\n    return 1\n\n\n", block, prompts[1])
-    assert filters.is_complete("\n    return 1\n\n\nd", block, prompts[1])
+    prompts = [build(Site.of(c), PromptLimits(), estimate) for c in (line, block)]
+    assert not filters.is_complete("1", Site.of(line), prompts[0])
+    assert filters.is_complete("1\n", Site.of(line), prompts[0])
+    assert not filters.is_complete("\n    return 1\n\n\n", Site.of(block), prompts[1])
+    assert filters.is_complete("\n    return 1\n\n\nd", Site.of(block), prompts[1])
 
 
 def test_a_stream_that_goes_round_in_circles_is_left() -> None:
     at = cursor("def f():\n    ‸")
-    prompt = build(at, PromptLimits(), estimate, "block")
-    assert not filters.is_complete("x(1)\n    y(1)\n    x(1)\n    y(1)\n    x(1)\n    y(1)", at, prompt)
-    assert filters.is_complete("x(1)\n    y(1)\n    x(1)\n    y(1)\n    x(1)\n    y(1)\n", at, prompt)
+    prompt = build(Site.of(at), PromptLimits(), estimate, "block")
+    assert not filters.is_complete(
+        "x(1)\n    y(1)\n    x(1)\n    y(1)\n    x(1)\n    y(1)", Site.of(at), prompt
+    )
+    assert filters.is_complete(
+        "x(1)\n    y(1)\n    x(1)\n    y(1)\n    x(1)\n    y(1)\n", Site.of(at), prompt
+    )
 
 
 def test_the_trail_says_what_each_filter_did() -> None:
     at = cursor("print(‸)")
-    verdict = filters.run(Candidate(text='"x") \ny = 1'), at, build(at, PromptLimits(), estimate))
+    verdict = filters.run(
+        Candidate(text='"x") \ny = 1'), Site.of(at), build(Site.of(at), PromptLimits(), estimate)
+    )
     assert verdict.candidate.raw == '"x") \ny = 1'
     assert [sentence.split(":")[0] for sentence in verdict.trail] == ["extent", "trailing", "overlap"]
     assert "”" in verdict.trail[-1]
@@ -73,7 +80,7 @@ def test_the_confidence_is_that_of_what_is_kept() -> None:
     at = cursor("x = ‸")
     tokens, logprobs = (" =", " ", "fo", "o", "\n", "bar"), (-0.1, -0.1, -0.2, -0.4, -5.0, -9.0)
     candidate = Candidate("foo\nbar", -2.5, tokens=tokens, token_logprobs=logprobs)
-    verdict = filters.run(candidate, at, build(at, PromptLimits(), estimate))
+    verdict = filters.run(candidate, Site.of(at), build(Site.of(at), PromptLimits(), estimate))
     assert verdict.candidate.mean_logprob == pytest.approx(-0.2)
 
 
@@ -97,8 +104,8 @@ def test_any_candidate_in_any_document(
     before: str, after: str, text: str, language: str, shape: str, finish: str
 ) -> None:
     at = cursor(f"{before}‸{after}", language)
-    prompt = build(at, PromptLimits(), estimate, shape)  # type: ignore[arg-type]
-    verdict = filters.run(Candidate(text=text, finish=finish), at, prompt)
+    prompt = build(Site.of(at), PromptLimits(), estimate, shape)  # type: ignore[arg-type]
+    verdict = filters.run(Candidate(text=text, finish=finish), Site.of(at), prompt)
     assert verdict.reason is None or isinstance(verdict.reason, Reason)
     if verdict.reason is None:
         kept = verdict.candidate
@@ -115,11 +122,11 @@ def test_any_candidate_in_any_document(
 @given(CODE, CODE, LANGUAGES, st.sampled_from(["line", "block"]))
 def test_what_a_stream_shows_once_complete_stays(before: str, text: str, language: str, shape: str) -> None:
     at = cursor(f"{before}‸", language)
-    prompt = build(at, PromptLimits(), estimate, shape)  # type: ignore[arg-type]
-    whole = filters.run(Candidate(text=text), at, prompt)
+    prompt = build(Site.of(at), PromptLimits(), estimate, shape)  # type: ignore[arg-type]
+    whole = filters.run(Candidate(text=text), Site.of(at), prompt)
     for end in range(len(text)):
-        if filters.is_complete(text[:end], at, prompt):
-            part = filters.run(Candidate(text=text[:end]), at, prompt)
+        if filters.is_complete(text[:end], Site.of(at), prompt):
+            part = filters.run(Candidate(text=text[:end]), Site.of(at), prompt)
             assert outcome(part) == outcome(whole)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from support.golden import cursor
+from support.golden import site
 
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import estimate
@@ -13,7 +13,7 @@ from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.suggest.rank import Weights, rank, scoring_prompt
 from codegen_lsp.lsp.suggest.values import Candidate, Verdict
 
-AT = cursor("x = ‸\n")
+AT = site("x = ‸\n")
 
 
 def verdicts(*candidates: Candidate) -> list[Verdict]:
@@ -41,7 +41,7 @@ def test_unmeasured_candidates_are_neither_helped_nor_hurt_by_the_suffix() -> No
 
 
 def test_the_one_that_parses_comes_first() -> None:
-    at = cursor("print(‸\nx = 1\n")
+    at = site("print(‸\nx = 1\n")
     shown, _ = rank(verdicts(Candidate("a, b", -0.5), Candidate("a, c)", -0.6)), at)
     assert [r.candidate.text for r in shown] == ["a, c)", "a, b"]
     assert dict(shown[0].parts)["parse"] > 0
@@ -142,19 +142,19 @@ def test_odd_log_probabilities() -> None:
 
 
 def test_the_text_to_score_is_the_rest_of_the_line_and_the_next_lines() -> None:
-    at = cursor("x = f(‸)\r\n\r\na\r\nb\r\nc\r\n")
+    at = site("x = f(‸)\r\n\r\na\r\nb\r\nc\r\n")
     prompt = build(at, PromptLimits(), estimate)
     assert scoring_prompt(at, prompt, Candidate("1")) == ("x = f(1", ")\n\na\nb")
     assert scoring_prompt(at, prompt, Candidate("1)", replace=1)) == ("x = f(1)", "\n\na\nb\nc")
 
 
 def test_there_is_nothing_to_score_at_the_end() -> None:
-    at = cursor("x = ‸\n\n  \n")
+    at = site("x = ‸\n\n  \n")
     assert scoring_prompt(at, build(at, PromptLimits(), estimate), Candidate("1")) is None
 
 
 def test_a_long_line_is_scored_in_part() -> None:
-    at = cursor("x = ‸\n" + "y" * 10_000)
+    at = site("x = ‸\n" + "y" * 10_000)
     scored = scoring_prompt(at, build(at, PromptLimits(), estimate), Candidate("1"))
     assert scored is not None
     assert len(scored[1]) < 300

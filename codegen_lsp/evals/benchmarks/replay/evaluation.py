@@ -18,7 +18,8 @@ from codegen_lsp.evals.benchmarks.replay.keyboard import ReplaySettings, Tally, 
 from codegen_lsp.evals.harness.files import read_text, walk
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder, Log
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
-from codegen_lsp.headless_editor import LANGUAGES, HeadlessEditor
+from codegen_lsp.headless_editor import HeadlessEditor
+from codegen_lsp.lsp.code.languages import EXTENSIONS
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
@@ -32,7 +33,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            sources = [file for file in walk(path) if file.suffix in LANGUAGES]
+            sources = [file for file in walk(path) if file.suffix in EXTENSIONS]
             files += [file for file in sources if file.suffix == ".py"] or sources
         elif path.is_file():
             files.append(path)

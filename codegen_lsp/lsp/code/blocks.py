@@ -1,0 +1,182 @@
+"""The block at a cursor: what opened it, how deep it belongs, and whether the document closes it.
+
+The head of a block is the whole statement that opens it, which may take several lines:
+
+    int f(int a,
+          int b) {‸        the head starts at `int f`, 0 columns; the block is expected one level deeper
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen_lsp.lsp.code import lines
+from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
+from codegen_lsp.lsp.code.lexer import Frame
+
+_ENDS = (";", "{", "}", ":")
+"""What a line ends with that the next line doesn't go on with, however deep that is."""
+_LONGEST_HEAD = 60
+"""Lines of the longest head that is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The statement that opens a block."""
+
+    text: str
+    start: int
+    """Where it starts in the site's region."""
+    width: int
+    """Columns that its first line is indented by."""
+    depth: int
+    """How many brackets are open before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Where a block is to be written."""
+
+    base: int
+    """Columns of the cursor's line."""
+    floor: int
+    """Columns that a line of the block has at least."""
+    opened: bool
+    """Whether a statement above, or the cursor's own, opened the block."""
+    expected: int
+    """Columns that the block's first line should have."""
+    opener: int
+    """Columns of the head, else `base`."""
+    bracket: Frame | None = None
+    """The bracket right after which the block starts."""
+    head: Head | None = None
+    closed: bool = False
+    """Whether the document closes the block after the cursor."""
+
+    @property
+    def word(self) -> str:
+        """The first word of the head."""
+        text = self.head.text.lstrip(" \t}") if self.head is not None else ""
+        return next((text[:n] for n, c in enumerate(text) if not (c.isalnum() or c == "_")), text)
+
+
+def block_at(place: LexedCursor) -> Block:
+    """Return what the text around the cursor says of the block at it."""
+    bracket = _opening_bracket(place)
+    if bracket is not None:
+        head = _head(place, bracket.start, len(place.frames) - 1)
+        floor = place.base if place.is_blank and place.language.braces else head.width + 1
+        closed = _closes(place, len(place.frames) - 1, head.width)
+        return Block(place.base, floor, True, head.width + place.unit, head.width, bracket, head, closed)
+    line = place.previous_line if place.is_blank else place.before
+    outer = place.width(line)
+    head_or_none = _opening_head(place, line)
+    if head_or_none is not None:
+        head = head_or_none
+        return Block(
+            place.base,
+            place.base if place.is_blank and place.language.braces else head.width + 1,
+            True,
+            head.width + place.unit,
+            head.width,
+            head=head,
+            closed=_closed_by_words(place, head.width),
+        )
+    if lines.closes_docstring(line) and 0 < outer >= place.base:
+        return Block(place.base, outer, True, outer, max(0, outer - place.unit))
+    return Block(place.base, place.base, False, max(outer, place.base), place.base)
+
+
+def _opening_bracket(place: LexedCursor) -> Frame | None:
+    """Return the bracket that was opened last, if only white space and its line's comment come after it."""
+    frame = place.frames[-1] if place.frames else None
+    if frame is None or frame.kind != "bracket":
+        return None
+    if not place.region[frame.start + 1 :].strip():
+        return frame
+    after = next((t for t in place.tokens if t.start > frame.start), None)
+    if after is None or after.kind != "comment":
+        return None
+    return (
+        frame
+        if not (place.region[frame.start + 1 : after.start] + place.region[after.end :]).strip()
+        else None
+    )
+
+
+def _opening_head(place: LexedCursor, line: str) -> Head | None:
+    """Return the statement that ends on a line and opens a block without a bracket."""
+    if not line.strip() or (place.frames and place.frames[-1].kind != "bracket"):
+        return None
+    region = place.region.rstrip() if place.is_blank else place.region
+    end = len(region) - 1
+    name = place.cursor.language
+    if lines.opens_block(line, name) and not line.lstrip().startswith(tuple(lines.CLOSERS)):
+        start = end - len(line.rstrip()) + 1
+        return Head(line, start, place.width(line), len(place.frames))
+    head = _head(place, end, len(place.frames))
+    text = head.text.replace("\n", " ")
+    return head if "\n" in head.text and lines.opens_block(text, name) else None
+
+
+def _head(place: LexedCursor, offset: int, depth: int) -> Head:
+    """Return the statement that an offset is in, from the first of its lines to the offset.
+
+    A line goes on with the one above it where the line break is within brackets, and in languages with braces or
+    closing words also where it is deeper though nothing opened a block, or holds nothing but a brace.
+    """
+    region = place.region
+    start, before = 0, 0
+    bounds = [t for t in place.tokens if t.kind == "newline" and t.start < offset and t.depth <= depth]
+    joins = place.language.blocks in ("braces", "keywords")
+    for index in range(len(bounds) - 1, max(-1, len(bounds) - _LONGEST_HEAD), -1):
+        start, before = bounds[index].end, bounds[index].depth
+        above = region[bounds[index - 1].end if index else 0 : bounds[index].start]
+        content = above.rstrip()
+        if not joins or before < depth or not content or content.endswith(_ENDS):
+            break
+        if place.language.is_comment(content.rpartition("\n")[2]):
+            break
+        deeper = place.width(above) < place.width(region[start:])
+        alone = region[start : offset + 1].strip() == "{" and not content.endswith(",")
+        if not (deeper or alone):
+            break
+    else:
+        start, before = (0, 0) if len(bounds) < _LONGEST_HEAD else (start, before)
+    text = region[start : offset + 1]
+    return Head(text, start, place.width(text), before)
+
+
+def _closes(place: LexedCursor, index: int, width: int) -> bool:
+    """Return whether the text below closes the frame with an index, whose head is `width` columns deep.
+
+    A closer that starts a line at another depth than the head's closes something further out.
+    """
+    offset = next((at for frame, at in place.closings if frame == index), None)
+    if offset is None:
+        return False
+    start = place.suffix.rfind("\n", 0, offset) + 1
+    if not start or place.suffix[start:offset].strip():
+        return True
+    remaining = len(place.frames) - len(place.closings)
+    if place.width(place.suffix[start:]) != width:
+        return not remaining
+    outer = place.frames[:remaining]
+    return not any(place.width(place.line_of(frame.start)) == width for frame in outer)
+
+
+def _closed_by_words(place: LexedCursor, width: int) -> bool:
+    """Return whether the next line below that isn't deeper than the head closes or continues its block."""
+    line = next((ln for ln in place.below if ln.strip() and place.width(ln) <= width), "")
+    words = (*place.language.closers, *place.language.clauses)
+    return place.width(line) == width and starts_with_word(line, words)
+
+
+def starts_with_word(line: str, words: tuple[str, ...]) -> bool:
+    """Return whether a line starts with one of the words, as a word of its own."""
+    text = line.lstrip()
+    return any(
+        text.startswith(word)
+        and not (word[-1:].isalnum() and (text[len(word) : len(word) + 1] + " ")[0].isalnum())
+        for word in words
+    )
