@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codegen_lsp.commands.options import AsJson, Server, Token, with_options
+from codegen_lsp.commands.options import AsJson, ServerOption, TokenOption, with_options
 from codegen_lsp.commands.terminal import console, escape, say_json, styled
 from codegen_lsp.evals.harness.files import read_regular_file
 from codegen_lsp.wire.errors import CodegenError
@@ -208,8 +208,8 @@ class CompletionEngine:
     """The engine that the language server asks; None leaves a choice to the server's own default."""
 
     model: Annotated[str | None, typer.Option(help="nano, 350M-mono, ..., a hub name or a folder.")] = None
-    server: Server = None
-    token: Token = None
+    server: ServerOption = None
+    token: TokenOption = None
 
 
 @with_options

@@ -12,10 +12,10 @@ from codegen_lsp.commands.options import (
     AllowPickle,
     AsJson,
     Context,
-    DeviceMap,
-    Dtype,
-    MaxMemory,
-    Revision,
+    DeviceMapOption,
+    DtypeOption,
+    MaxMemoryOption,
+    RevisionOption,
     engine_config,
 )
 from codegen_lsp.commands.terminal import console, say, say_json, styled
@@ -56,7 +56,7 @@ def list_models(as_json: AsJson = False) -> None:
 @app.command("pull")
 def pull(
     name: Annotated[str, typer.Argument(help="350M-mono ... 16B-nl, or owner/name on the hub.")],
-    revision: Revision = None,
+    revision: RevisionOption = None,
     allow_pickle: AllowPickle = False,
 ) -> None:
     """Download a checkpoint from the Hugging Face hub, once."""
@@ -85,10 +85,10 @@ def pull(
 @app.command("plan")
 def plan(
     name: Annotated[str, typer.Argument(help="nano, 350M-mono ... 16B-nl, owner/name, or a folder.")],
-    revision: Revision = None,
-    dtype: Dtype = "auto",
-    device_map: DeviceMap = "auto",
-    max_memory: MaxMemory = "",
+    revision: RevisionOption = None,
+    dtype: DtypeOption = "auto",
+    device_map: DeviceMapOption = "auto",
+    max_memory: MaxMemoryOption = "",
     context: Context = 0,
     as_json: AsJson = False,
 ) -> None:

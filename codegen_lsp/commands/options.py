@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 ModelName = Annotated[
     str, typer.Option(help="nano, 350M-mono ... 16B-nl, a hub name (owner/name), or a folder.")
 ]
-Server = Annotated[
+ServerOption = Annotated[
     str | None, typer.Option(help="URL of a completions server to use instead of this machine's engine.")
 ]
-Token = Annotated[str | None, typer.Option(envvar="CODEGEN_LSP_TOKEN", help="Bearer token of that server.")]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
-Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
-DeviceMap = Annotated[
+TokenOption = Annotated[
+    str | None, typer.Option(envvar="CODEGEN_LSP_TOKEN", help="Bearer token of that server.")
+]
+RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+DeviceMapOption = Annotated[
     str, typer.Option(help="auto, balanced, balanced_low_0, sequential, cpu, cuda:N, or a JSON file.")
 ]
-MaxMemory = Annotated[str, typer.Option(help="Maximum bytes for each device, as 0=20GiB,cpu=16GiB.")]
-OffloadFolder = Annotated[str | None, typer.Option(help="Folder for layers that fit in no memory.")]
+MaxMemoryOption = Annotated[str, typer.Option(help="Maximum bytes for each device, as 0=20GiB,cpu=16GiB.")]
+OffloadFolderOption = Annotated[str | None, typer.Option(help="Folder for layers that fit in no memory.")]
 Context = Annotated[
     int, typer.Option(help="Maximum number of tokens of prompt and completion; 0 for the model's own limit.")
 ]
@@ -49,8 +51,8 @@ class EngineChoice:
     """Which engine answers: this machine's for a model, or a server."""
 
     model: ModelName = "nano"
-    server: Server = None
-    token: Token = None
+    server: ServerOption = None
+    token: TokenOption = None
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ class LoadOptions:
     """How this machine loads a model."""
 
     model: ModelName = "nano"
-    revision: Revision = None
-    dtype: Dtype = "auto"
-    device_map: DeviceMap = "auto"
-    max_memory: MaxMemory = ""
-    offload_folder: OffloadFolder = None
+    revision: RevisionOption = None
+    dtype: DtypeOption = "auto"
+    device_map: DeviceMapOption = "auto"
+    max_memory: MaxMemoryOption = ""
+    offload_folder: OffloadFolderOption = None
     threads: Threads = 0
     allow_pickle: AllowPickle = False
 

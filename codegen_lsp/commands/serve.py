@@ -13,12 +13,12 @@ import typer
 from codegen_lsp.commands.options import (
     AllowPickle,
     Context,
-    DeviceMap,
-    Dtype,
-    MaxMemory,
+    DeviceMapOption,
+    DtypeOption,
+    MaxMemoryOption,
     ModelName,
-    OffloadFolder,
-    Revision,
+    OffloadFolderOption,
+    RevisionOption,
     Threads,
     engine_config,
     with_options,
@@ -38,11 +38,11 @@ class ServeOptions:
     """What the engine loads, and how it works; the fields are those of `EngineConfig`."""
 
     model: ModelName = "nano"
-    revision: Revision = None
-    dtype: Dtype = "auto"
-    device_map: DeviceMap = "auto"
-    max_memory: MaxMemory = ""
-    offload_folder: OffloadFolder = None
+    revision: RevisionOption = None
+    dtype: DtypeOption = "auto"
+    device_map: DeviceMapOption = "auto"
+    max_memory: MaxMemoryOption = ""
+    offload_folder: OffloadFolderOption = None
     prefix_cache: Annotated[str, typer.Option(help="Size of the prefix cache, as 1GiB; 0 disables it.")] = (
         "1GiB"
     )

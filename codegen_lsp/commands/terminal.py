@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-ReportProgress = Callable[[int, int], None]
-"""Called with the number of finished items and the number of all items."""
+    from codegen_lsp.evals.harness.retrying_client import ReportProgress
 
 _CONTROL = re.compile(
     r"""

@@ -166,12 +166,14 @@ def _read_languages(languages: dict[str, bool]) -> dict[str, bool]:
     return {"*": True} | languages
 
 
-Name = Annotated[str, Written(str, _read_name, "a string")]
-Model = Annotated[str, Written(str, _read_model, "the name of a model or a folder; nano is the bundled one")]
-Server = Annotated[str, Written(str, _read_server, "an address such as http://localhost:8000, or empty")]
-Token = Annotated[str, Written(str, _read_token, "a string of visible ASCII characters")]
-DeviceMap = Annotated[str, Written(str, _read_device_map, "a string")]
-MaxMemory = Annotated[
+NameText = Annotated[str, Written(str, _read_name, "a string")]
+ModelText = Annotated[
+    str, Written(str, _read_model, "the name of a model or a folder; nano is the bundled one")
+]
+ServerText = Annotated[str, Written(str, _read_server, "an address such as http://localhost:8000, or empty")]
+TokenText = Annotated[str, Written(str, _read_token, "a string of visible ASCII characters")]
+DeviceMapText = Annotated[str, Written(str, _read_device_map, "a string")]
+MaxMemoryText = Annotated[
     Mapping[str, int],
     Written(str | dict[str, str | NonNegative], _read_max_memory, "written as 0=20GiB,cpu=16GiB", ""),
 ]

@@ -22,14 +22,14 @@ from codegen_lsp.lsp.option_types import (
     STRICTER_LANGUAGES,
     STRICTER_SIZE,
     USER_ONLY,
-    DeviceMap,
+    DeviceMapText,
     Languages,
-    MaxMemory,
-    Model,
-    Name,
+    MaxMemoryText,
+    ModelText,
+    NameText,
     Option,
-    Server,
-    Token,
+    ServerText,
+    TokenText,
     bytes_written_as,
 )
 from codegen_lsp.wire.config import DType, EngineConfig
@@ -83,18 +83,18 @@ class Options:
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
     timeout: Annotated[int, Meta(ge=1, le=3600)] = 60
     """Maximum number of seconds to wait for the engine to send something."""
-    model: Annotated[Model, USER_ONLY] = "nano"
+    model: Annotated[ModelText, USER_ONLY] = "nano"
     """Model of the local engine: nano, a CodeGen name from 350M-mono to 16B-nl, a name on the Hugging Face hub, or a
     folder."""
-    revision: Annotated[Name, USER_ONLY] = ""
+    revision: Annotated[NameText, USER_ONLY] = ""
     """Branch, tag or commit of the model on the hub; empty takes the default branch."""
     dtype: Annotated[DType, USER_ONLY] = "auto"
     """Number format of the weights; auto takes bfloat16 if the hardware computes in it."""
-    device_map: Annotated[DeviceMap, USER_ONLY] = "auto"
+    device_map: Annotated[DeviceMapText, USER_ONLY] = "auto"
     """Where to place the layers: auto, balanced, balanced_low_0, sequential, cpu, cuda:0, or a JSON file."""
-    max_memory: Annotated[MaxMemory, USER_ONLY] = field(default_factory=dict)
+    max_memory: Annotated[MaxMemoryText, USER_ONLY] = field(default_factory=dict)
     """Maximum memory for weights per device, written as `0=20GiB,cpu=16GiB`."""
-    offload_folder: Annotated[Name, USER_ONLY] = ""
+    offload_folder: Annotated[NameText, USER_ONLY] = ""
     """Folder for layers that fit into no device's memory."""
     prefix_cache: Annotated[int, bytes_written_as("1GiB"), USER_ONLY] = 2**30
     """Maximum memory for the keys and values of text that the model has already read."""
@@ -104,9 +104,9 @@ class Options:
     """Load checkpoints that contain pickles. These can run code, so allow it only for sources that you trust."""
     idle_timeout: Annotated[int, Meta(ge=0, le=7 * 86400), USER_ONLY] = 900
     """Seconds without requests after which the engine exits and frees its memory; 0 keeps it running."""
-    server: Annotated[Server, USER_ONLY] = ""
+    server: Annotated[ServerText, USER_ONLY] = ""
     """Address of a completions server to use instead of an engine on this machine. Your code is sent there."""
-    token: Annotated[Token, USER_ONLY] = ""
+    token: Annotated[TokenText, USER_ONLY] = ""
     """Bearer token for that server; empty takes the environment's CODEGEN_LSP_TOKEN."""
     log_level: Literal["error", "warning", "info", "debug"] = "warning"
     """What the language server writes to its log (standard error)."""

@@ -15,7 +15,7 @@ from codegen_lsp.lsp.engines.backend import EngineState, Phase
 
 METHOD = "didChangeStatus"
 State = Literal["starting", "loading", "ready", "busy", "paused", "error"]
-Kind = Literal["Normal", "Error", "Warning", "Inactive"]
+StatusKind = Literal["Normal", "Error", "Warning", "Inactive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Status:
 
     busy: bool
     message: str
-    kind: Kind
+    kind: StatusKind
     state: State
     model: str
     percent: int | None
@@ -34,7 +34,7 @@ class Status:
         return asdict(self)
 
 
-_BY_PHASE: dict[Phase, tuple[bool, Kind, State]] = {
+_BY_PHASE: dict[Phase, tuple[bool, StatusKind, State]] = {
     Phase.STARTING: (True, "Normal", "starting"),
     Phase.LOADING: (True, "Normal", "loading"),
     Phase.READY: (False, "Normal", "ready"),

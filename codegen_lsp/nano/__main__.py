@@ -25,7 +25,7 @@ from codegen_lsp.wire.errors import CodegenError
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 DEFAULT_WORK = Path(platformdirs.user_cache_dir("codegen-lsp")) / "nano"
-Work = Annotated[Path, typer.Option("--work", help="Folder for the corpus, tokens and checkpoints.")]
+WorkFolder = Annotated[Path, typer.Option("--work", help="Folder for the corpus, tokens and checkpoints.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="cpu, cpu-fill or gpu.")]
 
 THRESHOLD = round(math.log(Options().min_confidence), 3)
@@ -33,7 +33,7 @@ THRESHOLD = round(math.log(Options().min_confidence), 3)
 
 
 @app.command()
-def corpus(work: Work = DEFAULT_WORK) -> None:
+def corpus(work: WorkFolder = DEFAULT_WORK) -> None:
     """Collect what there is to learn from on this machine; writes corpus.jsonl and manifest.json."""
     from codegen_lsp.nano.corpus.corpus import build
 
@@ -47,7 +47,7 @@ def tokenizer(
     base: Annotated[
         Path | None, typer.Option(help="Take the tokenizer of this checkpoint instead of training one.")
     ] = None,
-    work: Work = DEFAULT_WORK,
+    work: WorkFolder = DEFAULT_WORK,
 ) -> None:
     """Train the tokenizer on the corpus and turn the corpus into tokens."""
     from codegen_lsp.nano.corpus.corpus import documents
@@ -91,7 +91,7 @@ def train(
     initial: Annotated[
         Path | None, typer.Option(help="Checkpoint to begin with; else the model that the recipe names.")
     ] = None,
-    work: Work = DEFAULT_WORK,
+    work: WorkFolder = DEFAULT_WORK,
 ) -> None:
     """Train after a recipe, or go on with the training that the folder holds."""
     import torch
@@ -144,7 +144,7 @@ def evaluate(
     ] = THRESHOLD,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
-    work: Work = DEFAULT_WORK,
+    work: WorkFolder = DEFAULT_WORK,
 ) -> None:
     """Measure nano, the baselines and any other model on held-out code; prints one table."""
     from codegen_lsp.nano.corpus.heldout import SEED, cut_points, load, load_all
@@ -189,7 +189,7 @@ def ship(
     recipe: RecipeName = "cpu",
     run: Annotated[Path | None, typer.Option(help="The training's folder; else the recipe's.")] = None,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.")] = MODEL_DIR,
-    work: Work = DEFAULT_WORK,
+    work: WorkFolder = DEFAULT_WORK,
 ) -> None:
     """Put a training's last checkpoint, manifest, log and picture into the package; then evaluate, then card."""
     from codegen_lsp.nano.training.checkpoint import ship as ship_checkpoint
@@ -238,7 +238,7 @@ def card(
 
 @app.command()
 def pack(
-    out: Annotated[Path, typer.Argument(help="Folder for the parts.")], work: Work = DEFAULT_WORK
+    out: Annotated[Path, typer.Argument(help="Folder for the parts.")], work: WorkFolder = DEFAULT_WORK
 ) -> None:
     """Compress tokens and tokenizer into parts of at most 15 MiB, 64 MiB in all, for another machine."""
     from codegen_lsp.nano.corpus.pack import pack as write_parts
@@ -249,7 +249,7 @@ def pack(
 
 @app.command()
 def unpack(
-    parts: Annotated[Path, typer.Argument(help="Folder with the parts.")], work: Work = DEFAULT_WORK
+    parts: Annotated[Path, typer.Argument(help="Folder with the parts.")], work: WorkFolder = DEFAULT_WORK
 ) -> None:
     """Put a packed corpus into the work folder of this machine."""
     from codegen_lsp.nano.corpus.pack import unpack as read_parts

@@ -18,47 +18,47 @@ from codegen_lsp.wire.answers import Choice, Completion, Health, Logprobs, Model
 from codegen_lsp.wire.errors import InvalidAnswerError, error_from_json
 from codegen_lsp.wire.requests import EXTENSIONS, MAX_N, MAX_PROMPTS
 
-Count = Annotated[int, Meta(ge=0, le=2**53)]
+WireCount = Annotated[int, Meta(ge=0, le=2**53)]
 """A number of tokens, bytes or steps."""
-Text = Annotated[str, Meta(max_length=4 * 2**20)]
-Name = Annotated[str, Meta(max_length=4096)]
+WireText = Annotated[str, Meta(max_length=4 * 2**20)]
+WireName = Annotated[str, Meta(max_length=4096)]
 Nats = Annotated[float, Meta(ge=-1e39, le=1e-3)]
 """A log-probability; servers round, so that a certain token may come out slightly above 0."""
 MAX_TOKENS = 2**20
 """Maximum number of tokens of one choice."""
-Tokens = Meta(max_length=MAX_TOKENS)
+WireTokens = Meta(max_length=MAX_TOKENS)
 
 Body = TypeVar("Body")
 
 
 class _LogprobsBody(Struct):
-    tokens: Annotated[list[Text | None], Tokens] | None = None
-    token_logprobs: Annotated[list[Nats | None], Tokens] | None = None
-    top_logprobs: Annotated[list[dict[Text, Nats | None] | None], Tokens] | None = None
-    text_offset: Annotated[list[Count], Tokens] | None = None
+    tokens: Annotated[list[WireText | None], WireTokens] | None = None
+    token_logprobs: Annotated[list[Nats | None], WireTokens] | None = None
+    top_logprobs: Annotated[list[dict[WireText, Nats | None] | None], WireTokens] | None = None
+    text_offset: Annotated[list[WireCount], WireTokens] | None = None
 
 
 class _ChoiceBody(Struct):
     index: Annotated[int, Meta(ge=0, lt=MAX_N * MAX_PROMPTS)] | None = None
-    text: Text | None = None
-    finish_reason: Name | None = None
+    text: WireText | None = None
+    finish_reason: WireName | None = None
     logprobs: _LogprobsBody | None = None
 
 
 class _DetailsBody(Struct):
-    cached_tokens: Count | None = None
+    cached_tokens: WireCount | None = None
 
 
 class _UsageBody(Struct):
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
+    prompt_tokens: WireCount | None = None
+    completion_tokens: WireCount | None = None
     prompt_tokens_details: _DetailsBody | None = None
 
 
 class _CompletionBody(Struct):
     choices: Annotated[list[_ChoiceBody], Meta(max_length=MAX_N * MAX_PROMPTS)]
-    id: Name | int | None = None
-    model: Name | None = None
+    id: WireName | int | None = None
+    model: WireName | None = None
     created: Annotated[float, Meta(ge=0, le=2**53)] | None = None
     usage: _UsageBody | None = None
     timings: Any = None
@@ -66,31 +66,31 @@ class _CompletionBody(Struct):
 
 
 class _ProgressBody(Struct):
-    done: Count | None = None
-    total: Count | None = None
+    done: WireCount | None = None
+    total: WireCount | None = None
 
 
 class _HealthBody(Struct):
     status: ModelState
-    model: Name | None = None
-    message: Text | None = None
+    model: WireName | None = None
+    message: WireText | None = None
     progress: _ProgressBody | None = None
-    pid: Count | None = None
-    version: Name | None = None
+    pid: WireCount | None = None
+    version: WireName | None = None
 
 
 class _MetaBody(Struct):
-    n_ctx_train: Count | None = None
+    n_ctx_train: WireCount | None = None
 
 
 class _ModelBody(Struct):
-    id: Name | None = None
-    max_model_len: Count | None = None
+    id: WireName | None = None
+    max_model_len: WireCount | None = None
     """vLLM's name for the context, which this project's engine uses too."""
     meta: _MetaBody | None = None
     """llama.cpp's."""
-    tokenizer_file: Name | None = None
-    extensions: list[Name] | None = None
+    tokenizer_file: WireName | None = None
+    extensions: list[WireName] | None = None
 
 
 class _ModelsBody(Struct):
@@ -99,7 +99,7 @@ class _ModelsBody(Struct):
 
 class _VectorBody(Struct):
     embedding: Annotated[list[float], Meta(min_length=1, max_length=2**20)]
-    index: Count = 0
+    index: WireCount = 0
 
 
 class _EmbeddingsBody(Struct):

@@ -33,7 +33,7 @@ def make_tokenizer(size: int = 500) -> PreTrainedTokenizerFast:
 
 
 @dataclass(frozen=True)
-class Shape:
+class TinyCodeGen:
     """A small CodeGen."""
 
     layers: int = 2

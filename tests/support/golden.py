@@ -17,7 +17,7 @@ _SECTION = re.compile(r"^--- ([a-z -]+?)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Case:
+class GoldenCase:
     """One case; sections of the same name are kept in order."""
 
     title: str
@@ -56,7 +56,7 @@ def site(marked: str, language: str = "python", **more: str) -> Site:
     return Site.of(cursor(marked, language, **more))
 
 
-def cases(folder: str) -> list[Case]:
+def cases(folder: str) -> list[GoldenCase]:
     """The cases of a folder, in order."""
     found = []
     for path in sorted((FOLDER / folder).glob("*.txt")):
@@ -66,7 +66,7 @@ def cases(folder: str) -> list[Case]:
     return found
 
 
-def _case(title: str, body: str) -> Case:
+def _case(title: str, body: str) -> GoldenCase:
     head, *parts = _SECTION.split(body)
     options = dict(line.split(": ", 1) for line in head.split("\n") if line.strip())
     sections = []
@@ -75,4 +75,4 @@ def _case(title: str, body: str) -> Case:
         trimmed = text.removesuffix("\n")
         trimmed = trimmed.removesuffix("\n") if last and options.get("blank") else trimmed
         sections.append((name, trimmed.translate(_VISIBLE)))
-    return Case(title, options, tuple(sections))
+    return GoldenCase(title, options, tuple(sections))

@@ -8,7 +8,7 @@ from codegen_lsp.wire.answers import Choice, Completion, Usage
 from codegen_lsp.wire.errors import InternalError
 from codegen_lsp.wire.requests import CompletionRequest
 
-Writer = Callable[[str, int, CompletionRequest], str]
+Continue = Callable[[str, int, CompletionRequest], str]
 """Text for a prompt and a row's seed."""
 
 
@@ -17,7 +17,7 @@ class ScriptedClient:
 
     extensions = True
 
-    def __init__(self, write: Writer) -> None:
+    def __init__(self, write: Continue) -> None:
         self.write = write
         self.requests: list[CompletionRequest] = []
         self.errors: list[Exception] = []

@@ -18,7 +18,7 @@ from codegen_lsp.wire.scoring import Scored, ScoredToken, UnscoredError, score
 TEXT = "import os\n\n\ndef f(é):\n    return '😀'\n"
 
 
-class Echo(ScriptedClient):
+class EchoClient(ScriptedClient):
     """Every character is a token; its log-probability is -1, of line ends -0.5. At most `limit` of them."""
 
     def __init__(self, limit: int = 10_000) -> None:
@@ -38,7 +38,7 @@ class Echo(ScriptedClient):
 
 
 async def test_figures() -> None:
-    scored = await score(RetryingClient(Echo()).ask, TEXT)
+    scored = await score(RetryingClient(EchoClient()).ask, TEXT)
     ends = TEXT.count("\n")
     total = -1.0 * (len(TEXT) - 1 - ends) - 0.5 * ends
     assert scored.total == pytest.approx(total)
@@ -52,8 +52,8 @@ async def test_figures() -> None:
 @pytest.mark.parametrize("limit", [64, 100, 333])
 async def test_long_texts_are_scored_in_windows(limit: int) -> None:
     text = "".join(f"value_{n} = {n}\n" for n in range(100)) + "😀" * 90
-    whole = await score(RetryingClient(Echo()).ask, text)
-    engine = Echo(limit)
+    whole = await score(RetryingClient(EchoClient()).ask, text)
+    engine = EchoClient(limit)
     parts = await score(RetryingClient(engine).ask, text, context=limit)
     assert parts == whole
     assert len(engine.requests) > 5
@@ -61,14 +61,14 @@ async def test_long_texts_are_scored_in_windows(limit: int) -> None:
 
 async def test_one_line_longer_than_the_context() -> None:
     text = "x" * 1000
-    assert await score(RetryingClient(Echo(100)).ask, text, context=100) == await score(
-        RetryingClient(Echo()).ask, text
+    assert await score(RetryingClient(EchoClient(100)).ask, text, context=100) == await score(
+        RetryingClient(EchoClient()).ask, text
     )
 
 
 async def test_empty_and_single() -> None:
-    assert (await score(RetryingClient(Echo()).ask, "")).to_json()["perplexity"] == 1.0
-    assert (await score(RetryingClient(Echo()).ask, "x")).bits_per_byte == 0.0
+    assert (await score(RetryingClient(EchoClient()).ask, "")).to_json()["perplexity"] == 1.0
+    assert (await score(RetryingClient(EchoClient()).ask, "x")).bits_per_byte == 0.0
 
 
 async def test_server_without_echo() -> None:
@@ -93,7 +93,7 @@ def test_colours_grow_with_surprise() -> None:
     assert [shade(p) for p in (None, -0.1, -2.0, -5.0, -20.0)] == ["", "", "yellow", "dark_orange", "red"]
 
 
-class Reader(html.parser.HTMLParser):
+class PageReader(html.parser.HTMLParser):
     """The text in <pre>, and every address that the page would fetch."""
 
     def __init__(self) -> None:
@@ -115,8 +115,8 @@ class Reader(html.parser.HTMLParser):
 
 async def test_page_stands_alone_and_holds_the_code() -> None:
     text = "if a < b & c:\n    '</pre><script>'\n" + TEXT
-    written = page(await score(RetryingClient(Echo()).ask, text), "<title>.py", "nano")
-    reader = Reader()
+    written = page(await score(RetryingClient(EchoClient()).ask, text), "<title>.py", "nano")
+    reader = PageReader()
     reader.feed(written)
     assert reader.code == text
     assert reader.addresses == []

@@ -13,13 +13,13 @@ import typer
 from codegen_lsp import __version__
 from codegen_lsp.commands.engines import connected, run
 from codegen_lsp.commands.options import EngineChoice
-from codegen_lsp.commands.terminal import ReportProgress, progress_bar, say, say_json
+from codegen_lsp.commands.terminal import progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from codegen_lsp.evals.harness.engine_process import Connected
     from codegen_lsp.evals.harness.judging import Judges
     from codegen_lsp.evals.harness.records import Folder
-    from codegen_lsp.evals.harness.retrying_client import RetryingClient
+    from codegen_lsp.evals.harness.retrying_client import ReportProgress, RetryingClient
     from codegen_lsp.evals.sandbox.sandbox import Limits, Sandbox
 
 Problems = Annotated[int, typer.Option(help="Number of problems, from the first; 0 for all.", min=0)]
@@ -31,7 +31,7 @@ Canonical = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="Folder for finished work and the report; eval-NAME by default.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+ReportAsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class BenchOptions:
         bool,
         typer.Option("--unsafe", help="Run generated code even if only Python's audit hooks confine it."),
     ] = False
-    as_json: AsJson = False
+    as_json: ReportAsJson = False
 
     def sandbox(self, limits: Limits, *, packages: bool = False) -> Sandbox:
         """Return the sandbox for generated programs."""

@@ -9,7 +9,7 @@ import typer
 
 from codegen_lsp import __version__
 from codegen_lsp.commands.engines import run
-from codegen_lsp.commands.evaluate.bench import AsJson, Out, finish
+from codegen_lsp.commands.evaluate.bench import Out, ReportAsJson, finish
 from codegen_lsp.commands.options import EngineChoice, Seed, absolute, with_options
 from codegen_lsp.commands.terminal import progress_bar
 
@@ -27,7 +27,7 @@ def replay(
     ] = 0.0,
     files: Annotated[int, typer.Option(help="Number of files, from the first; 0 for all.", min=0)] = 0,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    as_json: ReportAsJson = False,
 ) -> None:
     """Type real files through the real language server: keystrokes saved, latencies, cache hits."""
     from codegen_lsp.evals.benchmarks import replay as benchmark

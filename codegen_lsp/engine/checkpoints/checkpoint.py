@@ -15,7 +15,7 @@ NANO = "nano"
 
 NANO_FOLDER = Path(__file__).resolve().parents[2] / "nano" / "model"
 
-Kind = Literal["bundled", "hub", "folder"]
+CheckpointKind = Literal["bundled", "hub", "folder"]
 
 LoadReport = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and the total (0: unknown)."""
@@ -31,7 +31,7 @@ class Checkpoint:
 
     name: str
     """The name that users see: `nano`, `350M-mono`, `owner/name`, or the path of a folder."""
-    kind: Kind
+    kind: CheckpointKind
     source: str
     """The name on the hub, or the folder."""
     revision: str | None = None

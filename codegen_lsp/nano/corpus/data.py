@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError, Pool, documents
-from codegen_lsp.nano.corpus.fill import RowFiller
+from codegen_lsp.nano.corpus.fill import RowFiller, TokenIds
 from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer, plain
-
-Tokens = NDArray[np.uint16]
 
 BLOCK = 2048
 """Tokens that stay together when a pool is shuffled: the longest row that training may ask for."""
@@ -37,7 +35,7 @@ def tokenize_corpus(work: Path, tokenizer: Tokenizer, seed: int = 0) -> dict[str
     """
     end = tokenizer.token_to_id(END_OF_TEXT)
     reader = plain(tokenizer)
-    streams: dict[str, list[Tokens]] = {pool: [] for pool in POOLS}
+    streams: dict[str, list[TokenIds]] = {pool: [] for pool in POOLS}
     for batch in _batches(work, 256):
         for document, encoded in zip(
             batch, reader.encode_batch_fast([item.text for item in batch]), strict=True
@@ -66,7 +64,7 @@ class Stream:
     of a batch come from many files. `position` counts the tokens read and is all the state there is.
     """
 
-    tokens: Tokens
+    tokens: TokenIds
     seed: tuple[int, ...]
     position: int = 0
     _rows: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -74,7 +72,7 @@ class Stream:
 
     GROUP = 64
 
-    def take(self, length: int) -> Tokens:
+    def take(self, length: int) -> TokenIds:
         """The next row of length + 1 tokens; a row's last token is the first of the text after it."""
         blocks = (len(self.tokens) - 1) // BLOCK
         if blocks < 1:
@@ -126,7 +124,7 @@ class Sampler:
             taken.append(self._row(pool, length))
         return np.stack(taken).astype(np.int64)
 
-    def _row(self, pool: Pool, length: int) -> Tokens:
+    def _row(self, pool: Pool, length: int) -> TokenIds:
         stream = self.streams[pool]
         row = stream.take(length)
         generator = Random(f"{self._seed}/{pool}/{stream.position}")

@@ -42,7 +42,7 @@ PIECE_TOKENS = (64, 1536)
 ROOM = 48
 """Fewest tokens at a row's end that may become a sample; less is filled with plain text."""
 
-Tokens = NDArray[np.uint16]
+TokenIds = NDArray[np.uint16]
 
 
 class RowFiller:
@@ -55,7 +55,7 @@ class RowFiller:
         self._separator = _id_of(tokenizer, SEPARATOR)
         self._end_of_middle = _id_of(tokenizer, END_OF_MIDDLE)
 
-    def fill(self, tokens: Tokens, generator: Random) -> Tokens:
+    def fill(self, tokens: TokenIds, generator: Random) -> TokenIds:
         """Return a row of the same length whose documents are cut into samples; a row's last text may be plain."""
         row: list[int] = []
         for segment in np.split(tokens, np.flatnonzero(tokens == self._end)):
@@ -78,7 +78,7 @@ class RowFiller:
         prompt = self.prompt(parts.prefix, parts.suffix, form)
         return [*prompt, *self._encode(parts.middle), self._end_of_middle]
 
-    def _segment(self, segment: Tokens, room: int, generator: Random) -> list[int]:
+    def _segment(self, segment: TokenIds, room: int, generator: Random) -> list[int]:
         """Samples of one document's tokens, `room` tokens at most unless the last of them is plain text."""
         text = self._tokenizer.decode(list(map(int, segment)), skip_special_tokens=False)
         if "\ufffd" in text:

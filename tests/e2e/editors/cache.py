@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class UnavailableError(Exception):
+class EditorUnavailableError(Exception):
     """An editor, or a tool of its tests, can't be installed here; the message says why, and what is required."""
 
 

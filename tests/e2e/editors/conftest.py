@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e.editors import install_emacs, shapes
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 from e2e.editors.install_emacs import Emacs
 
 FOLDER = Path(__file__).parent
@@ -35,5 +35,5 @@ def runtime() -> Iterator[Path]:
 def emacs() -> Emacs:
     try:
         return install_emacs.install()
-    except UnavailableError as reason:
+    except EditorUnavailableError as reason:
         pytest.skip(f"Emacs can't be installed here: {reason}")

@@ -43,7 +43,7 @@ def environment(runtime: Path, lisp: str = "nil") -> dict[str, str]:
     }
 
 
-class Session:
+class EmacsSession:
     """One file in one Emacs, the cursor at the end of the file."""
 
     def __init__(
@@ -123,9 +123,9 @@ class Session:
 
 
 @contextmanager
-def session(emacs: Emacs, file: Path, settings: Mapping[str, str]) -> Iterator[Session]:
+def session(emacs: Emacs, file: Path, settings: Mapping[str, str]) -> Iterator[EmacsSession]:
     """Open a session, and close it when the test ends."""
-    editor = Session(emacs, file, settings)
+    editor = EmacsSession(emacs, file, settings)
     try:
         yield editor
     finally:

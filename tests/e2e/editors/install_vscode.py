@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.editors import cache
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 
 FOLDER = "vscode"
 EXTENSION = Path(__file__).parents[3] / "editors" / "vscode"
@@ -86,7 +86,7 @@ def _node_package(modules: Path) -> Path:
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
     architecture = machine.get(platform.machine().lower())
     if architecture is None or sys.platform not in ("linux", "darwin"):
-        raise UnavailableError(f"npm has no Node for {sys.platform} on {platform.machine()}")
+        raise EditorUnavailableError(f"npm has no Node for {sys.platform} on {platform.machine()}")
     return modules / f"node-{sys.platform}-{architecture}"
 
 
@@ -96,14 +96,14 @@ def _browser() -> Path:
         _install_browser()
         program = shutil.which(BROWSERS[0])
     if program is None:
-        raise UnavailableError("apt-get installed chromium, but it is not on PATH")
+        raise EditorUnavailableError("apt-get installed chromium, but it is not on PATH")
     return Path(program)
 
 
 def _install_browser() -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         names = " or ".join(BROWSERS)
-        raise UnavailableError(f"requires {names} on PATH; only root on Debian can install one")
+        raise EditorUnavailableError(f"requires {names} on PATH; only root on Debian can install one")
     options = ("-y", "-q", "--no-install-recommends")
     _run(["apt-get", "update", "-q"], Path.cwd())
     _run(["apt-get", "install", *options, BROWSERS[0], "fonts-dejavu-core"], Path.cwd())
@@ -162,7 +162,9 @@ def _digest(folder: Path) -> str:
 def _npm(folder: Path, *arguments: str, judged: bool = False) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise UnavailableError("npm is not installed; code-server and the extension's tools come from npm")
+        raise EditorUnavailableError(
+            "npm is not installed; code-server and the extension's tools come from npm"
+        )
     _run([npm, *arguments], folder, judged=judged)
 
 
@@ -183,12 +185,12 @@ def _run(command: Sequence[str], folder: Path, *, judged: bool = False) -> None:
     )
     if done.returncode != 0:
         message = f"{' '.join(command)} failed:\n{done.stdout[-8000:].strip()}"
-        raise AssertionError(message) if judged else UnavailableError(message)
+        raise AssertionError(message) if judged else EditorUnavailableError(message)
 
 
 if __name__ == "__main__":
     try:
         print(install())
         print(package_extension())
-    except UnavailableError as reason:
+    except EditorUnavailableError as reason:
         sys.exit(f"no VS Code: {reason}")

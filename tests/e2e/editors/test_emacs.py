@@ -23,13 +23,13 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Emacs; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import emacs_session as keys
-from e2e.editors.emacs_session import EGLOT, HERE, ROOT, Session, environment, session
+from e2e.editors.emacs_session import EGLOT, HERE, ROOT, EmacsSession, environment, session
 from e2e.editors.install_emacs import Emacs
 from e2e.editors.screen import picture
 
 pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow]
 
-Open = Callable[..., Session]
+Open = Callable[..., EmacsSession]
 
 REAL = (ROOT / "codegen_lsp" / "wire" / "answers.py").read_text(encoding="utf-8")
 FUNCTION = '\n\ndef area(width: int, height: int) -> int:\n    """Return the area of a rectangle."""\n    '
@@ -52,7 +52,7 @@ def opened(emacs: Emacs, runtime: Path, tmp_path: Path) -> Iterator[Open]:
     """Open a file with a text in an Emacs with the configuration `lisp`, the cursor at the end of the file."""
     with ExitStack() as stack:
 
-        def open_file(text: str | bytes, *, lisp: str = "nil", name: str = "a.py") -> Session:
+        def open_file(text: str | bytes, *, lisp: str = "nil", name: str = "a.py") -> EmacsSession:
             file = tmp_path / name
             file.write_bytes(text.encode() if isinstance(text, str) else text)
             return stack.enter_context(session(emacs, file, environment(runtime, lisp)))
@@ -359,7 +359,7 @@ def test_in_batch(emacs: Emacs, runtime: Path, tmp_path: Path) -> None:
 def test_the_picture(emacs: Emacs, runtime: Path, tmp_path: Path) -> None:
     file = tmp_path / "shapes.py"
     file.write_text(SHAPES)
-    editor = Session(emacs, file, environment(runtime), rows=16, columns=78)
+    editor = EmacsSession(emacs, file, environment(runtime), rows=16, columns=78)
     try:
         editor.suggest("return ")
         editor.settled()

@@ -21,7 +21,7 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Neovim; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import install_nvim, nvim_picture, shapes
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 from e2e.editors.nvim_screen import Editor, Frame
 
 pytestmark = [
@@ -61,7 +61,7 @@ def version(request: pytest.FixtureRequest) -> str:
 def nvim(version: str) -> Path:
     try:
         return install_nvim.install(version)
-    except UnavailableError as error:
+    except EditorUnavailableError as error:
         pytest.skip(f"Neovim {version} can't be installed here: {error}")
 
 

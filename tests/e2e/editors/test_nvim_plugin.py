@@ -18,7 +18,7 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real Neovim; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import install_nvim
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 from e2e.editors.nvim_screen import Editor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.editor]
@@ -34,7 +34,7 @@ Open = Callable[..., Editor]
 def nvim(request: pytest.FixtureRequest) -> Path:
     try:
         return install_nvim.install(request.param)
-    except UnavailableError as error:
+    except EditorUnavailableError as error:
         pytest.skip(f"Neovim {request.param} can't be installed here: {error}")
 
 
@@ -538,7 +538,7 @@ def test_the_cached_part_of_a_prompt_is_shaded(
 def test_luacheck_reports_nothing() -> None:
     try:
         luacheck = install_nvim.install_luacheck()
-    except UnavailableError as error:
+    except EditorUnavailableError as error:
         pytest.skip(f"luacheck can't be installed here: {error}")
     done = subprocess.run(
         [*luacheck, "--no-color", "."], cwd=PLUGIN, capture_output=True, text=True, check=False
@@ -550,7 +550,7 @@ def test_stylua_would_change_nothing() -> None:
     node = shutil.which("node")
     try:
         stylua = install_nvim.install_stylua()
-    except UnavailableError as error:
+    except EditorUnavailableError as error:
         pytest.skip(f"StyLua can't be installed here: {error}")
     if node is None:
         pytest.skip("StyLua's npm package requires node")

@@ -23,8 +23,8 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
     pytest.skip("drives a real VS Code; set CODEGEN_LSP_EDITORS=1 to run it", allow_module_level=True)
 
 from e2e.editors import install_vscode, shapes, vscode_python
-from e2e.editors.cache import UnavailableError
-from e2e.editors.vscode_driver import Window, browser, code_server, open_window, wait_until
+from e2e.editors.cache import EditorUnavailableError
+from e2e.editors.vscode_driver import EditorWindow, browser, code_server, open_window, wait_until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -89,10 +89,10 @@ def selected_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def window(
     tmp_path_factory: pytest.TempPathFactory, runtime: Path, planted: Path, selected_python: Path
-) -> Iterator[Window]:
+) -> Iterator[EditorWindow]:
     try:
         editor, vsix = install_vscode.install(), install_vscode.package_extension()
-    except UnavailableError as reason:
+    except EditorUnavailableError as reason:
         pytest.skip(f"no VS Code: {reason}")
     home = tmp_path_factory.mktemp("vscode")
     environment = {
@@ -110,7 +110,7 @@ def window(
 
 
 @pytest.fixture(autouse=True)
-def evidence(request: pytest.FixtureRequest, window: Window, tmp_path: Path) -> Iterator[None]:
+def evidence(request: pytest.FixtureRequest, window: EditorWindow, tmp_path: Path) -> Iterator[None]:
     """Take a picture of the window after a failed test, and reset the window after every test."""
     failed = request.session.testsfailed
     yield
@@ -122,7 +122,7 @@ def evidence(request: pytest.FixtureRequest, window: Window, tmp_path: Path) -> 
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class GhostText:
     """A suggestion on the screen."""
 
     path: Path
@@ -135,13 +135,13 @@ class Suggestion:
 
 
 def suggestion(
-    window: Window,
+    window: EditorWindow,
     name: str,
     wanted: Callable[[str], Any] = bool,
     *,
     texts: Sequence[tuple[str, str]] = shapes.LINES,
     convert: Callable[[str], str] = lambda text: text,
-) -> Suggestion:
+) -> GhostText:
     """Type the texts one after the other until a suggestion is `wanted`, and return it."""
     rejected = []
     for number, (beginning, typed) in enumerate(texts):
@@ -155,7 +155,7 @@ def suggestion(
         ghost = window.settled_ghost()
         if wanted(ghost):
             before = convert(HEADER + beginning + typed) if "\n" in typed else start + typed
-            return Suggestion(path, before, convert("\n"), ghost, before.count("\n"))
+            return GhostText(path, before, convert("\n"), ghost, before.count("\n"))
         rejected.append(ghost)
         window.reset()
     raise AssertionError(f"no suggestion was as wanted: {rejected}")
@@ -169,13 +169,13 @@ def is_block(ghost: str) -> bool:
     return "\n" in ghost.strip()
 
 
-def accepted(window: Window, shown: Suggestion) -> bytes:
+def accepted(window: EditorWindow, shown: GhostText) -> bytes:
     """Accept the suggestion, and return the content of the file afterwards."""
     window.press("Tab")
     return window.save(shown.path)
 
 
-def between(shown: Suggestion, whole: bytes) -> str:
+def between(shown: GhostText, whole: bytes) -> str:
     """Return what was inserted between the text before the cursor and the text after it."""
     before, after = shown.before.encode(), shown.after.encode()
     assert whole.startswith(before)
@@ -184,7 +184,7 @@ def between(shown: Suggestion, whole: bytes) -> str:
 
 
 def test_an_untrusted_folder_does_not_choose_the_program(
-    window: Window, planted: Path, runtime: Path
+    window: EditorWindow, planted: Path, runtime: Path
 ) -> None:
     window.open("first.py", HEADER, line=1)
     window.wait_for_status(r"ready, nano", seconds=180)
@@ -192,7 +192,7 @@ def test_an_untrusted_folder_does_not_choose_the_program(
     assert len(engines_in(runtime)) == 1
 
 
-def test_ghost_text_shrinks_while_it_is_typed_and_never_flickers(window: Window) -> None:
+def test_ghost_text_shrinks_while_it_is_typed_and_never_flickers(window: EditorWindow) -> None:
     shown = suggestion(window, "typed_through.py", lambda ghost: re.match(r"[\w .]{4}", ghost))
     whole_line = window.line(shown.line)
     keys = re.match(r"[\w .]{4,8}", shown.ghost)
@@ -211,14 +211,14 @@ def test_ghost_text_shrinks_while_it_is_typed_and_never_flickers(window: Window)
     assert between(shown, accepted(window, shown)) == shown.ghost
 
 
-def test_tab_accepts_all_of_it(window: Window) -> None:
+def test_tab_accepts_all_of_it(window: EditorWindow) -> None:
     shown = suggestion(window, "accept_all.py", is_long)
     if os.environ.get("CODEGEN_LSP_PICTURES") == "1":
         window.take_picture(PICTURE)
     assert between(shown, accepted(window, shown)) == shown.ghost
 
 
-def test_a_word_and_a_line_of_it(window: Window) -> None:
+def test_a_word_and_a_line_of_it(window: EditorWindow) -> None:
     shown = suggestion(window, "accept_parts.py", is_block, texts=BLOCKS)
     window.press("Control+ArrowRight")
     word = wait_until(lambda: between(shown, window.save(shown.path)), "a word in the file")
@@ -239,7 +239,7 @@ def test_a_word_and_a_line_of_it(window: Window) -> None:
     assert int(count[1]) >= 1
 
 
-def test_other_candidates_are_a_key_away(window: Window) -> None:
+def test_other_candidates_are_a_key_away(window: EditorWindow) -> None:
     second = ""
 
     def has_another(ghost: str) -> bool:
@@ -257,7 +257,7 @@ def test_other_candidates_are_a_key_away(window: Window) -> None:
     assert between(shown, accepted(window, shown)) == second
 
 
-def test_the_completion_menu_offers_it_too(window: Window) -> None:
+def test_the_completion_menu_offers_it_too(window: EditorWindow) -> None:
     window.configure(codegen__inline=False)
     try:
         start = HEADER + "    def scale(self, factor):\n        "
@@ -287,7 +287,7 @@ def test_the_completion_menu_offers_it_too(window: Window) -> None:
         window.configure(codegen__inline=None)
 
 
-def test_pausing_in_a_file_and_everywhere(window: Window) -> None:
+def test_pausing_in_a_file_and_everywhere(window: EditorWindow) -> None:
     shown = suggestion(window, "paused.py")
     window.press("Control+Alt+Backslash")
     window.wait_for_status(r"paused")
@@ -313,7 +313,7 @@ def test_pausing_in_a_file_and_everywhere(window: Window) -> None:
     window.wait_for_status(r"ready, nano")
 
 
-def test_the_page_about_the_last_request(window: Window) -> None:
+def test_the_page_about_the_last_request(window: EditorWindow) -> None:
     shown = suggestion(window, "account.py", is_long)
     page = window.last_request()
     assert "inlineCompletion" in page.inner_text()
@@ -340,7 +340,7 @@ STUBS = (
 )
 
 
-def test_a_body_is_written_from_a_docstring(window: Window) -> None:
+def test_a_body_is_written_from_a_docstring(window: EditorWindow) -> None:
     for number, stub in enumerate(STUBS):
         text = HEADER + stub + "        pass\n"
         path = window.open(f"body{number}.py", text, line=31, column=20)
@@ -365,13 +365,13 @@ def test_a_body_is_written_from_a_docstring(window: Window) -> None:
     assert all(line.startswith("        ") for line in body.splitlines() if line.strip())
 
 
-def surprising_lines(window: Window) -> list[str]:
+def surprising_lines(window: EditorWindow) -> list[str]:
     """Return the entries of the list of lines; none if another list or no list is open."""
     rows = window.rows()
     return rows if rows and all("bits per token" in row for row in rows) else []
 
 
-def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: Window) -> None:
+def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: EditorWindow) -> None:
     text = HEADER + "    def zebra(self):\n        return qqzz[::-7] @ 'ÿ😀' ** self.radius\n"
     window.open("surprise.py", text, line=1)
     window.wait_for_status(r"ready, nano")
@@ -395,7 +395,7 @@ def test_surprise_is_coloured_and_its_lines_are_a_list_to_jump_from(window: Wind
     wait_until(lambda: not window.surprise_colours(), "the colours gone with a change")
 
 
-def test_tabs_stay_tabs(window: Window) -> None:
+def test_tabs_stay_tabs(window: EditorWindow) -> None:
     def with_tabs(text: str) -> str:
         return re.sub(r"(?m)^(?: {4})+", lambda match: "\t" * (len(match[0]) // 4), text)
 
@@ -406,7 +406,7 @@ def test_tabs_stay_tabs(window: Window) -> None:
         assert re.match(r"\t* {0,3}(\S|$)", line), f"not indented with tabs: {line!r}"
 
 
-def test_crlf_stays_crlf(window: Window) -> None:
+def test_crlf_stays_crlf(window: EditorWindow) -> None:
     shown = suggestion(
         window, "crlf.py", is_block, texts=BLOCKS, convert=lambda text: text.replace("\n", "\r\n")
     )
@@ -414,7 +414,7 @@ def test_crlf_stays_crlf(window: Window) -> None:
     assert text == shown.ghost.replace("\n", "\r\n")
 
 
-def test_an_emoji_before_the_cursor_shifts_nothing(window: Window) -> None:
+def test_an_emoji_before_the_cursor_shifts_nothing(window: EditorWindow) -> None:
     def with_emoji(text: str) -> str:
         return re.sub(r"\n {8}$", '\n        mark = "🎉👩‍🚀é"; ', text)
 
@@ -422,7 +422,7 @@ def test_an_emoji_before_the_cursor_shifts_nothing(window: Window) -> None:
     assert between(shown, accepted(window, shown)) == shown.ghost
 
 
-def test_an_edit_above_shifts_nothing(window: Window) -> None:
+def test_an_edit_above_shifts_nothing(window: EditorWindow) -> None:
     shown = suggestion(window, "above.py", is_long)
     window.press("Control+Home")
     window.type("import os")
@@ -433,7 +433,7 @@ def test_an_edit_above_shifts_nothing(window: Window) -> None:
     assert accepted(window, shown).decode() == "import os\n" + shown.before + ghost + shown.after
 
 
-def test_what_the_editor_closed_is_not_closed_twice(window: Window) -> None:
+def test_what_the_editor_closed_is_not_closed_twice(window: EditorWindow) -> None:
     start = HEADER + "    def scale(self, factor):\n        self.radius = "
     completed = []
     for opening in ("max(", "[", "{", 'getattr(self, "', "getattr(self, '", "max(self.values["):
@@ -454,7 +454,7 @@ def test_what_the_editor_closed_is_not_closed_twice(window: Window) -> None:
     assert len(completed) >= 2, f"too few suggestions inside of brackets and quotes: {completed}"
 
 
-def test_suggestions_come_back_after_the_engine_was_killed(window: Window, runtime: Path) -> None:
+def test_suggestions_come_back_after_the_engine_was_killed(window: EditorWindow, runtime: Path) -> None:
     (engine,) = engines_in(runtime)
     engine.kill()
     engine.wait(20)
@@ -475,7 +475,7 @@ def test_suggestions_come_back_after_the_engine_was_killed(window: Window, runti
     assert successor.pid != engine.pid
 
 
-def test_a_missing_server_is_reported_with_buttons(window: Window) -> None:
+def test_a_missing_server_is_reported_with_buttons(window: EditorWindow) -> None:
     window.configure(codegen_lsp__serverPath="/nowhere/codegen-lsp")
     try:
         message = window.notification("serverPath is /nowhere/codegen-lsp")
@@ -490,7 +490,9 @@ def test_a_missing_server_is_reported_with_buttons(window: Window) -> None:
     window.wait_for_status(r"ready, nano")
 
 
-def test_the_selected_python_environment_provides_the_server(window: Window, selected_python: Path) -> None:
+def test_the_selected_python_environment_provides_the_server(
+    window: EditorWindow, selected_python: Path
+) -> None:
     window.configure(codegen_lsp__serverPath=None)
     try:
         window.open("environment.py", HEADER, line=1)
@@ -504,7 +506,7 @@ def test_the_selected_python_environment_provides_the_server(window: Window, sel
     window.wait_for_status(r"ready, nano")
 
 
-def test_another_model_is_two_choices_away(window: Window) -> None:
+def test_another_model_is_two_choices_away(window: EditorWindow) -> None:
     window.open("model.py", HEADER, line=1)
     window.menu("Choose model")
     entries = wait_until(lambda: rows if len(rows := window.rows()) > 12 else None, "the list of models")
@@ -517,7 +519,7 @@ def test_another_model_is_two_choices_away(window: Window) -> None:
     window.wait_for_status(r"ready, nano")
 
 
-def test_a_trusted_folder_chooses_the_program(window: Window, planted: Path) -> None:
+def test_a_trusted_folder_chooses_the_program(window: EditorWindow, planted: Path) -> None:
     window.open("trusted.py", HEADER, line=1)
     assert not (planted / "was-run").exists()
     window.command("Workspaces: Manage Workspace Trust")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from e2e.editors import install_vscode
-from e2e.editors.cache import UnavailableError
+from e2e.editors.cache import EditorUnavailableError
 
 import codegen_lsp
 from codegen_lsp.lsp import option_docs, options
@@ -68,7 +68,7 @@ def test_its_lock_file_contains_no_addresses() -> None:
 def test_types_lint_and_unit_tests_pass_and_the_package_is_complete() -> None:
     try:
         vsix = install_vscode.package_extension()
-    except UnavailableError as reason:
+    except EditorUnavailableError as reason:
         pytest.skip(f"the extension's tools can't be installed: {reason}")
     with zipfile.ZipFile(vsix) as package:
         names = {Path(name).as_posix() for name in package.namelist()}

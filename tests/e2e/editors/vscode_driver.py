@@ -88,7 +88,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENC
     return value
 
 
-class Window:
+class EditorWindow:
     """One window of VS Code, its folder, and the user's settings."""
 
     def __init__(self, page: Page, folder: Path, settings_file: Path) -> None:
@@ -418,7 +418,7 @@ def browser(editor: VSCode) -> Iterator[Browser]:
             launched.close()
 
 
-def open_window(launched: Browser, address: str, folder: Path, settings_file: Path) -> Window:
+def open_window(launched: Browser, address: str, folder: Path, settings_file: Path) -> EditorWindow:
     """Open a window with a folder, and wait until its workbench is drawn."""
     page = launched.new_page(viewport={"width": 1000, "height": 680})
     page.set_default_timeout(PATIENCE * 1000)
@@ -428,7 +428,7 @@ def open_window(launched: Browser, address: str, folder: Path, settings_file: Pa
     side_bar.wait_for()
     page.keyboard.press("Control+B")
     side_bar.wait_for(state="hidden")
-    return Window(page, folder, settings_file)
+    return EditorWindow(page, folder, settings_file)
 
 
 def _free_port() -> int:

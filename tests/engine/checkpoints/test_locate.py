@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.checkpoints import Shape, save
+from support.checkpoints import TinyCodeGen, save
 from support.local import ask, load_model
 
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER, CheckpointError
@@ -138,14 +138,14 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence(copy: Path, damage: str) -> 
 
 
 def test_a_shard_is_missing(tmp_path: Path) -> None:
-    folder = save(tmp_path / "m", Shape().build(), max_shard_size="100KB")
+    folder = save(tmp_path / "m", TinyCodeGen().build(), max_shard_size="100KB")
     sorted(folder.glob("model-*.safetensors"))[1].unlink()
     with pytest.raises(CheckpointError, match=r"lacks 1 of \d+ shards \(model-00002"):
         load_model(folder)
 
 
 def test_the_index_is_no_index(tmp_path: Path) -> None:
-    folder = save(tmp_path / "m", Shape().build(), max_shard_size="100KB")
+    folder = save(tmp_path / "m", TinyCodeGen().build(), max_shard_size="100KB")
     (folder / "model.safetensors.index.json").write_text('{"weight_map": 3}')
     with pytest.raises(CheckpointError, match="can't be read"):
         load_model(folder)
@@ -168,7 +168,7 @@ def test_weights_of_another_size(copy: Path) -> None:
 
 def test_pickles_are_refused_unless_they_are_trusted(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
-    torch.save(Shape().build().state_dict(), copy / "pytorch_model.bin")
+    torch.save(TinyCodeGen().build().state_dict(), copy / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="--allow-pickle"):
         load_model(copy)
     assert ask(load_model(copy, allow_pickle=True), "def f(", max_tokens=3).choices

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.checkpoints import Shape, save
+from support.checkpoints import TinyCodeGen, save
 from support.local import ask, load_model, names, reference, tokens_of
 from transformers import (
     GPT2Config,
@@ -30,17 +30,17 @@ TEXT = (Path(__file__).resolve().parents[3] / "codegen_lsp" / "wire" / "answers.
 )
 
 SHAPES = {
-    "plain": Shape(),
-    "one-head-dim": Shape(layers=3, width=96, heads=4, rotary=24, seed=1),
-    "deep": Shape(layers=6, width=32, heads=4, rotary=4, seed=2),
-    "many-heads": Shape(layers=2, width=128, heads=16, rotary=8, seed=3, vocabulary=777),
+    "plain": TinyCodeGen(),
+    "one-head-dim": TinyCodeGen(layers=3, width=96, heads=4, rotary=24, seed=1),
+    "deep": TinyCodeGen(layers=6, width=32, heads=4, rotary=4, seed=2),
+    "many-heads": TinyCodeGen(layers=2, width=128, heads=16, rotary=8, seed=3, vocabulary=777),
     # The 350M's width, heads and rotary part; few layers, and a smaller vocabulary for speed.
-    "350M": Shape(layers=2, width=1024, heads=16, rotary=32, seed=4, context=2048, deviation=0.05),
+    "350M": TinyCodeGen(layers=2, width=1024, heads=16, rotary=32, seed=4, context=2048, deviation=0.05),
 }
 
 
 @dataclass(frozen=True)
-class Case:
+class EqualityCase:
     model: Model
     prompts: tuple[tuple[int, ...], ...]
     """Each differs from the one before it somewhere in the middle."""
@@ -50,32 +50,34 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=[*SHAPES, "nano"])
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> EqualityCase:
     if request.param == "nano":
         model = load_model(NANO_FOLDER)
     else:
         model = load_model(save(tmp_path_factory.mktemp("shape"), SHAPES[request.param].build()))
     ids = model.vocabulary.encode(TEXT)
-    return Case(model, (tuple(ids[:150]), tuple(ids[:100] + ids[300:340]), tuple(ids[400:520])))
+    return EqualityCase(model, (tuple(ids[:150]), tuple(ids[:100] + ids[300:340]), tuple(ids[400:520])))
 
 
-def decoded(case: Case, tokens: tuple[int, ...], cache: PrefixCache | None, rows: int = 1) -> list[list[str]]:
+def decoded(
+    case: EqualityCase, tokens: tuple[int, ...], cache: PrefixCache | None, rows: int = 1
+) -> list[list[str]]:
     answer = ask(case.model, [tokens], cache, max_tokens=NEW, logprobs=0, n=rows)
     return [tokens_of(case.model, answer, row) for row in range(rows)]
 
 
-def test_cold(case: Case) -> None:
+def test_cold(case: EqualityCase) -> None:
     for tokens in case.prompts:
         assert decoded(case, tokens, None) == [case.expected(tokens)]
 
 
-def test_warm_and_partly_warm(case: Case) -> None:
+def test_warm_and_partly_warm(case: EqualityCase) -> None:
     cache = PrefixCache(2**28)
     for tokens in (*case.prompts, *case.prompts):
         assert decoded(case, tokens, cache) == [case.expected(tokens)]
 
 
-def test_after_eviction(case: Case) -> None:
+def test_after_eviction(case: EqualityCase) -> None:
     room = case.model.bytes_per_token * 200
     cache = PrefixCache(room)
     for tokens in (*case.prompts, *reversed(case.prompts)):
@@ -84,12 +86,12 @@ def test_after_eviction(case: Case) -> None:
     assert cache.evictions > 0
 
 
-def test_every_row_of_a_batch(case: Case) -> None:
+def test_every_row_of_a_batch(case: EqualityCase) -> None:
     tokens = case.prompts[0]
     assert decoded(case, tokens, PrefixCache(2**28), rows=3) == [case.expected(tokens)] * 3
 
 
-def test_whatever_the_chunk(case: Case) -> None:
+def test_whatever_the_chunk(case: EqualityCase) -> None:
     tokens = case.prompts[0]
     for chunk in (1, 7, 1000):
         answer = ask(case.model, [tokens], None, chunk=chunk, max_tokens=8, logprobs=0)
@@ -121,7 +123,9 @@ def test_ends_at_the_end_of_text_as_generate_does(tiny: Model) -> None:
 
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = save(tmp_path_factory.mktemp("sharded"), Shape(layers=4, seed=5).build(), max_shard_size="200KB")
+    folder = save(
+        tmp_path_factory.mktemp("sharded"), TinyCodeGen(layers=4, seed=5).build(), max_shard_size="200KB"
+    )
     assert len(list(folder.glob("model-*.safetensors"))) > 2
     return folder
 

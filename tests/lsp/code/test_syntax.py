@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lsprotocol import types as lsp
-from support.golden import Case, cases, cursor
+from support.golden import GoldenCase, cases, cursor
 
 from codegen_lsp.lsp.code import syntax
 from codegen_lsp.lsp.code.cursor import at_offset
@@ -22,7 +22,7 @@ ALL = ["python", "c", "cpp", "go", "java", "javascript", "javascriptreact"]
 
 
 @pytest.mark.parametrize("case", cases("body"), ids=str)
-def test_body(case: Case) -> None:
+def test_body(case: GoldenCase) -> None:
     at = case.cursor()
     target = syntax.body_target(at)
     if case.has("none"):

@@ -11,7 +11,7 @@ import pygls.protocol.json_rpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.golden import Case, cases, cursor, site
+from support.golden import GoldenCase, cases, cursor, site
 from tokenizers import Tokenizer
 
 import codegen_lsp
@@ -36,12 +36,12 @@ def count(text: str) -> int:
 
 
 @pytest.mark.parametrize("case", cases("shape"), ids=str)
-def test_shape(case: Case) -> None:
+def test_shape(case: GoldenCase) -> None:
     assert decide_shape(case.site()) == case.one("shape")
 
 
 @pytest.mark.parametrize("case", cases("prompt"), ids=str)
-def test_golden(case: Case) -> None:
+def test_golden(case: GoldenCase) -> None:
     limits = PromptLimits(context=int(case.options["context"]), line_tokens=10, block_tokens=10)
     prompt = build(case.site(), limits, count)
     assert prompt.text == prompt.header + prompt.window

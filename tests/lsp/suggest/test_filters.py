@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.golden import Case, cases, cursor
+from support.golden import GoldenCase, cases, cursor
 
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.positions import offset_at
@@ -18,7 +18,7 @@ from codegen_lsp.lsp.suggest.values import Candidate, Ranked, Verdict
 
 
 @pytest.mark.parametrize("case", cases("filters"), ids=str)
-def test_golden(case: Case) -> None:
+def test_golden(case: GoldenCase) -> None:
     at = case.cursor()
     prompt = build(Site.of(at), PromptLimits(), estimate, case.options.get("shape"))  # type: ignore[arg-type]
     candidate = Candidate(text=case.one("candidate"), finish=case.options.get("finish", "stop"))
@@ -33,7 +33,7 @@ def test_golden(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", cases("filters"), ids=str)
-def test_a_stream_that_is_left_early_gives_what_all_of_it_gives(case: Case) -> None:
+def test_a_stream_that_is_left_early_gives_what_all_of_it_gives(case: GoldenCase) -> None:
     at = case.cursor()
     prompt = build(Site.of(at), PromptLimits(), estimate, case.options.get("shape"))  # type: ignore[arg-type]
     text = case.one("candidate")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.golden import Case, cases, cursor
+from support.golden import GoldenCase, cases, cursor
 
 from codegen_lsp.lsp.code.cursor import at_offset
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
@@ -19,7 +19,7 @@ def ranked(*texts: str, covers: int = 0) -> tuple[Ranked, ...]:
 
 
 @pytest.mark.parametrize("case", cases("typed-through"), ids=str)
-def test_golden(case: Case) -> None:
+def test_golden(case: GoldenCase) -> None:
     memory = SuggestionCache()
     covers = int(case.one("replace")) if case.has("replace") else 0
     memory.put(case.cursor(), ranked(*case.all("suggestion"), covers=covers))
