@@ -21,7 +21,7 @@ import codegen_lsp
 PACKAGE = Path(codegen_lsp.__path__[0])
 HEAVY = {"torch", "transformers", "accelerate", "safetensors", "tokenizers", "starlette", "uvicorn"}
 EDITOR = {"pygls", "lsprotocol", "tree_sitter"}
-LARGEST = 12
+LARGEST = 13
 """Maximum number of modules in a folder, `__init__` not counted."""
 
 LAYERS: dict[str, Sequence[str]] = {
@@ -49,7 +49,9 @@ LAYERS: dict[str, Sequence[str]] = {
         "fitting",
         "prompts",
         "code",
+        "option_docs",
         "options",
+        "option_types",
         "uris",
         "reasons",
     ),

@@ -208,13 +208,13 @@ def _runtime() -> Iterator[Finding]:
 def _engines() -> Iterator[Finding]:
     import httpx
 
-    from codegen_lsp.wire.answers import Health
     from codegen_lsp.wire.config import runtime_dir
+    from codegen_lsp.wire.decoding import health_from_json
 
     for socket in sorted(runtime_dir().glob("*.sock")):
         try:
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=3) as client:
-                health = Health.from_json(client.get("http://engine/health").json())
+                health = health_from_json(client.get("http://engine/health").json())
         except (httpx.HTTPError, ValueError):
             yield Finding("note", "engine", f"{socket.name}: no answer; the next start replaces the socket")
             continue

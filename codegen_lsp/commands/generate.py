@@ -60,8 +60,8 @@ def _ask_running_engine(config: EngineConfig, request: CompletionRequest) -> Com
     """Return the answer of an engine that runs with this configuration and is ready; None without one."""
     import httpx
 
-    from codegen_lsp.wire.answers import Completion, Health
     from codegen_lsp.wire.config import socket_path
+    from codegen_lsp.wire.decoding import completion_from_json, health_from_json
     from codegen_lsp.wire.errors import error_from_json
 
     path = socket_path(config)
@@ -69,7 +69,7 @@ def _ask_running_engine(config: EngineConfig, request: CompletionRequest) -> Com
         return None
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://engine") as client:
-            if Health.from_json(client.get("/health", timeout=2).json()).state != "ready":
+            if health_from_json(client.get("/health", timeout=2).json()).state != "ready":
                 return None
             response = client.post("/v1/completions", json=request.to_json(), timeout=None)
             body: Any = response.json()
@@ -79,7 +79,7 @@ def _ask_running_engine(config: EngineConfig, request: CompletionRequest) -> Com
         return None
     if response.status_code != 200:
         raise error_from_json(response.status_code, body)
-    return Completion.from_json(body)
+    return completion_from_json(body)
 
 
 def _load_and_complete(config: EngineConfig, request: CompletionRequest) -> Completion:

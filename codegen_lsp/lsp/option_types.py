@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from codegen_lsp.wire.config import MAX_BYTES, EngineConfig, parse_bytes, parse_max_memory
 from codegen_lsp.wire.errors import ConfigError
-from codegen_lsp.wire.http import bearer_header, server_address
 from codegen_lsp.wire.schema import expectation
+from codegen_lsp.wire.transport.http import bearer_header, server_address
 
 NonNegative = Annotated[int, Meta(ge=0, le=MAX_BYTES)]
 

@@ -112,13 +112,6 @@ class Completion:
             body["timings"] = dict(self.timings)
         return body
 
-    @classmethod
-    def from_json(cls, body: object) -> Completion:
-        """Return a server's completion. Raises as `decoding.completion_from_json` does."""
-        from codegen_lsp.wire.decoding import completion_from_json
-
-        return completion_from_json(body)
-
 
 def join_chunks(chunks: Sequence[Completion]) -> Completion:
     """Return the whole answer that streamed chunks add up to, with its choices in order of index.
@@ -174,13 +167,6 @@ class Health:
             "pid": self.pid,
             "version": self.version,
         }
-
-    @classmethod
-    def from_json(cls, body: object) -> Health:
-        """Return what a health page says. See `decoding.health_from_json`."""
-        from codegen_lsp.wire.decoding import health_from_json
-
-        return health_from_json(body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from codegen_lsp.wire.decoding import (
     health_from_json,
     models_from_json,
 )
-from codegen_lsp.wire.dialect import Dialect
 from codegen_lsp.wire.errors import (
     ConnectionLostError,
     InvalidAnswerError,
@@ -32,16 +31,17 @@ from codegen_lsp.wire.errors import (
 from codegen_lsp.wire.errors import TimedOutError as TimedOutError
 from codegen_lsp.wire.errors import TransportError as TransportError
 from codegen_lsp.wire.errors import UnavailableError as UnavailableError
-from codegen_lsp.wire.http import (
+from codegen_lsp.wire.requests import CompletionRequest
+from codegen_lsp.wire.surrogates import SurrogateJoiner
+from codegen_lsp.wire.surrogates import clean as clean
+from codegen_lsp.wire.transport.dialect import Dialect
+from codegen_lsp.wire.transport.http import (
     make_client,
     mapped_errors,
     refuse_redirect,
     without_password,
 )
-from codegen_lsp.wire.requests import CompletionRequest
-from codegen_lsp.wire.streams import events, has_known_end, read_body, read_refusal
-from codegen_lsp.wire.surrogates import SurrogateJoiner
-from codegen_lsp.wire.surrogates import clean as clean
+from codegen_lsp.wire.transport.streams import events, has_known_end, read_body, read_refusal
 
 if TYPE_CHECKING:
     import httpx

@@ -19,8 +19,8 @@ from codegen_lsp.wire.errors import (
     UnavailableError,
     WireError,
 )
-from codegen_lsp.wire.http import is_loopback
 from codegen_lsp.wire.requests import CompletionRequest
+from codegen_lsp.wire.transport.http import is_loopback
 
 REQUEST = CompletionRequest(prompts=("def f():",), max_tokens=8, n=2, stream=True, heal=True, branch=True)
 

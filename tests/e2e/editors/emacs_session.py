@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.editors.install_emacs import Emacs
-from e2e.editors.screen import Frame, Terminal
+from e2e.editors.screen import ScreenFrame, Terminal
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -60,16 +60,16 @@ class EmacsSession:
         self.terminal.wait_text("CG:nano", 90)
         self.keys(END_OF_FILE)
 
-    def keys(self, keys: str, seconds: float = 0.1) -> Frame:
+    def keys(self, keys: str, seconds: float = 0.1) -> ScreenFrame:
         """Press keys, and return the screen a moment later."""
         self.terminal.send(keys)
         return self.terminal.look(seconds)
 
-    def lisp(self, expression: str) -> Frame:
+    def lisp(self, expression: str) -> ScreenFrame:
         """Evaluate an expression with M-:."""
         return self.keys(f"\x1b:{expression}\r")
 
-    def command(self, name: str) -> Frame:
+    def command(self, name: str) -> ScreenFrame:
         """Run a command with M-x."""
         return self.keys(f"\x1bx{name}\r")
 
@@ -92,21 +92,21 @@ class EmacsSession:
                     break
         raise AssertionError(f"no suggestion as wanted after {self.typed!r}\n{self.terminal.look().text}")
 
-    def settled(self, seconds: float = 0.6) -> Frame:
+    def settled(self, seconds: float = 0.6) -> ScreenFrame:
         """Wait until there is no more output, and return the screen."""
         count = -1
         while count != (count := len(self.terminal.frames)):
             frame = self.terminal.look(seconds)
         return frame
 
-    def ghost(self, frame: Frame | None = None) -> str:
+    def ghost(self, frame: ScreenFrame | None = None) -> str:
         """Return the ghost text on the screen from the cursor on, line by line, or ""."""
         frame = frame or self.terminal.frames[-1]
         rows = frame.rows_in(GHOST)
         numbers = [number for number, row in enumerate(rows) if row]
         return "\n".join(rows[min(numbers[0], frame.cursor[0]) : numbers[-1] + 1]) if numbers else ""
 
-    def row(self, frame: Frame | None = None) -> str:
+    def row(self, frame: ScreenFrame | None = None) -> str:
         """Return the cursor's line of the screen, with its ghost text."""
         frame = frame or self.terminal.frames[-1]
         return frame.lines[frame.cursor[0]].rstrip()

@@ -42,7 +42,7 @@ _BACKGROUND_QUERY = b"\x1b]11;?"
 
 
 @dataclass(frozen=True)
-class Frame:
+class ScreenFrame:
     """The content of the screen at one moment."""
 
     lines: tuple[str, ...]
@@ -81,7 +81,7 @@ class Editor:
 
     def __post_init__(self) -> None:
         rows, columns = self.size
-        self.frames: list[Frame] = []
+        self.frames: list[ScreenFrame] = []
         self.screen = pyte.Screen(columns, rows)
         self.screen.write_process_input = self.keys
         self._stream = pyte.ByteStream(self.screen)
@@ -115,7 +115,7 @@ class Editor:
         """Send keys; the caller writes escape sequences for special keys."""
         self._terminal.send(keys)
 
-    def type(self, text: str, *, pause: float = 0.03) -> list[Frame]:
+    def type(self, text: str, *, pause: float = 0.03) -> list[ScreenFrame]:
         """Type `text` character by character, and return the frames that were drawn in the meantime."""
         start = len(self.frames)
         for character in text:
@@ -124,18 +124,18 @@ class Editor:
         return self.frames[start:]
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> ScreenFrame:
         """The newest frame."""
         return self.frames[-1] if self.frames else self._look()
 
-    def watch(self, seconds: float) -> Frame:
+    def watch(self, seconds: float) -> ScreenFrame:
         """Read output for a while, and return the newest frame."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._read(left)
         return self.frame
 
-    def until(self, wanted: Callable[[Frame], bool], what: str, seconds: float = 30) -> Frame:
+    def until(self, wanted: Callable[[ScreenFrame], bool], what: str, seconds: float = 30) -> ScreenFrame:
         """Read output until a frame is as wanted.
 
         Raises:
@@ -162,7 +162,7 @@ class Editor:
             self._stream.feed(_UNKNOWN_TO_PYTE.sub(b"", part) + _FRAME_END)
             self.frames.append(self._look())
 
-    def _look(self) -> Frame:
+    def _look(self) -> ScreenFrame:
         buffer = self.screen.buffer
         ghost = []
         for row in range(self.screen.lines):
@@ -171,7 +171,7 @@ class Editor:
             if text:
                 ghost.append(text)
         cursor = (self.screen.cursor.y, self.screen.cursor.x)
-        return Frame(tuple(line.rstrip() for line in self.screen.display), tuple(ghost), cursor)
+        return ScreenFrame(tuple(line.rstrip() for line in self.screen.display), tuple(ghost), cursor)
 
     # The editor's own state --------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ PALETTE = {
 
 
 @dataclass(frozen=True)
-class Frame:
+class ScreenFrame:
     """The content of the screen at one moment."""
 
     lines: tuple[str, ...]
@@ -65,7 +65,7 @@ class Terminal:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], *, rows: int = 30, columns: int = 100
     ) -> None:
-        self.frames: list[Frame] = []
+        self.frames: list[ScreenFrame] = []
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self._process = pexpect.spawn(
@@ -83,7 +83,7 @@ class Terminal:
         """Press keys."""
         self._process.send(keys)
 
-    def look(self, seconds: float = 0.05) -> Frame:
+    def look(self, seconds: float = 0.05) -> ScreenFrame:
         """Return the screen after `seconds`; add a frame to `frames` for each piece of output until then."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -96,14 +96,14 @@ class Terminal:
             self.frames.append(self._frame())
         return self._frame()
 
-    def wait(self, what: str, shown: Callable[[Frame], bool], seconds: float = 30) -> Frame:
+    def wait(self, what: str, shown: Callable[[ScreenFrame], bool], seconds: float = 30) -> ScreenFrame:
         """Return the first screen for which `shown` is true; fail with `what` after `seconds`."""
         end = time.monotonic() + seconds
         while not shown(frame := self.look()):
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{frame.text}"
         return frame
 
-    def wait_text(self, text: str, seconds: float = 30) -> Frame:
+    def wait_text(self, text: str, seconds: float = 30) -> ScreenFrame:
         """Return the first screen that contains `text`."""
         return self.wait(repr(text), lambda frame: text in frame.text, seconds)
 
@@ -116,12 +116,12 @@ class Terminal:
         """The id of the program's process."""
         return int(self._process.pid)
 
-    def _frame(self) -> Frame:
+    def _frame(self) -> ScreenFrame:
         rows = [
             [self.screen.buffer[y][x] for x in range(self.screen.columns)] for y in range(self.screen.lines)
         ]
         # The second cell of a wide character is empty; a blank keeps the columns aligned.
-        return Frame(
+        return ScreenFrame(
             tuple("".join(cell.data[:1] or " " for cell in row) for row in rows),
             tuple(tuple(cell.fg for cell in row) for row in rows),
             (self.screen.cursor.y, self.screen.cursor.x),

@@ -22,7 +22,7 @@ if os.environ.get("CODEGEN_LSP_EDITORS") != "1":
 
 from e2e.editors import install_nvim, nvim_picture, shapes
 from e2e.editors.cache import EditorUnavailableError
-from e2e.editors.nvim_screen import Editor, Frame
+from e2e.editors.nvim_screen import Editor, ScreenFrame
 
 pytestmark = [
     pytest.mark.e2e,
@@ -101,7 +101,7 @@ def start(nvim: Path, version: str, runtime: Path, tmp_path: Path) -> Iterator[O
         editor.close()
 
 
-def status(frame: Frame) -> str:
+def status(frame: ScreenFrame) -> str:
     """Return the right end of the statusline."""
     return frame.lines[-2].split("  ")[-1].strip()
 
@@ -330,7 +330,7 @@ def test_a_killed_engine_comes_back_and_suggests_again(start: Open, runtime: Pat
         lambda frame: not status(frame).startswith("nano") or bool(frame.ghost), "it was noticed", 30
     )
 
-    def suggests(frame: Frame) -> bool:
+    def suggests(frame: ScreenFrame) -> bool:
         if frame.ghost:
             return True
         if status(frame) == "nano":
