@@ -20,7 +20,7 @@ INSTEAD = {
     r"\bwhoever\b": "name the person or the program",
     r"\bof (?:ours|theirs)\b": "name the thing",
     r"\belsewhere\b": "name the place",
-    r"\bis no (?!longer|more\b)": "is not a",
+    r"(?<!there )\bis no (?!longer|more\b)": "is not a",
     r"\bat most of a\b": "maximum number of …",
     r"\bso long\b": "say how long, in seconds",
     r"\bso many\b": "say how many",
@@ -28,8 +28,10 @@ INSTEAD = {
 }
 """Patterns that the texts must not have, and what to write instead."""
 
-ALLOWED: dict[str, tuple[str, ...]] = {}
-"""Lines that have such words for a reason, by file: quotations, and text that a model reads."""
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "codegen_lsp/evals/sandbox/confined/namespaces.py": ("`nobody`", "NOBODY"),
+}
+"""Texts by file that make a line with such a word acceptable: names and quotations."""
 
 SUFFIXES = {".md", ".ts", ".lua", ".el", ".txt", ".vim", ".json", ".yml", ".toml", ".sh"}
 SKIPPED = {"node_modules", "package-lock.json", "model", "held_out.json", "dist", "out"}

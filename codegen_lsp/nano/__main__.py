@@ -80,7 +80,7 @@ def train(
         typer.Option(min=1, help="Length of the whole training in steps, for a machine that is busy."),
     ] = None,
     piece: Annotated[
-        float | None, typer.Option(help="Stop after so many minutes; run again to go on.")
+        float | None, typer.Option(help="Stop after this many minutes; run again to go on.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for checkpoints; else one for each recipe.")
@@ -134,7 +134,7 @@ def evaluate(
     ] = True,
     cuts: Annotated[int, typer.Option(min=0, help="Lines to complete.")] = 1000,
     files: Annotated[
-        int | None, typer.Option(min=1, help="At most so many files of each distribution.")
+        int | None, typer.Option(min=1, help="Maximum number of files of each distribution.")
     ] = None,
     every_file: Annotated[
         bool, typer.Option("--every-file", help="All held-out files, not the list.")

@@ -8,7 +8,7 @@ started. The walls, best first; `Sandbox` finds out by trying which this machine
   small folder in memory, no rights, a filter of system calls, exact limits.
 - `seccomp` (Linux without namespaces, most containers): a filter that denies the network, writing, new processes
   and signals to others; Landlock hides the files that are no part of Python, where the kernel has it.
-- `hooks` (elsewhere): Python's audit hooks. They stop mistakes and no attack, so it takes `unsafe=True`.
+- `hooks` (other systems): Python's audit hooks. They stop mistakes and no attack, so it takes `unsafe=True`.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class Sandbox:
 
 
 def _package_paths() -> list[str]:
-    """Return this interpreter's folders of packages, also those that a virtual environment takes from elsewhere."""
+    """Return this interpreter's folders of packages, also those that a virtual environment takes from the system."""
     paths = sysconfig.get_paths()
     named = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
     return list(dict.fromkeys((paths["purelib"], paths["platlib"], *named)))
@@ -247,7 +247,7 @@ def _readable(packages: Sequence[str]) -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    """All that a program gets to know of the environment: nothing of ours."""
+    """All that a program gets to know of the environment: nothing of this process's."""
     return {
         "PATH": "/usr/bin:/bin",
         "HOME": "/tmp",

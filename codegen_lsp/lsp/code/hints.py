@@ -1,6 +1,6 @@
 """What the code around an empty line says of the line that is missing there. Pure.
 
-A model that reads left to right doesn't see the code below the cursor. Some of what that code says is no matter of
+A model that reads left to right doesn't see the code below the cursor. Some of what that code says is not a matter of
 likelihood: a name that is used below and bound nowhere must be bound around; where the next line is deeper than any
 open block, this one opens it; below a `return` the block is over. Knows Python, from its statements; says nothing
 where it isn't sure, and nothing of other languages.
@@ -78,7 +78,7 @@ def _start(names: Sequence[str], around: Surroundings, opens: bool) -> str:
         outside = next((n for n in names if n not in inside), "")
         return f"def {outside}(" if outside else "for"
     if len(names) > 1 or _use(names[0], around.below) == "(":
-        return ""  # which one comes first can't be known; and what is called is imported or defined elsewhere
+        return ""  # which one comes first can't be known; and what is called is imported or defined in another place
     if _use(names[0], around.below) == "." and names[0] in sys.stdlib_module_names:
         return "import"
     tight = sum(
@@ -147,7 +147,7 @@ def visible(cursor: Cursor) -> str:
 
 
 def is_global(name: str, text: str) -> bool:
-    """Whether a name stands at the file's margin somewhere, in an import, or in a block that is no definition's."""
+    """Whether a name stands at the file's margin somewhere, in an import, or in a block that isn't a definition's."""
     word = re.escape(name)
     if re.search(rf"^(?:(?=[^\s#])|[ \t]+(?:import|from)\b)[^\n]*\b{word}\b", text, re.MULTILINE):
         return True

@@ -169,7 +169,7 @@ def _add(out: list[Statement], text: str, start: int, pieces: list[str]) -> None
 
 
 def _sides(code: str) -> list[str]:
-    """What stands on either side of the equals signs of an assignment; all of it where it is none."""
+    """The texts on either side of the equals signs of an assignment; the whole text if it is not one."""
     depth, start = 0, 0
     out: list[str] = []
     for match in _ASSIGNS.finditer(code):

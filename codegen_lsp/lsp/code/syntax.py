@@ -24,7 +24,7 @@ DEADLINE = 0.2
 """Seconds that a parse may take."""
 _CHUNK = 64 * 1024
 _LONG_LINE = 2000
-"""Characters past which a line is no signature, docstring or comment."""
+"""Characters past which a line is not read as a signature, docstring or comment."""
 _REGION = 32 * 1024
 """Characters on each side of the cursor that are parsed to find a body's place."""
 FUNCTIONS = frozenset(

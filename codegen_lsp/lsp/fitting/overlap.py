@@ -1,4 +1,4 @@
-"""Where a continuation writes again what stands after the cursor already.
+"""Where a continuation repeats the text after the cursor.
 
 Brackets and quotes, above all those that editors close by themselves. What is written twice is taken back from the
 continuation where it comes last, so that the edit only inserts; where the continuation goes on past it, the edit

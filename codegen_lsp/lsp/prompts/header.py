@@ -1,6 +1,6 @@
-"""What stands before a prompt's window when it doesn't hold the whole prefix.
+"""The part of a prompt before its window, if the window doesn't hold the whole prefix.
 
-The imports; stubs of the definitions elsewhere in the file, those below the cursor too; then signatures and
+The imports; stubs of the other definitions in the file, those below the cursor too; then signatures and
 docstrings of what encloses the window's start, which the window continues. What is put in depends only on the
 text before the window and on the lines below the cursor's, never on what is being typed, so that it caches.
 """

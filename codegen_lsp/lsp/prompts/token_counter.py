@@ -67,7 +67,7 @@ class Estimates:
         self._use(_FIRST)
 
     def learn(self, text: str, tokens: int) -> None:
-        """The server counted so many tokens in a prompt."""
+        """Take note of the number of tokens that the server counted in a prompt."""
         size = _size(text)
         if size < _ENOUGH or tokens <= 0:
             return

@@ -136,7 +136,7 @@ class ManifestEntry:
 
 
 def read_source(path: Path) -> str | None:
-    """The text of a Python file with its declared encoding and `\\n` line ends; None where it is no text."""
+    """The text of a Python file with its declared encoding and `\\n` line ends; None if it is not text."""
     try:
         with tokenize.open(path) as stream:
             return stream.read()
@@ -147,7 +147,7 @@ def read_source(path: Path) -> str | None:
 def as_document(text: str) -> str:
     """The text as models see it, in training and in evaluation: without a licence notice at its head.
 
-    The same notice opens thousands of files; nobody wants it completed, and it would count as shared with
+    The same notice opens thousands of files; no user wants it completed, and it would count as shared with
     what is held out.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -186,7 +186,7 @@ def held_out_windows() -> Hashes:
 
 
 def held_out_text(path: Path) -> str | None:
-    """The text of a held-out file as `as_document` gives it; None where it is no text."""
+    """The text of a held-out file as `as_document` gives it; None if it is not text."""
     text = read_source(path)
     return None if text is None else as_document(text)
 

@@ -34,7 +34,7 @@ FORMATS = {
 """The two forms of a prompt as a model's configuration states them, and the token that ends a middle."""
 
 SPM_SHARE = 2 / 3
-"""Share of the samples in SPM form: it is cheaper to ask while somebody types."""
+"""Share of the samples in SPM form: it is cheaper to ask while a user types."""
 
 PIECE_TOKENS = (64, 1536)
 """The least and the greatest length of a sample (log-uniform), about."""

@@ -100,7 +100,7 @@ The middle ends with `{forms["stop"]}`. Prefix and suffix are tokenized apart fr
 
 
 _INTENDED = """\
-Completing the rest of a line of Python while somebody types, as the default of `codegen-lsp` until they choose a
+Completing the rest of a line of Python while a user types, as the default of `codegen-lsp` until they choose a
 larger model (`--model 350M-mono`); tests and benchmarks of programs that run CodeGen models; studying a language
 model whose data, code and figures are all at hand."""
 

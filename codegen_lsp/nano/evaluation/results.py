@@ -60,7 +60,7 @@ def keep(runs: Sequence[Path], model: Path, name: str = "nano") -> list[Path]:
         report = _read(run / "report.json")
         kind = report.get("evaluation")
         if kind not in SUMMARIES:
-            raise ResultsError(f"{run / 'report.json'} is no report of {', '.join(SUMMARIES)}")
+            raise ResultsError(f"{run / 'report.json'} is not a report of {', '.join(SUMMARIES)}")
         if report.get("model") != name or report.get("server") != "local":
             raise ResultsError(
                 f"{run} is about {report.get('model')} at {report.get('server')}, not about the bundled model"

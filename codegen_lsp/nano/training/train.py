@@ -38,7 +38,7 @@ class Run:
     steps: int | None = None
     """Count the schedule in steps instead of minutes."""
     piece_minutes: float | None = None
-    """Stop after so many minutes of this process, to be resumed by the next one."""
+    """Stop after this many minutes of this process, to be resumed by the next one."""
     piece_steps: int | None = None
     seed: int = 0
     device: str = "cpu"

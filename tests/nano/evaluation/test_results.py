@@ -99,7 +99,7 @@ def test_figures_of_earlier_weights_are_called_so(runs: Path, model: Path) -> No
     [
         ({"model": "350M-mono"}, "not about the bundled model"),
         ({"server": "http://127.0.0.1:1"}, "not about the bundled model"),
-        ({"evaluation": "chess"}, "is no report of humaneval, mtpb, infilling, replay"),
+        ({"evaluation": "chess"}, "is not a report of humaneval, mtpb, infilling, replay"),
     ],
 )
 def test_other_reports_are_refused(

@@ -36,7 +36,7 @@ def main() -> NoReturn:
             _behind_hooks(job)
     except OSError as error:
         _give_up(str(error))
-    # Imported before the walls so that nothing of ours has to be readable behind them.
+    # Imported before the walls so that no file of this project has to be readable behind them.
     _run(job)
 
 

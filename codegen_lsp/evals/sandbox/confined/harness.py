@@ -1,7 +1,7 @@
 """Runs one program and says how it ended. The last thing between the walls and the code.
 
 The verdict goes out over a pipe under a word that only this process was told, so that what a program writes to
-its open files is no verdict. (A program that searches this interpreter's memory could find the word; so it could
+its open files is not a verdict. (A program that searches this interpreter's memory could find the word; so it could
 in every judge that runs a function and its tests in one interpreter.)
 """
 

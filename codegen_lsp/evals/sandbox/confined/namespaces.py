@@ -26,7 +26,7 @@ _SEPARATE = (
 def enter() -> None:
     """Leave the parent's namespaces; the process forked next is the first of a process namespace.
 
-    Root needs no user namespace (and is nobody inside, see `become_nobody`); everybody else gets the rights to
+    Root needs no user namespace (and becomes `nobody` inside, see `become_nobody`); other users get the rights to
     mount from one.
 
     Raises:
