@@ -24,25 +24,6 @@ EDITORS = Path(__file__).parent
 MANIFEST = EDITORS / "vscode" / "package.json"
 README = EDITORS / "vscode" / "README.md"
 
-RESTRICTED = (
-    "allowPickle",
-    "deviceMap",
-    "maxMemory",
-    "model",
-    "offloadFolder",
-    "revision",
-    "server",
-    "token",
-)
-"""Options that decide which files are loaded, how much memory is used, and where code is sent: an untrusted
-workspace can't set them."""
-
-MACHINE = ("deviceMap", "dtype", "maxMemory", "offloadFolder", "prefixCache", "threads")
-"""Options that depend on the hardware: not synchronized between machines, but a workspace can set them."""
-
-SECRET = ("token",)
-"""Options that only the user can set on this machine: neither synchronized nor committed with a workspace."""
-
 DATA = {
     "mono": "Python",
     "multi": "C, C++, Go, Java, JavaScript, Python",
@@ -60,7 +41,8 @@ def settings() -> dict[str, dict[str, Any]]:
     for order, option in enumerate(option_docs.describe()):
         schema = {key: value for key, value in option.items() if key not in ("name", "description")}
         name = option["name"]
-        scope = "machine" if name in SECRET else "machine-overridable" if name in MACHINE else "window"
+        # VS Code ignores a workspace's value of a setting with the scope `machine`.
+        scope = "machine" if name in options.restricted() else "window"
         properties[f"{options.SECTION}.{name}"] = {
             **schema,
             "markdownDescription": option["description"],
@@ -77,7 +59,9 @@ def manifest() -> str:
     process, server = content["contributes"]["configuration"]
     trust = content["capabilities"]["untrustedWorkspaces"]
     others = [name for name in trust["restrictedConfigurations"] if not name.startswith(prefix)]
-    trust["restrictedConfigurations"] = others + [prefix + name for name in RESTRICTED]
+    # VS Code ignores these in an untrusted workspace.
+    ignored = sorted(options.restricted() + options.exclusions())
+    trust["restrictedConfigurations"] = others + [prefix + name for name in ignored]
     content["contributes"]["configuration"] = [process, {**server, "properties": settings()}]
     return _json(content)
 
@@ -147,12 +131,45 @@ def lisp_models() -> str:
 """
 
 
+# The settings that a workspace may never choose -------------------------------------------------------------
+
+
+def lua_restricted() -> str:
+    """Return the names of the restricted settings as a Lua module."""
+    names = "".join(f"  '{name}',\n" for name in options.restricted())
+    return f"--- Settings that a project may never choose, written by editors/generate.py.\nreturn {{\n{names}}}\n"
+
+
+def lisp_restricted() -> str:
+    """Return the names of the restricted settings as an Emacs Lisp library."""
+    names = "\n    ".join(f":{name}" for name in options.restricted())
+    return f""";;; codegen-lsp-restricted.el --- Settings of the user alone  -*- lexical-binding: t; -*-
+
+;; SPDX-License-Identifier: BSD-3-Clause
+
+;;; Commentary:
+
+;; Written by editors/generate.py.
+
+;;; Code:
+
+(defconst codegen-lsp-restricted-settings
+  '({names})
+  "Settings that a directory may never choose.")
+
+(provide 'codegen-lsp-restricted)
+;;; codegen-lsp-restricted.el ends here
+"""
+
+
 FILES: dict[Path, Callable[[], str]] = {
     MANIFEST: manifest,
     README: readme,
     EDITORS / "vscode" / "src" / "models.json": typescript_models,
     EDITORS / "nvim" / "lua" / "codegen_lsp" / "models.lua": lua_models,
+    EDITORS / "nvim" / "lua" / "codegen_lsp" / "restricted.lua": lua_restricted,
     EDITORS / "emacs" / "codegen-lsp-models.el": lisp_models,
+    EDITORS / "emacs" / "codegen-lsp-restricted.el": lisp_restricted,
 }
 """The generated files, each with the function that returns its text."""
 

@@ -39,6 +39,8 @@ class CodegenServer(StrictServer):
         self.initial_options = Options()
         """The options of `initializationOptions`; the client's settings are laid over them."""
         self.initial_problems: tuple[str, ...] = ()
+        self.trusts_settings = False
+        """Whether the client keeps a workspace from choosing restricted options, see `options.FILTERED`."""
         self.is_initialized = False
         """Whether the client has sent `initialized`."""
         self._reported: tuple[str, ...] = ()
@@ -93,7 +95,7 @@ class CodegenServer(StrictServer):
         """Read the client's settings and apply them; each problem is reported once."""
         if self.supports("workspace", "configuration"):
             pushed = await self._pull()
-        await self._apply(*options.parse(pushed, self.initial_options))
+        await self._apply(*options.parse(pushed, self.initial_options, trusted=self.trusts_settings))
 
     async def apply_initial_options(self) -> None:
         """Apply the initialization options alone, without asking the client for its settings."""

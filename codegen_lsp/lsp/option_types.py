@@ -37,10 +37,15 @@ class Written:
 
 @dataclass(frozen=True)
 class Restricted:
-    """Marks an option that the user may choose and a workspace may not."""
+    """Marks an option that a workspace may not choose freely."""
 
-    stricter: Callable[[Any, Any], Any] | None = None
-    """Returns the stricter one of a user's and a workspace's value; None ignores the workspace's."""
+    stricter: Callable[[Any, Any], Any]
+    """Returns what applies, given the user's value and a workspace's."""
+
+
+def never(user: Any, _workspace: Any) -> Any:
+    """Return the user's value: a workspace may never choose this option."""
+    return user
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class Option:
     """Type of the JSON value."""
     written: Written | None
     """None if JSON and value are the same."""
-    restricted: Restricted | None
-    """None if a workspace may choose it freely."""
+    stricter: Callable[[Any, Any], Any] | None
+    """What applies, given the user's value and a workspace's; None if a workspace may choose freely."""
 
     @classmethod
     def of(cls, name: str, hint: Any, default: Any) -> Option:
@@ -62,7 +67,8 @@ class Option:
         notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         written = next((note for note in notes if isinstance(note, Written)), None)
         restricted = next((note for note in notes if isinstance(note, Restricted)), None)
-        return cls(name, default, written.form if written else hint, written, restricted)
+        stricter = restricted.stricter if restricted else None
+        return cls(name, default, written.form if written else hint, written, stricter)
 
     @property
     def json_name(self) -> str:
@@ -97,7 +103,7 @@ class Option:
             raise ConfigError(f": {error}") from error
 
 
-USER_ONLY = Restricted()
+USER_ONLY = Restricted(never)
 
 
 MAX_NAME = 4096
@@ -201,6 +207,6 @@ def _stricter_languages(user: Mapping[str, bool], workspace: Mapping[str, bool])
     }
 
 
-STRICTER_FLAG = Restricted(lambda user, workspace: user and workspace)
-STRICTER_SIZE = Restricted(min)
-STRICTER_LANGUAGES = Restricted(_stricter_languages)
+EXCLUDES_IF_FALSE = Restricted(lambda user, workspace: user and workspace)
+EXCLUDES_ABOVE = Restricted(min)
+EXCLUDES_LANGUAGES = Restricted(_stricter_languages)

@@ -18,9 +18,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 from msgspec import Meta
 
 from codegen_lsp.lsp.option_types import (
-    STRICTER_FLAG,
-    STRICTER_LANGUAGES,
-    STRICTER_SIZE,
+    EXCLUDES_ABOVE,
+    EXCLUDES_IF_FALSE,
+    EXCLUDES_LANGUAGES,
     USER_ONLY,
     DeviceMapText,
     Languages,
@@ -31,6 +31,7 @@ from codegen_lsp.lsp.option_types import (
     ServerText,
     TokenText,
     bytes_written_as,
+    never,
 )
 from codegen_lsp.wire.config import DType, EngineConfig
 from codegen_lsp.wire.errors import ConfigError
@@ -38,15 +39,24 @@ from codegen_lsp.wire.errors import ConfigError
 SECTION = "codegen"
 """The section of `workspace/configuration` and of an editor's settings file."""
 
-IGNORED = ("editorInfo", "editorPluginInfo", "trace", "connectionToken")
+IGNORED = ("editorInfo", "editorPluginInfo", "trace", "connectionToken", "filtersWorkspaceSettings")
 """Keys that clients send in addition to settings."""
+
+FILTERED = "filtersWorkspaceSettings"
+"""Initialization option of a client that never passes on a workspace's value of a restricted option.
+
+LSP doesn't tell the settings of a user from those of a workspace: the answer to `workspace/configuration`, with
+`scopeUri` and without it, and the content of `workspace/didChangeConfiguration` are what the client has merged. Only
+`initializationOptions` belong to those who configured the command of the server. So restricted options are accepted
+from there alone, unless the client vouches for its settings with this key.
+"""
 
 
 @dataclass(frozen=True)
 class Options:
     """All settings; JSON names are in camel case."""
 
-    enabled: Annotated[bool, STRICTER_FLAG] = True
+    enabled: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Give suggestions. If false, nothing is answered and no engine is started."""
     inline: bool = True
     """Answer requests for ghost text (`textDocument/inlineCompletion`)."""
@@ -54,9 +64,9 @@ class Options:
     """Offer suggestions in the completion menu (`textDocument/completion`)."""
     write_body: bool = True
     """Offer the code action *Write the body* on functions with a docstring and on comments."""
-    languages: Annotated[Languages, STRICTER_LANGUAGES] = field(default_factory=lambda: {"*": True})
+    languages: Annotated[Languages, EXCLUDES_LANGUAGES] = field(default_factory=lambda: {"*": True})
     """Languages in which to give suggestions, by language id; `*` stands for every id that is not listed."""
-    max_file_size: Annotated[int, bytes_written_as("1MiB"), STRICTER_SIZE] = 2**20
+    max_file_size: Annotated[int, bytes_written_as("1MiB"), EXCLUDES_ABOVE] = 2**20
     """Maximum size of a file in which to give suggestions."""
     candidates: Annotated[int, Meta(ge=1, le=10)] = 3
     """Number of suggestions to generate per request; an editor can cycle through them."""
@@ -106,6 +116,8 @@ class Options:
     """Seconds without requests after which the engine exits and frees its memory; 0 keeps it running."""
     server: Annotated[ServerText, USER_ONLY] = ""
     """Address of a completions server to use instead of an engine on this machine. Your code is sent there."""
+    server_model: Annotated[NameText, USER_ONLY] = ""
+    """Name of the model to request from that server; empty takes the first one that the server lists."""
     token: Annotated[TokenText, USER_ONLY] = ""
     """Bearer token for that server; empty takes the environment's CODEGEN_LSP_TOKEN."""
     log_level: Literal["error", "warning", "info", "debug"] = "warning"
@@ -154,17 +166,26 @@ def by_json_name() -> dict[str, Option]:
 
 def restricted() -> tuple[str, ...]:
     """Return the JSON names of the options that a workspace may never choose."""
-    return tuple(
-        name
-        for name, option in by_json_name().items()
-        if option.restricted and not option.restricted.stricter
-    )
+    return tuple(name for name, option in by_json_name().items() if option.stricter is never)
 
 
-def parse(settings: object, base: Options | None = None) -> tuple[Options, tuple[str, ...]]:
+def exclusions() -> tuple[str, ...]:
+    """Return the JSON names of the options that a workspace may make stricter, and not weaker."""
+    return tuple(name for name, option in by_json_name().items() if option.stricter not in (never, None))
+
+
+def filters_workspace_settings(initial: object) -> bool:
+    """Return whether a client's initialization options vouch for its settings, see `FILTERED`."""
+    return isinstance(initial, dict) and initial.get(FILTERED) is True
+
+
+def parse(
+    settings: object, base: Options | None = None, *, trusted: bool = True
+) -> tuple[Options, tuple[str, ...]]:
     """Return the options after `settings` have been laid over `base`, and a sentence for each thing that was wrong.
 
-    A key that is absent keeps what `base` has; null, or a bad value, gives the default.
+    A key that is absent keeps what `base` has; null, or a bad value, gives the default. Settings that a workspace may
+    have chosen are not `trusted`: they can't change a restricted option, and can't make an exclusion weaker.
     """
     base = base or Options()
     if settings is None:
@@ -178,13 +199,45 @@ def parse(settings: object, base: Options | None = None) -> tuple[Options, tuple
         if option is None:
             problems += [] if key in IGNORED else [_unknown(key)]
             continue
-        values[option.name] = option.default
+        chosen = option.default
         try:
             if value is not None:
-                values[option.name] = option.read(value)
+                chosen = option.read(value)
         except ConfigError as error:
             problems.append(_bad(key, value, option, error))
-    return replace(base, **values), tuple(problems)
+        if not trusted and option.stricter is not None:
+            previous = getattr(base, option.name)
+            if option.stricter is never and value is not None and chosen != previous:
+                problems.append(_refused(key))
+            chosen = option.stricter(previous, chosen)
+        values[option.name] = chosen
+    options = replace(base, **values)
+    if options.token and options.token == base.token and options.server != base.server:
+        options = replace(options, token="")
+        problems.append(TOKEN_DROPPED)
+    return options, _shortened(problems)
+
+
+TOKEN_DROPPED = (
+    f"Setting {SECTION}.token was given for another address than that of {SECTION}.server, so it is not sent; "
+    f"set both in the same place."
+)
+
+MAX_PROBLEMS = 20
+"""Maximum number of sentences about one set of settings."""
+
+
+def _shortened(problems: list[str]) -> tuple[str, ...]:
+    if len(problems) <= MAX_PROBLEMS:
+        return tuple(problems)
+    return (*problems[:MAX_PROBLEMS], f"{len(problems) - MAX_PROBLEMS:,} more settings are wrong.")
+
+
+def _refused(key: str) -> str:
+    return (
+        f"Setting {SECTION}.{key} is ignored, because a workspace could have chosen it; "
+        f"set it in the editor's initialization options of codegen-lsp."
+    )
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@
 (require 'eglot)
 (require 'jsonrpc)
 (require 'seq)
+(require 'codegen-lsp-restricted)
 
 (defgroup codegen-lsp nil
   "Code suggestions from a model that runs on your own machine."
@@ -30,7 +31,9 @@
   "Settings of the language server that differ from its defaults.
 A property list with the names of the section `codegen', for example
 \(:model \"350M-mono\" :candidates 5 :suffixRanking :json-false).  A section
-`:codegen' in `eglot-workspace-configuration' takes precedence."
+`:codegen' in `eglot-workspace-configuration' takes precedence, but a
+directory-local one can't set any of `codegen-lsp-restricted-settings',
+and can only switch off suggestions, not on."
   :type 'plist
   :risky t)
 
@@ -50,23 +53,53 @@ Its functions are called with the server and the previous status.")
     (plist-put capabilities :textDocument
                (append document '(:inlineCompletion (:dynamicRegistration :json-false))))))
 
-(cl-defmethod eglot-initialization-options ((_server codegen-lsp-server))
-  "Return the user's settings and the name and version of the editor."
-  (append codegen-lsp-settings
+(cl-defmethod eglot-initialization-options ((server codegen-lsp-server))
+  "Return the settings of the user of SERVER, and name and version of the editor."
+  (append (codegen-lsp--user-settings server)
           `(:editorInfo (:name "Emacs" :version ,emacs-version)
-            :editorPluginInfo (:name "codegen-lsp.el" :version "0.1.0"))))
+            :editorPluginInfo (:name "codegen-lsp.el" :version "0.1.0")
+            :filtersWorkspaceSettings t)))
 
 (cl-defmethod eglot-handle-request
-  ((_server codegen-lsp-server) (_method (eql workspace/configuration)) &key items)
+  ((server codegen-lsp-server) (_method (eql workspace/configuration)) &key items)
   "Return the configuration for ITEMS.
-Eglot's own configuration takes precedence over `codegen-lsp-settings'."
+What a directory configures takes precedence over the user's settings of
+SERVER, see `codegen-lsp--apply-directory-settings'."
   (seq-into
    (cl-mapcar (lambda (item configuration)
                 (if (equal (plist-get item :section) "codegen")
-                    (codegen-lsp--merge-plists codegen-lsp-settings configuration)
+                    (codegen-lsp--apply-directory-settings
+                     (codegen-lsp--user-settings server) configuration)
                   configuration))
               items (cl-call-next-method))
    'vector))
+
+(defun codegen-lsp--user-settings (server)
+  "Return the settings for SERVER that the user has chosen.
+These are `codegen-lsp-settings' and the section `:codegen' in the default
+value of `eglot-workspace-configuration', which files and directories
+can't change."
+  (let* ((value (default-value 'eglot-workspace-configuration))
+         (configuration (if (functionp value) (funcall value server) value)))
+    (codegen-lsp--merge-plists codegen-lsp-settings
+                               (and (plistp configuration) (plist-get configuration :codegen)))))
+
+(defun codegen-lsp--apply-directory-settings (settings directory)
+  "Return SETTINGS, updated from the property list DIRECTORY.
+Eglot reads DIRECTORY from `.dir-locals.el', a file that may come with a
+cloned repository.  Leave out `codegen-lsp-restricted-settings', and
+everything that would show suggestions where the user switched them off."
+  (let ((languages (cl-loop for (language enabled) on (plist-get directory :languages) by #'cddr
+                            when (eq enabled :json-false) append (list language enabled)))
+        (others (cl-loop for (key value) on directory by #'cddr
+                         unless (or (memq key codegen-lsp-restricted-settings)
+                                    (memq key '(:languages :maxFileSize))
+                                    (and (eq key :enabled) (not (eq value :json-false))))
+                         append (list key value))))
+    (codegen-lsp--merge-plists
+     (codegen-lsp--merge-plists settings others)
+     (and languages
+          `(:languages ,(codegen-lsp--merge-plists (plist-get settings :languages) languages))))))
 
 (defun codegen-lsp--merge-plists (defaults overrides)
   "Return a copy of the property list DEFAULTS, updated from OVERRIDES."

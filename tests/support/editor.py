@@ -18,6 +18,7 @@ import psutil
 from lsprotocol import types as lsp
 from pytest_lsp.client import make_test_lsp_client
 
+from codegen_lsp.lsp.options import FILTERED
 from codegen_lsp.wire.client import HttpEngineClient
 from support.engines import engines_in
 from support.fake_engine import until
@@ -107,7 +108,7 @@ class Editor:
         self.answer = await self.client.initialize_session(
             lsp.InitializeParams(
                 capabilities=capabilities(self.encodings),
-                initialization_options=dict(self.options) if self.options is not None else None,
+                initialization_options={FILTERED: True} | dict(self.options or {}),
                 root_uri=self.folder.as_uri(),
             )
         )

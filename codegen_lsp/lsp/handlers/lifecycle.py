@@ -25,7 +25,9 @@ WATCH_SECONDS = 2.0
 
 def initialize(server: CodegenServer, params: types.InitializeParams) -> None:
     """Read the initialization options; they apply once the client is initialized."""
-    server.initial_options, server.initial_problems = options.parse(params.initialization_options)
+    initial = params.initialization_options
+    server.initial_options, server.initial_problems = options.parse(initial)
+    server.trusts_settings = options.filters_workspace_settings(initial)
 
 
 async def initialized(server: CodegenServer, _: Any) -> None:

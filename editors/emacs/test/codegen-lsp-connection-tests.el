@@ -52,6 +52,37 @@
       (should (equal (codegen-lsp-tests-sent :workspace/didChangeConfiguration)
                      '((:settings (:codegen (:model "2B-mono")))))))))
 
+;; From a review: one opened file of a cloned repository sent its text, and
+;; the token, to the server that its .dir-locals.el named.
+(ert-deftest codegen-lsp-tests-a-directory-cannot-choose-the-server ()
+  (codegen-lsp-tests-with "|"
+    (let* ((folder (file-name-as-directory (make-temp-file "codegen-lsp" t)))
+           (codegen-lsp-settings '(:server "http://mine" :token "secret" :languages (:c :json-false)
+                                   :maxFileSize 9))
+           (directory '(:codegen (:server "http://theirs" :token "x" :model "/m" :allowPickle t
+                                  :candidates 7 :enabled t :maxFileSize 99
+                                  :languages (:c t :go :json-false)))))
+      (unwind-protect
+          (progn
+            (with-temp-file (expand-file-name ".dir-locals.el" folder)
+              (prin1 `((nil . ((eglot-workspace-configuration . ,directory)))) (current-buffer)))
+            (setf (slot-value codegen-lsp-tests-server 'project) (cons 'transient folder))
+            (jsonrpc-connection-receive
+             codegen-lsp-tests-server
+             '(:jsonrpc "2.0" :id 8 :method "workspace/configuration"
+               :params (:items [(:section "codegen")])))
+            (should (equal (plist-get (car (slot-value codegen-lsp-tests-server 'sent)) :result)
+                           [(:server "http://mine" :token "secret"
+                             :languages (:c :json-false :go :json-false) :maxFileSize 9
+                             :candidates 7)])))
+        (delete-directory folder t)))))
+
+(ert-deftest codegen-lsp-tests-a-directory-can-switch-suggestions-off ()
+  (should (equal (codegen-lsp--apply-directory-settings '(:model "m") '(:enabled :json-false))
+                 '(:model "m" :enabled :json-false)))
+  (should (equal (codegen-lsp--apply-directory-settings '(:enabled :json-false) '(:enabled t))
+                 '(:enabled :json-false))))
+
 (ert-deftest codegen-lsp-tests-capabilities-include-inline-completion ()
   (codegen-lsp-tests-with "|"
     (let ((document (plist-get (eglot-client-capabilities codegen-lsp-tests-server) :textDocument)))

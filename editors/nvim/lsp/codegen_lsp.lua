@@ -1,6 +1,7 @@
 -- The configuration for `vim.lsp.enable('codegen_lsp')`, Neovim 0.11 and later.
 local config = require('codegen_lsp.config')
 require('codegen_lsp.attach').listen()
+config.enabled = true
 
 local options = config.get()
 return vim.tbl_extend('force', config.client(), {

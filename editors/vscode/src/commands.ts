@@ -92,7 +92,8 @@ async function chooseModel(): Promise<void> {
   })
   const model = await picked?.choose()
   if (model === undefined || model === current) return
-  const { workspaceFolderValue, workspaceValue } = settings.inspect<string>('model') ?? {}
+  await settings.update('model', model, ConfigurationTarget.Global) // a workspace can't choose it
+}
   // A value in the workspace settings hides one in the user settings: change the one that takes effect.
   const inWorkspace = (workspaceFolderValue ?? workspaceValue) !== undefined
   await settings.update('model', model, inWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global)

@@ -162,6 +162,8 @@ export class Server implements Disposable {
       initializationOptions: {
         editorInfo: { name: env.appName, version: editorVersion },
         editorPluginInfo: { name: 'codegen-lsp', version: extensionVersion() },
+        // The scopes in package.json keep a workspace from choosing restricted settings.
+        filtersWorkspaceSettings: true,
       },
       middleware: events.middleware,
     }

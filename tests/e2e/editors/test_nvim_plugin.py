@@ -562,3 +562,18 @@ def test_stylua_would_change_nothing() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_project_chooses_neither_the_server_nor_the_model(start: Open) -> None:
+    """Plugins put a project's settings from a file such as `.vscode/settings.json` into `client.settings`."""
+    editor = start("def f():", options="{ settings = { server = 'http://mine', token = 'secret' } }")
+    answer = editor.lua(
+        """(function()
+          local client = vim.lsp.get_clients({ name = 'codegen_lsp' })[1]
+          local theirs = { server = 'http://theirs', token = 'x', model = '/m', allowPickle = true, candidates = 7 }
+          client.settings = { codegen = theirs }
+          local params = { items = { { section = 'codegen' } } }
+          return client.handlers['workspace/configuration'](nil, params, { client_id = client.id })[1]
+        end)()"""
+    )
+    assert answer == {"server": "http://mine", "token": "secret", "candidates": 7}

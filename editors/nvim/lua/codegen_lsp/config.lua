@@ -61,6 +61,9 @@ local types = {
 ---@type codegen_lsp.Options?
 local current
 
+--- Whether `vim.lsp.enable('codegen_lsp')` starts the client, so that `vim.lsp.config` has settings for it.
+M.enabled = false
+
 ---@param keymaps table
 ---@return string[]
 local function key_problems(keymaps)
@@ -188,6 +191,35 @@ local function capabilities()
   return vim.tbl_deep_extend('force', defaults_of_editor, inline)
 end
 
+--- The settings in `settings`, a client's, without those that only the user may choose.
+---
+--- Plugins read the settings of a project from a file in its folder and put them into `client.settings`; a project that
+--- was cloned must not choose the server that gets the code, or the model that is loaded. What the user chose stands in
+--- the options of this plugin and in `vim.lsp.config`.
+---@param settings any
+---@return table<string, any>
+local function unrestricted(settings)
+  local result = type(settings) == 'table' and vim.deepcopy(settings) or {}
+  local configured = M.enabled and vim.lsp.config.codegen_lsp.settings or {}
+  local chosen = vim.tbl_extend('force', configured.codegen or {}, M.get().settings)
+  for _, name in ipairs(require('codegen_lsp.restricted')) do
+    result[name] = chosen[name]
+  end
+  return result
+end
+
+--- Answers `workspace/configuration` from the client's settings.
+local function configuration(err, params, context)
+  local answers = vim.lsp.handlers['workspace/configuration'](err, params, context)
+  for index, item in ipairs(type(answers) == 'table' and params.items or {}) do
+    if item.section == 'codegen' then
+      local settings = unrestricted(answers[index] ~= vim.NIL and answers[index] or {})
+      answers[index] = next(settings) and settings or vim.empty_dict()
+    end
+  end
+  return answers
+end
+
 --- The client's configuration without a root folder.
 ---@return vim.lsp.ClientConfig
 function M.client()
@@ -201,8 +233,10 @@ function M.client()
     init_options = vim.tbl_extend('keep', {
       editorInfo = { name = 'Neovim', version = tostring(vim.version()) },
       editorPluginInfo = { name = 'codegen_lsp', version = '1' },
+      filtersWorkspaceSettings = true,
     }, options.settings),
     handlers = {
+      ['workspace/configuration'] = configuration,
       didChangeStatus = function(_, params, context)
         require('codegen_lsp.status').set(context.client_id, params)
       end,

@@ -1,0 +1,16 @@
+--- Settings that a project may never choose, written by editors/generate.py.
+return {
+  'model',
+  'revision',
+  'dtype',
+  'deviceMap',
+  'maxMemory',
+  'offloadFolder',
+  'prefixCache',
+  'threads',
+  'allowPickle',
+  'idleTimeout',
+  'server',
+  'serverModel',
+  'token',
+}
