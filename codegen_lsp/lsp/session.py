@@ -43,7 +43,9 @@ def make_backend(options: Options, on_change: Callable[[EngineState], None]) -> 
     from codegen_lsp.lsp.engines.supervisor import Supervisor
 
     if options.server:
-        return RemoteBackend(options.server, options.bearer(), options.timeout, on_change)
+        return RemoteBackend(
+            options.server, options.bearer(), options.timeout, on_change, options.server_model
+        )
     return Supervisor(
         options.engine_config(),
         idle_timeout=options.idle_timeout,
@@ -242,7 +244,7 @@ def _cant_be_used(error: Exception) -> str:
 def _engine_of(options: Options) -> tuple[object, ...]:
     """Return the part of the options that belongs to the engine: another value needs another engine."""
     if options.server:
-        return options.server, options.bearer(), options.timeout
+        return options.server, options.bearer(), options.timeout, options.server_model
     return options.engine_config(), options.idle_timeout, options.timeout
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import codegen_lsp
 from codegen_lsp.lsp.option_docs import describe
-from codegen_lsp.lsp.options import Options, by_json_name, parse
+from codegen_lsp.lsp.options import Options, by_json_name, exclusions, parse, restricted
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -242,3 +242,70 @@ def test_a_password_in_an_address_is_not_repeated() -> None:
 )
 def test_an_address_may_be_written_in_several_ways(address: str) -> None:
     assert parse({"server": address}) == (Options(server="http://host:1"), ())
+
+
+CHOICES: dict[str, object] = {
+    "server": "http://theirs",
+    "serverModel": "theirs",
+    "token": "theirs",
+    "model": "/theirs",
+    "revision": "theirs",
+    "allowPickle": True,
+    "deviceMap": "cpu",
+    "maxMemory": "cpu=1GiB",
+    "offloadFolder": "/theirs",
+    "prefixCache": "9GiB",
+    "threads": 99,
+    "dtype": "float32",
+    "idleTimeout": 0,
+}
+
+
+def test_every_restricted_option_is_tested() -> None:
+    assert set(CHOICES) == set(restricted())
+
+
+@pytest.mark.parametrize(("key", "value"), CHOICES.items(), ids=list(CHOICES))
+def test_a_workspace_can_t_choose_a_restricted_option(key: str, value: object) -> None:
+    base = Options(candidates=5)
+    options, (problem,) = parse({key: value}, base, trusted=False)
+    assert options == base
+    assert problem.startswith(f"Setting codegen.{key} is ignored, because a workspace could have chosen it")
+    user, problems = parse({key: value})
+    assert problems == ()
+    assert user != Options()
+    # A client that sends the same settings in both places, or every default, is not bothered.
+    assert parse({key: value}, user, trusted=False) == (user, ())
+    assert parse({key: None}, user, trusted=False) == (user, ())
+
+
+def test_a_workspace_can_make_an_exclusion_stricter_and_not_weaker() -> None:
+    user, _ = parse({"languages": {"markdown": False}, "maxFileSize": 100})
+    theirs = {"languages": {"*": False, "markdown": True, "c": True}, "maxFileSize": "1GiB", "enabled": False}
+    options, problems = parse(theirs, user, trusted=False)
+    assert problems == ()
+    assert not options.enabled
+    assert options.max_file_size == 100
+    assert options.serves("c")
+    assert not options.serves("markdown")
+    assert not options.serves("python")
+    off, _ = parse({"enabled": False})
+    assert not parse({"enabled": True}, off, trusted=False)[0].enabled
+    assert parse({"maxFileSize": 7}, user, trusted=False)[0].max_file_size == 7
+    assert set(exclusions()) == {"enabled", "languages", "maxFileSize"}
+
+
+def test_a_token_is_not_sent_to_another_address_than_the_one_it_was_given_for() -> None:
+    user, _ = parse({"server": "http://mine", "token": "s3cret"})
+    options, (problem,) = parse({"server": "http://theirs"}, user)
+    assert (options.server, options.token) == ("http://theirs", "")
+    assert problem.startswith("Setting codegen.token was given for another address")
+    assert parse({"server": "http://mine/v1"}, user) == (user, ())
+    both, problems = parse({"server": "http://other", "token": "other"}, user)
+    assert (both.token, problems) == ("other", ())
+
+
+def test_a_flood_of_wrong_settings_is_told_in_a_few_sentences() -> None:
+    _, problems = parse({f"setting{number}": number for number in range(1000)})
+    assert len(problems) == 21
+    assert problems[-1] == "980 more settings are wrong."

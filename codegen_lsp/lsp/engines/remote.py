@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codegen_lsp.lsp.engines.backend import Backend, EngineState, Phase, as_sentence
-from codegen_lsp.wire.client import HttpEngineClient, TransportError
-from codegen_lsp.wire.errors import InternalError, UnauthorizedError, WireError
+from codegen_lsp.wire.answers import ModelInfo
+from codegen_lsp.wire.client import HttpEngineClient
+from codegen_lsp.wire.errors import InternalError, TransportError, UnauthorizedError, WireError
+from codegen_lsp.wire.requests import EXTENSIONS
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 60.0
 READY_SECONDS = 30.0
@@ -21,6 +23,12 @@ class RemoteBackend(Backend):
     def __init__(
         self, url: str, token: str, timeout: float, on_change: Callable[[EngineState], None], model: str = ""
     ) -> None:
+        """Prepare to watch a server; `model` is the one to request, empty for the first that the server lists.
+
+        Raises:
+            ConfigError: the address or the token can't be used.
+            UnavailableError: the environment's proxies or certificates can't be used.
+        """
         super().__init__(model, on_change)
         self.engine = HttpEngineClient(url=url, token=token, timeout=timeout)
         self._url = self.engine.address
@@ -56,8 +64,19 @@ class RemoteBackend(Backend):
         if self.state.phase != Phase.READY:
             await self._learn_model()
         self._retry = FIRST_RETRY_SECONDS
-        self._set(EngineState(Phase.READY, self.info.id, f"{self.info.id} at {self._url} is ready."))
+        name = self.info.id or "The server"
+        self._set(EngineState(Phase.READY, self.info.id, f"{name} at {self._url} is ready."))
         return READY_SECONDS
+
+    async def _learn_model(self) -> None:
+        """Learn the model to request. A server without a list of models chooses itself, unless the user did."""
+        self.engine.model = self._model
+        models = await self.engine.models()
+        wanted = self._model or (models[0].id if models else "")
+        listed = next((model for model in models if model.id == wanted), ModelInfo(wanted))
+        self.info = self._trusted(listed)
+        self.engine.model = wanted
+        self.engine.extensions = set(EXTENSIONS) <= set(listed.extensions)
 
     def _trouble(self, message: str) -> float:
         self._set(EngineState(Phase.ERROR, self._model, message))

@@ -37,7 +37,8 @@ LEAST_EXTRA_STEPS = 4
 
 def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: bool) -> CompletionRequest:
     """Return the request for the candidates of a prompt."""
-    n = min(MAX_ROWS, options.candidates + (INVOKED_EXTRA if invoked else 0))
+    more = INVOKED_EXTRA if invoked and options.candidates > 1 else 0
+    n = min(MAX_ROWS, options.candidates + more)
     temperature = options.temperature
     if not extensions and n > 1 and temperature == 0:
         temperature = PLAIN_TEMPERATURE

@@ -115,6 +115,7 @@ def test_requests_fit_the_server() -> None:
     assert (warm.temperature, warm.top_p, warm.branch) == (0.7, 0.5, False)
     assert warm.n == Options().candidates + 2
     assert to_request(PROMPT, Options(candidates=10), extensions=True, invoked=True).n == 10
+    assert to_request(PROMPT, Options(candidates=1), extensions=True, invoked=True).n == 1
     assert warming_request(PROMPT).max_tokens == 0
 
 
