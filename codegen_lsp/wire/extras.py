@@ -73,7 +73,7 @@ def install_command(extra: str) -> str:
 
 
 def _origin() -> str:
-    """The folder or wheel that codegen-lsp was installed from, or its name if that came from an index."""
+    """Return the folder or wheel that codegen-lsp was installed from, or its name if that came from an index."""
     try:
         record = metadata.distribution("codegen-lsp").read_text("direct_url.json")
         url = urlsplit(json.loads(record or "{}").get("url", ""))

@@ -30,7 +30,7 @@ def mtpb(
     seed: Seed = 0,
     problems: Problems = 0,
 ) -> None:
-    """The Multi-Turn Programming Benchmark: 115 programs, each specified in several steps."""
+    """Evaluate on the Multi-Turn Programming Benchmark: 115 programs, each specified in several steps."""
     from codegen_lsp.evals.benchmarks import mtpb as benchmark
 
     settings = benchmark.MtpbSettings(

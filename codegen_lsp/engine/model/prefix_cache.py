@@ -74,7 +74,7 @@ class PrefixCache:
         return int(self._nodes.maxsize)
 
     def __len__(self) -> int:
-        """Number of tokens held."""
+        """Return number of tokens held."""
         # Walk the tree: looking a node up in the LRU cache would count as a use.
         count, nodes = 0, [self._root]
         while nodes:

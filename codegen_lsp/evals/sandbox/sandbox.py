@@ -238,7 +238,7 @@ def _package_paths() -> list[str]:
 
 
 def _readable(packages: Sequence[str]) -> list[str]:
-    """The absolute paths a program may read, as the child needs them."""
+    """Return the absolute paths a program may read, as the child needs them."""
     from codegen_lsp.evals.sandbox.confined import SYSTEM
 
     paths = sysconfig.get_paths()

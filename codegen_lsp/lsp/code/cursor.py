@@ -90,7 +90,7 @@ def read(
     tab_size: int | None = None,
     insert_spaces: bool | None = None,
 ) -> Cursor:
-    """The document around a position whose column counts units of `encoding` (`utf-8`, `utf-16`, `utf-32`).
+    """Return the document around a position whose column counts units of `encoding` (`utf-8`, `utf-16`, `utf-32`).
 
     A line or column out of range is clamped to the nearest that exists, a column within a character (the
     middle of a surrogate pair) to that character's start. `tab_size` and `insert_spaces` are the client's
@@ -121,7 +121,7 @@ def at_offset(
     language: str = "",
     version: int | None = None,
 ) -> Cursor:
-    """The text around an offset in characters, clamped to the text and never between `\\r` and `\\n`."""
+    """Return the text around an offset in characters, clamped to the text and never between `\\r` and `\\n`."""
     offset = max(0, min(offset, len(text)))
     if text[offset - 1 : offset + 1] == "\r\n":
         offset -= 1
@@ -140,7 +140,7 @@ def at_offset(
 
 
 def select(cursor: Cursor, text: str, range_: lsp.Range, encoding: str) -> Cursor | None:
-    """The cursor as it will be once the menu's selected entry is taken, or None where that can't be.
+    """Return the cursor as it will be once the menu's selected entry is taken, or None where that can't be.
 
     `text` replaces `range_`, which must be on the cursor's line and hold the cursor
     (`InlineCompletionContext.selectedCompletionInfo`).

@@ -88,7 +88,7 @@ def _start(names: Sequence[str], around: Surroundings, opens: bool) -> str:
 
 
 def _options(around: Surroundings, site: Site) -> Iterator[tuple[str, bool]]:
-    """The white space that the line may start with, and whether it then has to open a block."""
+    """Return the white space that the line may start with, and whether it then has to open a block."""
     previous, following = around.previous, around.following
     if previous is None:
         return
@@ -116,7 +116,7 @@ def _options(around: Surroundings, site: Site) -> Iterator[tuple[str, bool]]:
 
 
 def _block(below: Sequence[Statement]) -> Iterator[Statement]:
-    """The statements of the block that the missing line opens."""
+    """Return the statements of the block that the missing line opens."""
     for statement in below:
         if statement.indent < below[0].indent:
             return
@@ -124,7 +124,7 @@ def _block(below: Sequence[Statement]) -> Iterator[Statement]:
 
 
 def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
-    """The names that are used below and bound nowhere, in order of use."""
+    """Return the names that are used below and bound nowhere, in order of use."""
     known = {name for s in around.above for name in (*s.names(), *s.binds())}
     found: list[str] = []
     for statement in around.below:
@@ -139,7 +139,7 @@ def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
 
 
 def visible(cursor: Cursor) -> str:
-    """The document, or of a long one its start and what is around the cursor: where names are looked up."""
+    """Return the document, or of a long one its start and what is around the cursor: where names are looked up."""
     before, after = cursor.prefix, cursor.suffix[: 4 * REACH]
     if len(before) > 8 * REACH:
         before = f"{before[: 2 * REACH]}\n{before[-4 * REACH :]}"
@@ -163,6 +163,6 @@ def is_global(name: str, text: str) -> bool:
 
 
 def _use(name: str, below: Sequence[Statement]) -> str:
-    """The character that follows the first use of a name."""
+    """Return the character that follows the first use of a name."""
     word = re.compile(rf"(?<![\w.]){re.escape(name)}\b\s*(.?)")
     return next((m.group(1) for s in below if (m := word.search(s.code))), "")

@@ -128,7 +128,7 @@ class Outline:
     definitions: tuple[Definition, ...] = ()
 
     def enclosing(self) -> tuple[Definition, ...]:
-        """The definitions within which the text ends, outermost first."""
+        """Return the definitions within which the text ends, outermost first."""
         found: list[Definition] = []
         level = self.definitions
         while inner := next((d for d in reversed(level) if d.open), None):
@@ -139,7 +139,7 @@ class Outline:
 
 @lru_cache(maxsize=16)
 def outline(language: str, text: str, following: str | None = None) -> Outline:
-    """The outline of a text, of which the last definition may be unfinished.
+    """Return the outline of a text, of which the last definition may be unfinished.
 
     `following` is the indentation of the line that comes next: a Python definition is open when that line
     belongs to its body. None says that nothing is open. Without a grammar the outline is empty.
@@ -153,7 +153,7 @@ def outline(language: str, text: str, following: str | None = None) -> Outline:
 
 
 def _ending(language: str, text: str, following: str | None) -> str:
-    """What makes a whole of a text that was cut off, so that the parser sees what was open."""
+    """Return what makes a whole of a text that was cut off, so that the parser sees what was open."""
     if language != "python":
         return "\n" + "}" * len(open_brackets(text, language, "{"))
     if following is None:
@@ -181,7 +181,7 @@ class _Reader:
         self._following = following
 
     def imports(self, node: Node, depth: int = 0) -> Iterator[str]:
-        """The imports at the top of a file, also within conditions."""
+        """Return the imports at the top of a file, also within conditions."""
         for child in node.named_children:
             if child.type in _TRANSPARENT and depth < _DEPTH:
                 yield from self.imports(child, depth + 1)
@@ -192,7 +192,7 @@ class _Reader:
                     yield decode(text).rstrip("\n")
 
     def definitions(self, node: Node, depth: int = 0, wrapper: Node | None = None) -> Iterator[Definition]:
-        """The definitions below a node, in order."""
+        """Return the definitions below a node, in order."""
         for child in node.named_children if depth < _DEPTH else ():
             outer = wrapper or child
             if child.type in _WHOLE and self._is_short(child):
@@ -259,7 +259,7 @@ def _comment_above(node: Node) -> str:
 
 
 def _first_line(documentation: str) -> str:
-    """The first line, closed where the rest was cut away."""
+    """Return the first line, closed where the rest was cut away."""
     first, _, rest = documentation.partition("\n")
     if not rest:
         return documentation

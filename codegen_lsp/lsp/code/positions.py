@@ -22,14 +22,14 @@ def offset_at(text: str, line: int, column: int, encoding: str) -> tuple[int, in
 
 
 def position_at(text: str, offset: int, encoding: str) -> tuple[int, int]:
-    """The line and column of an offset in characters."""
+    """Return the line and column of an offset in characters."""
     prefix = text[: max(0, min(offset, len(text)))]
     start = max(prefix.rfind("\n"), prefix.rfind("\r")) + 1
     return lines_in(prefix), units(prefix[start:], encoding)
 
 
 def units(text: str, encoding: str) -> int:
-    """The length of a text in units of `encoding`."""
+    """Return the length of a text in units of `encoding`."""
     if encoding == "utf-32" or text.isascii():
         return len(text)
     if encoding == "utf-8":
@@ -38,7 +38,7 @@ def units(text: str, encoding: str) -> int:
 
 
 def characters(line: str, column: int, encoding: str) -> int:
-    """The characters of a line before a column in units of `encoding`, clamped to the line."""
+    """Return the characters of a line before a column in units of `encoding`, clamped to the line."""
     column = max(0, column)
     if encoding == "utf-32" or line.isascii():
         return min(column, len(line))

@@ -73,12 +73,12 @@ class Statement:
         return _DEFINES.match(self.code) is not None
 
     def names(self) -> list[str]:
-        """The names in it, attributes, keywords and built-in ones left out; as often as they are there."""
+        """Return the names in it, attributes, keywords and built-in ones left out; as often as they are there."""
         code = _KEYWORD_ARGUMENT.sub(r"\1", self.code)
         return [name for name in _NAME.findall(code) if name not in _KNOWN and not name.startswith("__")]
 
     def binds(self) -> set[str]:
-        """The names that it gives a value, in comprehensions and parameters too."""
+        """Return the names that it gives a value, in comprehensions and parameters too."""
         if self.word in ("import", "from", "global", "nonlocal", "case"):
             return set(_ANY_NAME.findall(self.code))
         defined = _DEFINES.match(self.code)
@@ -90,7 +90,7 @@ class Statement:
         return {name for piece in pieces for name in _NAME.findall(piece)} | set(self.targets())
 
     def targets(self) -> list[str]:
-        """The names that an assignment gives a value; none of attributes, items and `+=`."""
+        """Return the names that an assignment gives a value; none of attributes, items and `+=`."""
         *targets, value = _sides(self.code)
         if not targets:
             annotated = _ANNOTATED.match(self.code)
@@ -100,7 +100,7 @@ class Statement:
         return [piece for piece in pieces if _ANY_NAME.fullmatch(piece) and piece not in _KNOWN]
 
     def needs(self) -> list[str]:
-        """The names that must have a value before it runs, in order."""
+        """Return the names that must have a value before it runs, in order."""
         *targets, value = _sides(self.code)
         own = set(self.targets())
         bound = self.binds() - own
@@ -169,7 +169,7 @@ def _add(out: list[Statement], text: str, start: int, pieces: list[str]) -> None
 
 
 def _sides(code: str) -> list[str]:
-    """The texts on either side of the equals signs of an assignment; the whole text if it is not one."""
+    """Return the texts on either side of the equals signs of an assignment; the whole text if it is not one."""
     depth, start = 0, 0
     out: list[str] = []
     for match in _ASSIGNS.finditer(code):

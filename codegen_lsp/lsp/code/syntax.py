@@ -61,7 +61,7 @@ class BodyTarget:
     """What follows the body: a line's end and the closing brace's indentation, where they shared a line."""
 
     def cursor(self, cursor: Cursor) -> Cursor:
-        """The cursor as if it stood on the body's first line, which is what prompt, filters and ranking need."""
+        """Return the cursor as if it stood on the body's first line, which is what prompt, filters and ranking need."""
         text = cursor.prefix + cursor.suffix
         before = text[: self.start]
         return replace(
@@ -113,7 +113,7 @@ def encode(text: str) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """The text of UTF-8 cut at a node's edges."""
+    """Return the text of UTF-8 cut at a node's edges."""
     return data.decode("utf-8", "replace")
 
 
@@ -132,7 +132,7 @@ def error_count(language: str, text: str) -> int:
 
 
 def body_target(cursor: Cursor) -> BodyTarget | None:
-    """The comment at the cursor, or the function there that has a docstring or a signature but no body yet."""
+    """Return the comment at the cursor, or the function there that has a docstring or a signature but no body yet."""
     if lines.is_comment(cursor.line_prefix + cursor.line_suffix, cursor.language):
         return _comment_target(cursor)
     return _function_target(cursor)
@@ -213,7 +213,7 @@ class _Stub:
 
 @lru_cache(maxsize=8)
 def _stub_at(language: str, text: str, offset: int) -> _Stub | None:
-    """The innermost function at a byte, if it is a stub."""
+    """Return the innermost function at a byte, if it is a stub."""
     tree = parse(language, encode(text))
     if tree is None:
         return None
@@ -266,7 +266,7 @@ def _is_placeholder(node: Node) -> bool:
 
 
 def _name(node: Node) -> str:
-    """The function's name, looked for where each grammar keeps it."""
+    """Return the function's name, looked for where each grammar keeps it."""
     found: Node | None = node
     while found is not None:
         if (name := found.child_by_field_name("name")) is not None:

@@ -33,7 +33,7 @@ _MEMBER = re.compile(r"^([ \t]+)(?:@|(?:async )?def |class )", re.MULTILINE)
 
 
 def build(site: Site, start: int, budget: int, count: TokenCounter) -> str:
-    """The header of a window that starts at `start` characters, of at most `budget` tokens; maybe empty."""
+    """Return the header of a window that starts at `start` characters, of at most `budget` tokens; maybe empty."""
     before = _before(site.cursor, start)
     top, members, owner = _after(site.cursor)
     enclosing = before.enclosing()
@@ -65,7 +65,7 @@ class _Plan:
         self._count = count
 
     def take(self, *choices: str, keep: int = 0) -> str:
-        """The first of the choices that still fits and leaves `keep` tokens, or nothing."""
+        """Return the first of the choices that still fits and leaves `keep` tokens, or nothing."""
         for choice in choices:
             tokens = self._count(choice + "\n") if choice else 0
             if choice and tokens <= self._left - keep:
@@ -74,7 +74,7 @@ class _Plan:
         return ""
 
     def stubs(self, definitions: Sequence[Definition]) -> list[str]:
-        """The stubs of as many definitions as fit, in order."""
+        """Return the stubs of as many definitions as fit, in order."""
         taken: list[str] = []
         for index, definition in enumerate(definitions):
             if index - len(taken) > _MISSES:
@@ -90,7 +90,7 @@ def _brief_opening(definition: Definition) -> str:
 
 
 def _before(cursor: Cursor, start: int) -> Outline:
-    """The outline of the text before the window."""
+    """Return the outline of the text before the window."""
     following = next((ln for ln in cursor.prefix[start : start + 4096].split("\n") if ln.strip()), "")
     indent = lines.leading(following)
     if start <= _PARSED:
@@ -115,7 +115,7 @@ def _after(cursor: Cursor) -> tuple[tuple[Definition, ...], tuple[Definition, ..
 
 
 def _owner(cursor: Cursor) -> str:
-    """The signature of the class that the cursor's line is in, if that is at the file's top level."""
+    """Return the signature of the class that the cursor's line is in, if that is at the file's top level."""
     end = len(cursor.prefix) - len(cursor.line_prefix)
     for _ in range(_LINES_UP):
         start = cursor.prefix.rfind("\n", 0, max(0, end - 1)) + 1
@@ -129,7 +129,7 @@ def _owner(cursor: Cursor) -> str:
 
 
 def _members(language: str, text: str) -> tuple[Definition, ...]:
-    """The members of a class in the rest of its text, from the first that starts there."""
+    """Return the members of a class in the rest of its text, from the first that starts there."""
     if language == "python":
         found = min(_MEMBER.finditer(text), key=lambda m: len(m.group(1)), default=None)
         body = text[found.start() :] if found else ""

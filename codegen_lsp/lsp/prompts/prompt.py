@@ -170,7 +170,7 @@ def _is_docstring(site: Site, above: list[str]) -> bool:
 
 
 def _signature(above: list[str]) -> str | None:
-    """The line that opens the block whose docstring ends on the last line."""
+    """Return the line that opens the block whose docstring ends on the last line."""
     last = above[-1].strip()
     quote = last[-3:]
     index = len(above) - 1

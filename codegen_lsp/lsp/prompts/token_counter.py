@@ -29,11 +29,11 @@ class TokenCounter:
         self._head = head
 
     def __call__(self, text: str) -> int:
-        """The tokens of a text, as the sum over its lines."""
+        """Return the tokens of a text, as the sum over its lines."""
         return sum(self.line(line) for line in text.splitlines(keepends=True))
 
     def covered(self, text: str, tokens: int) -> int | None:
-        """The characters of a text that its first tokens hold whole; None where that can't be known."""
+        """Return the characters of a text that its first tokens hold whole; None where that can't be known."""
         if self._head is None:
             return None
         same = itertools.takewhile(
@@ -50,7 +50,7 @@ _ENOUGH = 256
 
 
 def estimate(text: str, step: int = _FIRST) -> int:
-    """A guess, rather too high than too low, for a model whose tokenizer isn't known: `step` tokens a twenty bytes."""
+    """Return a guess, rather too high, for a model with an unknown tokenizer: `step` tokens per twenty bytes."""
     return -(-step * _size(text) // 20)
 
 
@@ -77,7 +77,7 @@ class Estimates:
             self._use(highest)
 
     def refused(self) -> None:
-        """The server found a prompt too long that was thought to fit."""
+        """Take note that the server found a prompt too long that was expected to fit."""
         self._seen.clear()
         self._use(min(_MOST, self._step + max(2, self._step // 4)))
 

@@ -30,7 +30,7 @@ class Window:
 
 
 def whole(prefix: str, budget: int, count: TokenCounter) -> Window | None:
-    """The whole prefix, if it fits."""
+    """Return the whole prefix, if it fits."""
     if len(prefix) > budget * _MOST_PER_TOKEN:
         return None
     tokens = count(lines.normalize(prefix))
@@ -38,7 +38,7 @@ def whole(prefix: str, budget: int, count: TokenCounter) -> Window | None:
 
 
 def cut(prefix: str, budget: int, count: TokenCounter) -> Window:
-    """The longest window that starts at a line and on the grid, and has no more than `budget` tokens.
+    """Return the longest window that starts at a line and on the grid, and has no more than `budget` tokens.
 
     A line that is longer than the budget by itself is cut within.
     """
@@ -58,7 +58,7 @@ def cut(prefix: str, budget: int, count: TokenCounter) -> Window:
 
 
 def extended(prefix: str, window: Window, start: int, budget: int, count: TokenCounter) -> Window:
-    """The window from `start` on, or what fits of it, where that is longer than the window."""
+    """Return the window from `start` on, or what fits of it, where that is longer than the window."""
     if start >= window.start:
         return window
     tokens = count(lines.normalize(prefix[start:]))
@@ -66,7 +66,7 @@ def extended(prefix: str, window: Window, start: int, budget: int, count: TokenC
 
 
 def after_string(prefix: str, window: Window, count: TokenCounter) -> Window:
-    """The window past the end of the Python docstring that it would start in, where little is lost by that."""
+    """Return the window past the end of the Python docstring that it would start in, where little is lost by that."""
     frames = frames_before(prefix[: window.start], "python")
     quote = frames[-1].text if frames and frames[-1].kind == "string" else ""
     end = prefix.find(quote, window.start) if len(quote) == 3 else -1
@@ -100,7 +100,7 @@ def specification_start(prefix: str, language: str) -> int:
 
 
 def _line_starts(prefix: str, budget: int, count: TokenCounter) -> tuple[list[int], list[int]]:
-    """Starts of the lines that fit, nearest the cursor first, and the tokens from each to the cursor."""
+    """Return starts of the lines that fit, nearest the cursor first, and the tokens from each to the cursor."""
     reach = max(0, len(prefix) - budget * _MOST_PER_TOKEN)
     tail = _LONE_RETURN.sub("\n", prefix[reach:]) if "\r" in prefix[reach:] else prefix[reach:]
     parts = tail.split("\n")
@@ -122,7 +122,7 @@ def _line_starts(prefix: str, budget: int, count: TokenCounter) -> tuple[list[in
 
 
 def _within_line(prefix: str, budget: int, count: TokenCounter) -> Window:
-    """The end of a line that is too long by itself, cut on the grid; found in a few guesses."""
+    """Return the end of a line that is too long by itself, cut on the grid; found in a few guesses."""
     size = min(len(prefix), budget * _CHARACTERS_PER_TOKEN)
     while size and (tokens := count.exact(lines.normalize(prefix[-size:]))) > budget:
         size = min(size - 1, size * budget * 9 // (tokens * 10))

@@ -56,7 +56,7 @@ def inline_items(
 def completion_items(
     ranked: Sequence[Ranked], cursor: Cursor, encoding: str, ids: Sequence[str]
 ) -> lsp.CompletionList:
-    """The menu's entries. `data` holds `{"id", "language", "text"}`; `resolve` turns it into documentation.
+    """Return the menu's entries. `data` holds `{"id", "language", "text"}`; `resolve` turns it into documentation.
 
     The list is incomplete always: an editor that kept it would filter it by words, and never ask again.
     """
@@ -87,7 +87,7 @@ def completion_items(
 
 
 def resolve(item: lsp.CompletionItem) -> lsp.CompletionItem:
-    """The entry with its code as documentation; an entry of another shape comes back unchanged."""
+    """Return the entry with its code as documentation; an entry of another shape comes back unchanged."""
     data: Any = item.data
     if not isinstance(data, dict) or not isinstance(data.get("text"), str):
         return item
@@ -101,7 +101,7 @@ def resolve(item: lsp.CompletionItem) -> lsp.CompletionItem:
 
 
 def body_edit(cursor: Cursor, target: BodyTarget, text: str, encoding: str) -> lsp.WorkspaceEdit:
-    """The edit that writes a body; it names the document's version where that is known.
+    """Return the edit that writes a body; it names the document's version where that is known.
 
     `text` is a candidate's, for `target.cursor(cursor)`: its first line starts at the body's indentation.
     """
@@ -116,7 +116,7 @@ def body_edit(cursor: Cursor, target: BodyTarget, text: str, encoding: str) -> l
 
 
 def label(text: str) -> str:
-    """A short line for a menu: the first that says something, `…` where it was cut, `⏎` where lines follow."""
+    """Return a short line for a menu: the first that says something, `…` where it was cut, `⏎` where lines follow."""
     content = text.strip()
     first, newline, _ = content.partition("\n")
     first = re.sub(r"\s+", " ", first)

@@ -84,7 +84,7 @@ def scoring_prompt(site: Site, prompt: Prompt, candidate: Candidate) -> tuple[st
 
 
 def contenders(verdicts: Sequence[Verdict], threshold: float | None) -> list[int]:
-    """The numbers of those that `rank` will show unless they are duplicates: what is worth the cost of scoring."""
+    """Return the numbers of the candidates that `rank` will show unless they are duplicates: those worth scoring."""
     return [i for i, v in enumerate(verdicts) if v.reason is None and not _below(v.candidate, threshold)]
 
 
@@ -98,7 +98,7 @@ def rank(
     threshold: float | None = None,
     weights: Weights = DEFAULT_WEIGHTS,
 ) -> tuple[tuple[Ranked, ...], tuple[Verdict, ...]]:
-    """(the candidates to show, best first; all verdicts in their order, duplicates and low confidence marked).
+    """Return (the candidates to show, best first; all verdicts in their order, duplicates and low confidence marked).
 
     `threshold` is the least mean log-probability that is shown; None shows all, and so does a server that
     gives no log-probabilities. Of equal scores the earlier candidate comes first.
@@ -151,7 +151,7 @@ def _fit(issues: line_checks.LineIssues, weights: Weights) -> float:
 
 
 def _count(candidate: Candidate) -> int:
-    """The tokens that spell a candidate's text; 1 where they aren't known."""
+    """Return the tokens that spell a candidate's text; 1 where they aren't known."""
     end = candidate.raw.find(candidate.text) + len(candidate.text)
     position = len(candidate.raw) - sum(
         map(len, candidate.tokens)

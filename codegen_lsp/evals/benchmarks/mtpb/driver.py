@@ -73,7 +73,7 @@ def run(program: str, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_last_value_printed(program: str) -> str:
-    """The program, its last statement's value wrapped in `print(...)` where rule 1 says so and it has one."""
+    """Return the program, its last statement's value wrapped in `print(...)` where rule 1 says so and it has one."""
     try:
         tree = ast.parse(program)
         last: Any = tree.body[-1]

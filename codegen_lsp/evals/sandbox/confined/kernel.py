@@ -46,7 +46,7 @@ def _checked(result: int, name: str) -> int:
 
 
 def syscall(name: str, number: int | None, *arguments: object) -> int:
-    """The result of a system call by its number; integers are passed as longs.
+    """Return the result of a system call by its number; integers are passed as longs.
 
     Raises:
         OSError: the kernel refused, or this machine's number is unknown (`ENOSYS`).
@@ -58,7 +58,7 @@ def syscall(name: str, number: int | None, *arguments: object) -> int:
 
 
 def unshare(flags: int) -> None:
-    """New namespaces for this process (`CLONE_NEWPID`: for its children)."""
+    """Make new namespaces for this process (`CLONE_NEWPID`: for its children)."""
     _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 

@@ -96,7 +96,7 @@ def _is_real_root() -> bool:
 
 
 def _without_nested(paths: list[str]) -> list[str]:
-    """The paths that exist and lie below no other of them."""
+    """Return the paths that exist and lie below no other of them."""
     existing = sorted({p.rstrip("/") for p in paths if p.rstrip("/") and os.path.lexists(p)})
     return [p for p in existing if not any(p.startswith(other + "/") for other in existing)]
 

@@ -123,7 +123,7 @@ class _Assembler:
 
 
 def build(*, alone: bool, pid: int) -> bytes:
-    """The filter for a process `pid`, as an array of `struct sock_filter`.
+    """Return the filter for a process `pid`, as an array of `struct sock_filter`.
 
     Raises:
         UnsupportedError: the machine is neither x86-64 nor arm64.
