@@ -1,6 +1,6 @@
 """The bundled model, and the code that trained it.
 
-`MODEL_DIR` is the checkpoint that ships with the package. Everything else here is for making another one:
+`MODEL_DIR` is the checkpoint that ships with the package. The subpackages make another one:
 `python -m codegen_lsp.nano --help`. Importing this module imports neither torch nor transformers.
 """
 

@@ -1,17 +1,17 @@
-"""`python -m codegen_lsp.nano`: make, train and measure the bundled model.
+"""Make, train and measure the bundled model.
 
-On a new machine, in this order: corpus, tokenizer, train, evaluate; then ship, results and card (the card itself
-lists the commands that its tables come from). `train --recipe cpu-fill` goes on with what `train --recipe cpu` made
-and teaches it to fill in the middle. For a machine with a GPU and no corpus of
-its own: pack here, copy the parts, unpack there, train --recipe gpu.
+On a new machine, run the commands corpus, tokenizer, train and evaluate, in this order. Then ship the checkpoint, and
+run results and card; the card lists the commands for its tables. `train --recipe cpu-fill` continues the training of
+`train --recipe cpu` and teaches the model to fill in the middle.
+
+To train on a machine that has a GPU but no corpus, pack the tokens, copy the parts, unpack them there, and run
+`train --recipe gpu`.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,14 +27,15 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 DEFAULT_WORK = Path(platformdirs.user_cache_dir("codegen-lsp")) / "nano"
 WorkFolder = Annotated[Path, typer.Option("--work", help="Folder for the corpus, tokens and checkpoints.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="cpu, cpu-fill or gpu.")]
+CheckpointFolder = Annotated[Path, typer.Option("--out", help="Folder of the checkpoint.")]
 
 THRESHOLD = round(math.log(Options().min_confidence), 3)
-"""The mean log-probability (nats) from which the server shows a suggestion, until a user says otherwise."""
+"""The mean log-probability (nats) from which the language server shows a suggestion by default."""
 
 
-@app.command()
-def corpus(work: WorkFolder = DEFAULT_WORK) -> None:
-    """Collect what there is to learn from on this machine; writes corpus.jsonl and manifest.json."""
+@app.command("corpus")
+def corpus_command(work: WorkFolder = DEFAULT_WORK) -> None:
+    """Collect source files to train on from this machine; writes corpus.jsonl and manifest.json."""
     from codegen_lsp.nano.corpus.corpus import build
 
     entries = build(work)
@@ -42,63 +43,51 @@ def corpus(work: WorkFolder = DEFAULT_WORK) -> None:
     typer.echo(f"{work}: {len(entries)} distributions, {total / 1e6:.1f} MB")
 
 
-@app.command()
-def tokenizer(
+@app.command("tokenizer")
+def tokenizer_command(
     base: Annotated[
-        Path | None, typer.Option(help="Take the tokenizer of this checkpoint instead of training one.")
+        Path | None, typer.Option(help="Use the tokenizer of this checkpoint instead of training one.")
     ] = None,
     work: WorkFolder = DEFAULT_WORK,
 ) -> None:
-    """Train the tokenizer on the corpus and turn the corpus into tokens."""
-    from codegen_lsp.nano.corpus.corpus import documents
+    """Train the tokenizer on the corpus, and tokenize the corpus."""
     from codegen_lsp.nano.corpus.data import tokenize_corpus
-    from codegen_lsp.nano.corpus.tokenizer import (
-        load_tokenizer,
-        save_tokenizer,
-        train_tokenizer,
-        training_texts,
-        with_sentinels,
-    )
+    from codegen_lsp.nano.corpus.tokenizer import build_tokenizer
 
-    trained = with_sentinels(
-        load_tokenizer(base) if base else train_tokenizer(training_texts(documents(work)))
-    )
-    save_tokenizer(trained, work / "tokenizer")
-    counts = tokenize_corpus(work, trained)
+    tokenizer = build_tokenizer(work, base)
+    counts = tokenize_corpus(work, tokenizer)
     pools = ", ".join(f"{count:,} {pool}" for pool, count in counts.items())
-    typer.echo(f"{work / 'tokenizer'}: {trained.get_vocab_size():,} tokens; corpus: {pools}")
+    typer.echo(f"{work / 'tokenizer'}: {tokenizer.get_vocab_size():,} tokens; corpus: {pools}")
 
 
-@app.command()
-def train(
+@app.command("train")
+def train_command(
     recipe: RecipeName = "cpu",
     minutes: Annotated[
-        float | None, typer.Option(help="Length of the whole training; else the recipe's.")
+        float | None, typer.Option(help="Length of the whole training in minutes; by default the recipe's.")
     ] = None,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Length of the whole training in steps, for a machine that is busy."),
+        int | None, typer.Option(min=1, help="Length in steps instead of minutes, for a busy machine.")
     ] = None,
     piece: Annotated[
-        float | None, typer.Option(help="Stop after this many minutes; run again to go on.")
+        float | None, typer.Option(help="Stop after this many minutes; run again to continue.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for checkpoints; else one for each recipe.")
+        Path | None, typer.Option(help="Folder for checkpoints; by default one per recipe.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; else the recipe's.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the weights and of the order of the data.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default the recipe's.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Number of CPU threads.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the order of the data.")] = 0,
     initial: Annotated[
-        Path | None, typer.Option(help="Checkpoint to begin with; else the model that the recipe names.")
+        Path | None, typer.Option(help="Checkpoint to begin with; by default the one that the recipe names.")
     ] = None,
     work: WorkFolder = DEFAULT_WORK,
 ) -> None:
-    """Train after a recipe, or go on with the training that the folder holds."""
+    """Train by a recipe, or continue the training in the folder."""
     import torch
 
     from codegen_lsp.nano.training.recipes import named
-    from codegen_lsp.nano.training.train import Run
-    from codegen_lsp.nano.training.train import train as run_training
+    from codegen_lsp.nano.training.train import Run, train
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -114,97 +103,87 @@ def train(
         device=device or chosen.device,
         initial=initial,
     )
-    last = run_training(run)
-    state = (
-        f"done: {run.out / 'model'}" if last["done"] else "not done yet: run the same command again to go on"
-    )
+    last = train(run)
+    state = f"done: {run.out / 'model'}" if last["done"] else "not done: run the same command to continue"
     typer.echo(
         f"{last['tokens']:,} tokens in {last['seconds'] / 60:.1f} minutes, loss {last['loss']:.3f}; {state}"
     )
 
 
-@app.command()
-def evaluate(
+@app.command("evaluate")
+def evaluate_command(
     model: Annotated[list[str] | None, typer.Option(help="Another checkpoint: a folder or a name.")] = None,
     nano: Annotated[
-        Path, typer.Option(help="The bundled model, or a training's `model` folder.")
+        Path, typer.Option(help="The bundled model, or the `model` folder of a training.")
     ] = MODEL_DIR,
     baselines: Annotated[
-        bool, typer.Option(help="Measure the buffer's words and the 5-gram as well.")
+        bool, typer.Option(help="Also measure the words of the buffer and the 5-gram.")
     ] = True,
-    cuts: Annotated[int, typer.Option(min=0, help="Lines to complete.")] = 1000,
+    cuts: Annotated[int, typer.Option(min=0, help="Number of lines to complete.")] = 1000,
     files: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of files of each distribution.")
+        int | None, typer.Option(min=1, help="Maximum number of files per distribution.")
     ] = None,
     every_file: Annotated[
-        bool, typer.Option("--every-file", help="All held-out files, not the list.")
+        bool, typer.Option("--every-file", help="Measure all held-out files, not only the listed ones.")
     ] = False,
     threshold: Annotated[
-        float, typer.Option(help="Least mean log-probability (nats) that is shown.")
+        float, typer.Option(help="Minimum mean log-probability (nats) of a suggestion that is shown.")
     ] = THRESHOLD,
     out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.md.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
     work: WorkFolder = DEFAULT_WORK,
 ) -> None:
-    """Measure nano, the baselines and any other model on held-out code; prints one table."""
+    """Measure nano, the baselines and other models on held-out code; prints the figures as tables."""
     from codegen_lsp.nano.corpus.heldout import SEED, cut_points, load, load_all
-    from codegen_lsp.nano.evaluation import evaluate as evaluation
-    from codegen_lsp.nano.evaluation.predictors import BufferWords, LanguageModel, NGramPredictor, Predictor
+    from codegen_lsp.nano.evaluation import evaluate
 
     held_out = load_all() if every_file else load()
     if files is not None:
         held_out = held_out.first(files)
     for note in held_out.notes:
         typer.echo(f"note: {note}", err=True)
-    points = sorted(
-        cut_points(held_out.files, cuts), key=lambda cut: (cut.distribution, cut.path, len(cut.prefix))
-    )
-    predictors: list[Callable[[], Predictor]] = [partial(LanguageModel, "nano", nano, device)]
-    if baselines:
-        predictors += [partial(NGramPredictor.fitted, work), BufferWords]
-    predictors += [partial(LanguageModel, name, name, device) for name in model or []]
+    points = cut_points(held_out.files, cuts)
+    predictors = evaluate.factories(nano, model or [], device, work if baselines else None)
     results = []
-    for make in predictors:
-        result = evaluation.measure(make(), held_out, points, threshold)
+    for result in evaluate.measure_all(predictors, held_out, points, threshold):
         typer.echo(f"{result.name}: {result.seconds:.0f} s", err=True)
         results.append(result)
-    typer.echo(evaluation.markdown(results))
+    typer.echo(evaluate.markdown(results))
     settings = {"seed": SEED, "cuts": len(points), "threshold": threshold, "files": len(held_out.files)}
     folder = out or work / "evaluation"
-    evaluation.write(results, settings, folder, "evaluation-every-file" if every_file else "evaluation")
+    evaluate.write(results, settings, folder, "evaluation-every-file" if every_file else "evaluation")
     typer.echo(f"written to {folder}", err=True)
 
 
-@app.command()
-def lists() -> None:
-    """Choose the held-out files anew from what is installed; writes held_out.json beside this code."""
+@app.command("lists")
+def lists_command() -> None:
+    """Choose new held-out files from the installed distributions; writes held_out.json beside the code."""
     from codegen_lsp.nano.corpus.heldout import LIST, write_list
 
     write_list()
     typer.echo(str(LIST))
 
 
-@app.command()
-def ship(
+@app.command("ship")
+def ship_command(
     recipe: RecipeName = "cpu",
-    run: Annotated[Path | None, typer.Option(help="The training's folder; else the recipe's.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the checkpoint goes.")] = MODEL_DIR,
+    run: Annotated[Path | None, typer.Option(help="Folder of the training; by default the recipe's.")] = None,
+    out: CheckpointFolder = MODEL_DIR,
     work: WorkFolder = DEFAULT_WORK,
 ) -> None:
-    """Put a training's last checkpoint, manifest, log and picture into the package; then evaluate, then card."""
-    from codegen_lsp.nano.training.checkpoint import ship as ship_checkpoint
+    """Copy a training's last checkpoint, manifest, log and curve into the package; then run evaluate and card."""
+    from codegen_lsp.nano.training.checkpoint import ship_checkpoint
     from codegen_lsp.nano.training.recipes import named
 
-    chosen = named(recipe)
-    step = ship_checkpoint(run or work / "runs" / recipe, work, chosen, out)
+    step = ship_checkpoint(run or work / "runs" / recipe, work, named(recipe), out)
     typer.echo(f"{out}: step {step}")
 
 
 @app.command("files")
-def held_out_files(
-    count: Annotated[int, typer.Option(min=1, help="Files, in turn from each held-out distribution.")] = 10,
+def files_command(
+    count: Annotated[int, typer.Option(min=1, help="Number of files.")] = 10,
 ) -> None:
-    """Print where held-out files are on this machine, a line each: what to type in `codegen-lsp eval replay`."""
+    """Print paths of held-out files on this machine, for `codegen-lsp eval replay`; one distribution after another."""
     from codegen_lsp.nano.corpus.heldout import paths
 
     for path in paths(count):
@@ -212,54 +191,54 @@ def held_out_files(
 
 
 @app.command("results")
-def keep_results(
+def results_command(
     runs: Annotated[list[Path], typer.Argument(help="Folders that `codegen-lsp eval ... --out` wrote.")],
-    out: Annotated[Path, typer.Option(help="The checkpoint.")] = MODEL_DIR,
+    out: CheckpointFolder = MODEL_DIR,
 ) -> None:
-    """Summarise the reports of evaluations beside the checkpoint, for its card."""
+    """Summarize reports of evaluations beside the checkpoint, for its card."""
     from codegen_lsp.nano.evaluation.results import keep
 
     for path in keep(runs, out):
         typer.echo(str(path))
 
 
-@app.command()
-def card(
+@app.command("card")
+def card_command(
     recipe: RecipeName = "cpu",
-    note: Annotated[str, typer.Option(help="What else there is to say about this training.")] = "",
-    out: Annotated[Path, typer.Option(help="The checkpoint.")] = MODEL_DIR,
+    note: Annotated[str, typer.Option(help="A remark on the training, for the card.")] = "",
+    out: CheckpointFolder = MODEL_DIR,
 ) -> None:
-    """Write the model card from the manifest, the log and the evaluation that lie beside the checkpoint."""
+    """Write the model card from the manifest, the log and the evaluations beside the checkpoint."""
     from codegen_lsp.nano.evaluation.card import write_card
     from codegen_lsp.nano.training.recipes import named
 
     typer.echo(str(write_card(out, named(recipe), note)))
 
 
-@app.command()
-def pack(
+@app.command("pack")
+def pack_command(
     out: Annotated[Path, typer.Argument(help="Folder for the parts.")], work: WorkFolder = DEFAULT_WORK
 ) -> None:
-    """Compress tokens and tokenizer into parts of at most 15 MiB, 64 MiB in all, for another machine."""
-    from codegen_lsp.nano.corpus.pack import pack as write_parts
+    """Compress tokens and tokenizer for another machine, into parts of at most 15 MiB and 64 MiB in total."""
+    from codegen_lsp.nano.corpus.pack import write_parts
 
     for part in write_parts(work, out):
         typer.echo(f"{part}: {part.stat().st_size / 2**20:.1f} MiB")
 
 
-@app.command()
-def unpack(
+@app.command("unpack")
+def unpack_command(
     parts: Annotated[Path, typer.Argument(help="Folder with the parts.")], work: WorkFolder = DEFAULT_WORK
 ) -> None:
-    """Put a packed corpus into the work folder of this machine."""
-    from codegen_lsp.nano.corpus.pack import unpack as read_parts
+    """Unpack the parts of a packed corpus into the work folder of this machine."""
+    from codegen_lsp.nano.corpus.pack import read_parts
 
     read_parts(parts, work)
     typer.echo(f"unpacked into {work}")
 
 
 def main() -> None:
-    """Run a command; an error that a person can act on is one sentence and exit code 2."""
+    """Run a command; an expected error prints one sentence and exits with code 2."""
     try:
         app()
     except CodegenError as error:

@@ -1,4 +1,4 @@
-"""Small things that the tests of the bundled model share: a tiny corpus, its tokens, a tiny recipe."""
+"""Fixtures for the tests of the bundled model: a tiny corpus, its tokens, a tiny recipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codegen_lsp.nano.corpus.corpus import build
+from codegen_lsp.nano.corpus.corpus import build, documents
 from codegen_lsp.nano.corpus.data import tokenize_corpus
 from codegen_lsp.nano.corpus.sources import Distribution, standard_library
 from codegen_lsp.nano.corpus.tokenizer import save_tokenizer, train_tokenizer, training_texts, with_sentinels
@@ -18,7 +18,7 @@ EVENLY = {"core": 0.3, "focus": 0.4, "broad": 0.3}
 
 @pytest.fixture(scope="session")
 def small_distributions() -> list[Distribution]:
-    """Three distributions made of some hundred files of the standard library, one for each pool."""
+    """Make three distributions out of some hundred files of the standard library, one for each pool."""
     library = standard_library()
     chosen = [
         (name, path)
@@ -40,11 +40,9 @@ def small_distributions() -> list[Distribution]:
 
 @pytest.fixture(scope="session")
 def work(tmp_path_factory: pytest.TempPathFactory, small_distributions: list[Distribution]) -> Path:
-    """A work folder with a corpus, a tokenizer of 1,000 tokens and three control tokens, and the tokens."""
+    """Make a work folder with a corpus, a tokenizer of 1,000 tokens and three control tokens, and the tokens."""
     folder = tmp_path_factory.mktemp("work")
     build(folder, small_distributions)
-    from codegen_lsp.nano.corpus.corpus import documents
-
     trained = with_sentinels(train_tokenizer(training_texts(documents(folder)), 1000))
     save_tokenizer(trained, folder / "tokenizer")
     tokenize_corpus(folder, trained)
@@ -53,7 +51,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, small_distributions: list[Dis
 
 @pytest.fixture
 def tiny() -> Recipe:
-    """The recipe for the processor, so small that a step takes milliseconds, and not compiled."""
+    """Return the recipe `cpu`, so small that a step takes milliseconds, and not compiled."""
     return replace(
         CPU,
         n_embd=32,

@@ -25,13 +25,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 SMALL = """
 import sys
 from pathlib import Path
-from codegen_lsp.nano import sources
+from codegen_lsp.nano.corpus import sources
 library = sources.standard_library()
 names = ("asyncio/", "email/", "http/", "unittest/", "json/", "logging/", "ctypes/", "distutils/")
 few = tuple(item for item in library.files if item[0].startswith(names))
-here = sources.Distribution("stdlib-as-library", library.version, library.licence, few[::2])
-rest = sources.Distribution(library.name, library.version, library.licence, few[1::2])
-sources.trainable = lambda: [here, rest]
+library_half = sources.Distribution("stdlib-as-library", library.version, library.licence, few[::2])
+stdlib_half = sources.Distribution(library.name, library.version, library.licence, few[1::2])
+sources.trainable = lambda: [library_half, stdlib_half]
 from codegen_lsp.nano.__main__ import main
 sys.argv = ["nano", "corpus", "--work", sys.argv[1]]
 main()
@@ -41,7 +41,7 @@ main()
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_corpus_tokenizer_train_and_evaluate_run_in_a_row(tmp_path: Path) -> None:
-    """As the commands run for a person, but for the corpus, which is a small part of what is installed."""
+    """The commands as a user runs them, except that the corpus is a small part of the installed files."""
     work = str(tmp_path)
     made = subprocess.run(
         [sys.executable, "-c", SMALL, work], capture_output=True, text=True, check=False, timeout=280

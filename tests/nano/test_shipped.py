@@ -1,4 +1,4 @@
-"""The checkpoint in the package: sharded, small, loads without a warning, says what it is."""
+"""The checkpoint in the package: sharded, small, loads without a warning, and has a complete card."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ def test_the_card_has_the_hubs_header(card: str) -> None:
     ],
 )
 def test_the_card_has_what_a_reader_needs(card: str, section: str) -> None:
-    found = re.search(rf"^## {section}$(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
-    assert found is not None
-    assert len(found[1].strip()) > 80
+    text = re.search(rf"^## {section}$(.*?)(?=^## |\Z)", card, re.DOTALL | re.MULTILINE)
+    assert text is not None
+    assert len(text[1].strip()) > 80
 
 
 def test_the_card_names_every_distribution_with_its_licence(card: str) -> None:

@@ -1,1 +1,1 @@
-"""What nano learns from: collect, filter, tokenize and pack source files of permissively licensed packages."""
+"""Nano's training data: collect, filter, tokenize and pack source files of permissively licensed packages."""

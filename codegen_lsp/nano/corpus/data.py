@@ -1,6 +1,7 @@
-"""Tokens on disk, and the rows that training takes from them, in an order that a few integers describe.
+"""Tokens on disk, and the training rows that are read from them in a reproducible order.
 
-Knows documents and pools; knows nothing about models.
+A few integers describe the place in that order, so that a training can be resumed. Knows documents and pools, no
+models.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError, Pool, documents
+from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError, documents
 from codegen_lsp.nano.corpus.fill import RowFiller, TokenIds
+from codegen_lsp.nano.corpus.pools import Pool
 from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer, plain
 
 BLOCK = 2048
-"""Tokens that stay together when a pool is shuffled: the longest row that training may ask for."""
+"""Number of tokens that stay together when a pool is shuffled, and the maximum length of a row."""
 
 POOLS: tuple[Pool, ...] = get_args(Pool)
 
@@ -29,9 +31,10 @@ POOLS: tuple[Pool, ...] = get_args(Pool)
 def tokenize_corpus(work: Path, tokenizer: Tokenizer, seed: int = 0) -> dict[str, int]:
     """Write `tokens-<pool>.npy` for each pool: its documents, shuffled, each after an end-of-text token.
 
-    A document that has the name of a special token in its text is read as text.
+    The name of a special token in a document is encoded as text.
 
-    Returns the number of tokens of each pool.
+    Returns:
+        The number of tokens of each pool.
     """
     end = tokenizer.token_to_id(END_OF_TEXT)
     reader = plain(tokenizer)
@@ -58,10 +61,10 @@ def _batches(work: Path, size: int) -> Iterator[list[CorpusDocument]]:
 
 @dataclass(slots=True)
 class Stream:
-    """The tokens of one pool, read in shuffled blocks, again and again.
+    """The endless stream of one pool's tokens, read in shuffled rows.
 
-    Blocks are shuffled anew in each epoch, and then the rows of each 64 blocks among each other, so that the rows
-    of a batch come from many files. `position` counts the tokens read and is all the state there is.
+    Every epoch shuffles the blocks, then the rows within each group of 64 blocks, so that the rows of a batch come
+    from many files. `position` counts the tokens read and is the whole state.
     """
 
     tokens: TokenIds
@@ -73,11 +76,16 @@ class Stream:
     GROUP = 64
 
     def take(self, length: int) -> TokenIds:
-        """The next row of length + 1 tokens; a row's last token is the first of the text after it."""
+        """Return the next row of length + 1 tokens; its last token is the first one of the text that follows.
+
+        Raises:
+            CorpusError: the pool is shorter than one block.
+        """
         blocks = (len(self.tokens) - 1) // BLOCK
         if blocks < 1:
             raise CorpusError(
-                f"a pool needs at least {BLOCK + 1} tokens; it has {len(self.tokens)}: build a larger corpus"
+                f"a pool requires at least {BLOCK + 1} tokens, this one has {len(self.tokens)}: "
+                "build a larger corpus"
             )
         if self.position % length:
             self.position += length - self.position % length
@@ -96,7 +104,7 @@ class Stream:
 
 
 class Sampler:
-    """Batches drawn from the pools in given shares, the same ones for the same seed and positions.
+    """Batches drawn from the pools in given shares; equal for equal seeds and positions.
 
     `fill` is the share of rows that become fill-in-the-middle samples.
     """
@@ -104,7 +112,7 @@ class Sampler:
     def __init__(self, work: Path, seed: int, fill: float = 0.0) -> None:
         missing = [pool for pool in POOLS if not (work / f"tokens-{pool}.npy").exists()]
         if missing:
-            raise CorpusError(f"{work} holds no tokens: run `python -m codegen_lsp.nano tokenizer` first")
+            raise CorpusError(f"no tokens in {work}: run `python -m codegen_lsp.nano tokenizer` first")
         self.streams = {
             pool: Stream(np.load(work / f"tokens-{pool}.npy", mmap_mode="r"), (seed, number))
             for number, pool in enumerate(POOLS)
@@ -114,15 +122,15 @@ class Sampler:
         self._filler = RowFiller(load_tokenizer(work / "tokenizer")) if fill else None
 
     def batch(self, rows: int, length: int, shares: dict[Pool, float]) -> NDArray[np.int64]:
-        """Token ids, (rows, length + 1). Each pool gets its share of rows over time, exactly."""
-        taken = []
+        """Return token ids, (rows, length + 1). Over many batches each pool gets exactly its share of the rows."""
+        batch = []
         for _ in range(rows):
             for pool in POOLS:
                 self._debts[pool] += shares.get(pool, 0.0)
             pool = max(POOLS, key=self._debts.__getitem__)
             self._debts[pool] -= 1.0
-            taken.append(self._row(pool, length))
-        return np.stack(taken).astype(np.int64)
+            batch.append(self._row(pool, length))
+        return np.stack(batch).astype(np.int64)
 
     def _row(self, pool: Pool, length: int) -> TokenIds:
         stream = self.streams[pool]
@@ -133,14 +141,14 @@ class Sampler:
         return self._filler.fill(row, generator)
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs to go on with the batch after the last one."""
+        """Return what `restore` needs to continue with the next batch."""
         return {
             "positions": {pool: stream.position for pool, stream in self.streams.items()},
             "debts": dict(self._debts),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Continue from a state that `state` returned."""
         for pool, position in state["positions"].items():
             self.streams[pool].position = position
         self._debts = dict(state["debts"])

@@ -1,16 +1,16 @@
-"""Fill-in-the-middle: the control tokens, the two forms of a prompt, and training rows made of them.
+"""Fill-in-the-middle: the two forms of a prompt, and training rows made of samples in these forms.
 
 With p, m and s for prefix, middle and suffix, and CodeGen2's control tokens:
 
     PSM   p <mask_1> s <|endoftext|> <sep> <mask_1> m <eom>
     SPM   <mask_1> s <|endoftext|> <sep> p m <eom>
 
-PSM is CodeGen2's own form. SPM has the same suffix segment at the front, and the middle continues the prefix
-without a mark between them, so that a longer prefix only appends tokens to a prompt. In both, a prompt is all that
-stands before m, and `<eom>` ends the middle. p, m and s are tokenized apart from each other.
+PSM is the form of CodeGen2 (Nijkamp et al., 2023). SPM puts the same suffix segment first, and the middle continues
+the prefix without a token between them, so that typing only appends tokens to the prompt. In both forms the prompt is
+everything before m, and `<eom>` ends the middle. p, m and s are tokenized separately.
 
-In a training row an end-of-text token stands before every sample but the first. A document that begins in the row
-begins a sample; a sample never spans two documents. Rows are made from (seed, pool, position) alone.
+In a training row every sample except the first follows an end-of-text token. A document that begins within the row
+begins a sample, and a sample never spans two documents. A row depends only on (seed, pool, position).
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ FORMATS = {
     "spm": f"{MASK}{{suffix}}{END_OF_TEXT}{SEPARATOR}{{prefix}}",
     "stop": END_OF_MIDDLE,
 }
-"""The two forms of a prompt as a model's configuration states them, and the token that ends a middle."""
+"""The two forms of a prompt and the token that ends a middle, as in a model's configuration."""
 
 SPM_SHARE = 2 / 3
-"""Share of the samples in SPM form: it is cheaper to ask while a user types."""
+"""Share of the samples in SPM form, which lets the KV cache serve the next keystroke."""
 
 PIECE_TOKENS = (64, 1536)
-"""The least and the greatest length of a sample (log-uniform), about."""
+"""Approximate minimum and maximum length of a sample (log-uniform)."""
 
 ROOM = 48
-"""Fewest tokens at a row's end that may become a sample; less is filled with plain text."""
+"""Minimum number of tokens for another sample at a row's end; a shorter remainder is plain text."""
 
 TokenIds = NDArray[np.uint16]
 
 
 class RowFiller:
-    """Turns rows of plain text into rows of fill-in-the-middle samples of the same length."""
+    """Converts rows of plain text to rows of fill-in-the-middle samples of the same length."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = plain(tokenizer)
@@ -56,7 +56,7 @@ class RowFiller:
         self._end_of_middle = _id_of(tokenizer, END_OF_MIDDLE)
 
     def fill(self, tokens: TokenIds, generator: Random) -> TokenIds:
-        """Return a row of the same length whose documents are cut into samples; a row's last text may be plain."""
+        """Return a row of the same length whose documents are cut into samples; the last text may stay plain."""
         row: list[int] = []
         for segment in np.split(tokens, np.flatnonzero(tokens == self._end)):
             if len(segment) and len(row) < len(tokens):
@@ -67,7 +67,7 @@ class RowFiller:
         return np.array(row[: len(tokens)], dtype=tokens.dtype)
 
     def prompt(self, prefix: str, suffix: str, form: str) -> list[int]:
-        """Return the tokens that ask for a middle; `form` is "psm" or "spm"."""
+        """Return the tokens of a prompt; `form` is "psm" or "spm"."""
         before, after = self._encode(prefix), self._encode(suffix)
         if form == "psm":
             return [*before, self._mask, *after, self._end, self._separator, self._mask]
@@ -79,7 +79,7 @@ class RowFiller:
         return [*prompt, *self._encode(parts.middle), self._end_of_middle]
 
     def _segment(self, segment: TokenIds, room: int, generator: Random) -> list[int]:
-        """Samples of one document's tokens, `room` tokens at most unless the last of them is plain text."""
+        """Return the samples of one document; at most `room` tokens, unless plain text ends them."""
         text = self._tokenizer.decode(list(map(int, segment)), skip_special_tokens=False)
         if "\ufffd" in text:
             return list(map(int, segment))  # the row cuts a character in two
@@ -108,7 +108,9 @@ class RowFiller:
 def _id_of(tokenizer: Tokenizer, token: str) -> int:
     number: int | None = tokenizer.token_to_id(token)
     if number is None:
-        raise CorpusError(f"the tokenizer has no {token}: run `python -m codegen_lsp.nano tokenizer` again")
+        raise CorpusError(
+            f"the tokenizer has no token {token}: run `python -m codegen_lsp.nano tokenizer` again"
+        )
     return number
 
 

@@ -1,6 +1,6 @@
-"""What models are measured on: fixed lists of held-out files, and the points where their lines are cut.
+"""What models are measured on: a fixed list of held-out files, and the points where their lines are cut.
 
-Knows files and text; knows nothing about models.
+Knows files and text, no models.
 """
 
 from __future__ import annotations
@@ -13,30 +13,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen_lsp.nano.corpus import sources
-from codegen_lsp.nano.corpus.corpus import held_out_text, rejection
+from codegen_lsp.nano.corpus.texts import held_out_text, rejection
 
 LIST = Path(__file__).with_name("held_out.json")
-"""The files of each held-out distribution that are measured, with the version and hash that they had."""
+"""The measured files of each held-out distribution, with the versions and hashes they had."""
 
 BUDGET = 100_000
-"""Characters for each distribution: files are taken in a shuffled order until they exceed it.
+"""Characters per distribution: files are added in a shuffled order until their sum exceeds it.
 
-Files that the corpus would not take either, for they are tables or scraps, are not measured.
+Tables, tiny files and everything else that the corpus rejects are not measured either.
 """
 
 FILE_CAP = 50_000
-"""Characters of one file that count; the rest of a longer file is left out."""
+"""Maximum number of characters of one file; the end of a longer file is ignored."""
 
 SEED = 20220325
 
 FUNCTIONS = 3
+"""Minimum number of functions in a file for the typing replay."""
+
 TYPED = 8000
-"""Bytes of a file that is good to type from: long enough for functions, short enough for the model's context."""
+"""Preferred size in bytes of a file for the typing replay: it has functions, and fits into the model's context."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutFile:
-    """A held-out text as models see it, at most `FILE_CAP` characters, whole lines."""
+    """A held-out text as models see it: whole lines, at most `FILE_CAP` characters."""
 
     distribution: str
     path: str
@@ -45,25 +47,25 @@ class HeldOutFile:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A point in a held-out text: the model sees `prefix` and is asked for `rest`, the rest of its line."""
+    """A point in a held-out text: the model sees `prefix` and should complete `target`, the rest of the line."""
 
     distribution: str
     path: str
     prefix: str
-    rest: str
+    target: str
     at_start: bool
-    """Whether the cut is at the line's start, after the indentation; otherwise it is inside the line."""
+    """True for a cut right after the indentation, False for a cut inside the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """All that is measured, and what differs from the committed list on this machine."""
+    """The files to measure, and notes on the listed files that are missing or changed on this machine."""
 
     files: tuple[HeldOutFile, ...]
     notes: tuple[str, ...]
 
     def first(self, count: int) -> HeldOut:
-        """The first `count` files of each distribution."""
+        """Return only the first `count` files of each distribution."""
         taken: dict[str, list[HeldOutFile]] = {}
         for file in self.files:
             taken.setdefault(file.distribution, []).append(file)
@@ -71,7 +73,7 @@ class HeldOut:
 
 
 def choose() -> dict[str, dict[str, object]]:
-    """A new list: per distribution its version and, by path, the first digits of each file's hash."""
+    """Choose files for a new list: by distribution, its version and the first digits of each file's hash."""
     chosen: dict[str, dict[str, object]] = {}
     for distribution in sources.held_out():
         files, used = {}, 0
@@ -88,12 +90,12 @@ def choose() -> dict[str, dict[str, object]]:
 
 
 def write_list(path: Path = LIST) -> None:
-    """Write the list anew from what is installed."""
+    """Write a new list of the installed held-out files."""
     path.write_text(json.dumps(choose(), indent=1) + "\n", encoding="utf-8")
 
 
 def load(path: Path = LIST) -> HeldOut:
-    """The listed files as they are installed here, and a note on each that is missing or changed."""
+    """Return the listed files as installed on this machine, with a note on each missing or changed file."""
     listed = json.loads(path.read_text(encoding="utf-8"))
     installed = {distribution.name: distribution for distribution in sources.held_out()}
     files: list[HeldOutFile] = []
@@ -101,7 +103,7 @@ def load(path: Path = LIST) -> HeldOut:
     for name, entry in listed.items():
         distribution = installed.get(name)
         if distribution is None:
-            notes.append(f"{name} is not installed: left out")
+            notes.append(f"{name} is not installed and is left out")
             continue
         paths = dict(distribution.files)
         changed = 0
@@ -109,42 +111,40 @@ def load(path: Path = LIST) -> HeldOut:
             source = paths.get(file)
             text = held_out_text(source) if source else None
             if source is None or text is None:
-                notes.append(f"{name}: {file} is missing: left out")
+                notes.append(f"{name}: {file} is missing and is left out")
                 continue
             changed += hashlib.sha256(source.read_bytes()).hexdigest()[:16] != digest
             files.append(HeldOutFile(name, file, capped(text)))
         if changed:
             notes.append(
-                f"{name} {distribution.version}: {changed} files differ from the listed {entry['version']}"
+                f"{name} {distribution.version}: {changed} files differ from the listed version {entry['version']}"
             )
     return HeldOut(tuple(files), tuple(notes))
 
 
 def paths(count: int, path: Path = LIST) -> list[Path]:
-    """Where `count` of the listed files are installed: in turn one of each distribution, the middle-sized first.
+    """Return the paths of `count` listed files: one of each distribution in turn, sizes close to `TYPED` first.
 
-    Only files with functions, of which there is something to type.
+    Only files with at least `FUNCTIONS` functions, since the typing replay types their bodies.
     """
     listed = json.loads(path.read_text(encoding="utf-8"))
     installed = {d.name: dict(d.files) for d in sources.held_out()}
-    found: list[list[Path]] = []
+    choices: list[list[Path]] = []
     for name, entry in sorted(listed.items()):
-        known = [installed[name][f] for f in entry["files"] if f in installed.get(name, {})]
-        known = [p for p in known if p.read_text(encoding="utf-8").count("def ") >= FUNCTIONS]
-        found.append(sorted(known, key=lambda p: (abs(p.stat().st_size - TYPED), p.name)))
-    turns = [
-        files[turn] for turn in range(max(map(len, found), default=0)) for files in found if turn < len(files)
-    ]
-    return turns[:count]
+        files = [installed[name][f] for f in entry["files"] if f in installed.get(name, {})]
+        files = [p for p in files if p.read_text(encoding="utf-8").count("def ") >= FUNCTIONS]
+        choices.append(sorted(files, key=lambda p: (abs(p.stat().st_size - TYPED), p.name)))
+    turns = range(max(map(len, choices), default=0))
+    return [files[turn] for turn in turns for files in choices if turn < len(files)][:count]
 
 
 def capped(text: str, cap: int = FILE_CAP) -> str:
-    """The first whole lines of a text, at most `cap` characters."""
+    """Return the first whole lines of a text, at most `cap` characters."""
     return text if len(text) <= cap else text[: text.rfind("\n", 0, cap) + 1]
 
 
 def load_all() -> HeldOut:
-    """Every file of the held-out distributions that is installed, whole, but for tables and scraps."""
+    """Return all installed held-out files, uncapped, except those that the corpus would reject."""
     files = [
         HeldOutFile(distribution.name, name, text)
         for distribution in sources.held_out()
@@ -155,7 +155,7 @@ def load_all() -> HeldOut:
 
 
 def cut_points(files: Iterable[HeldOutFile], count: int, seed: int = SEED) -> list[Cut]:
-    """`count` cuts, spread evenly over the distributions: half at a line's start, half inside the line."""
+    """Return `count` cuts, spread evenly over the distributions: half at a line's start, half inside the line."""
     lines: dict[str, list[tuple[HeldOutFile, int, str]]] = {}
     for file in files:
         offset = 0
@@ -164,7 +164,7 @@ def cut_points(files: Iterable[HeldOutFile], count: int, seed: int = SEED) -> li
                 lines.setdefault(file.distribution, []).append((file, offset, line))
             offset += len(line) + 1
     generator = random.Random(seed)
-    orders = {name: generator.sample(found, len(found)) for name, found in sorted(lines.items())}
+    orders = {name: generator.sample(items, len(items)) for name, items in sorted(lines.items())}
     cuts: list[Cut] = []
     while len(cuts) < count and any(orders.values()):
         for name in sorted(orders):

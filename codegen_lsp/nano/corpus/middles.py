@@ -1,8 +1,8 @@
-"""Cuts a piece of source text into prefix, middle and suffix, the way a person's cursor would.
+"""Cuts a piece of source text into prefix, middle and suffix where a user's cursor would be.
 
-Five kinds of middles, each as (start, end) offsets: the rest of a line, a part of a line, a whole line, a block of
-lines, and a random span. A middle that begins a line begins with the line's indentation half of the time, and
-leaves the indentation to the prefix otherwise. Deterministic for a given generator.
+There are five kinds of middles, each as (start, end) offsets: the rest of a line, a part of a line, a whole line, a
+block of lines, and a random span. A middle at the start of a line includes the indentation half of the time, and
+leaves it to the prefix otherwise. Deterministic for a given generator.
 """
 
 from __future__ import annotations
@@ -13,21 +13,26 @@ from dataclasses import dataclass
 from random import Random
 
 CLOSERS = ")]}:,;\"' \t"
-"""Characters that an editor, or a person, has often typed behind the cursor already."""
+"""Characters that are often behind the cursor already, typed by the user or closed by the editor."""
 
 BLOCK_LINES = 12
+"""Maximum number of lines in a block."""
+
 SPAN_CHARACTERS = 600
+"""Maximum length of a random span."""
+
 SHORT_SUFFIX = 0.6
-"""Share of the suffixes that are cut at a line's end after `SUFFIX_CHARACTERS`, as an editor's prompt cuts them."""
+"""Share of the suffixes that end with a line after `SUFFIX_CHARACTERS`, as the suffixes of an editor's prompts do."""
+
 SUFFIX_CHARACTERS = (60, 1000)
-"""The least and the greatest limit (log-uniform); about 16 and 280 tokens."""
+"""Minimum and maximum limit of a short suffix (log-uniform); about 16 and 280 tokens."""
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A text in three parts; `beyond` is what follows a suffix that was cut short."""
+    """A text in three parts; `beyond` is the text after a suffix that was cut short."""
 
     prefix: str
     middle: str
@@ -36,7 +41,7 @@ class Parts:
 
     @property
     def text(self) -> str:
-        """The text that was cut."""
+        """Return the original text."""
         return self.prefix + self.middle + self.suffix + self.beyond
 
 
@@ -50,17 +55,17 @@ class Line:
 
     @property
     def indent(self) -> int:
-        """Number of characters of indentation."""
+        """Return the number of characters of indentation."""
         return len(self.text) - len(self.text.lstrip())
 
     @property
     def end(self) -> int:
-        """Offset behind the line's last character."""
+        """Return the offset after the line's last character."""
         return self.start + len(self.text)
 
 
 def lines_of(text: str) -> list[Line]:
-    """List the lines of a text that are not blank."""
+    """Return the lines of a text that are not blank."""
     lines, start = [], 0
     for raw in text.splitlines(keepends=True):
         line = raw.removesuffix("\n")
@@ -71,13 +76,16 @@ def lines_of(text: str) -> list[Line]:
 
 
 def rest_of_line(lines: Sequence[Line], generator: Random) -> Span:
-    """Cut from a place after the indentation to the end of the line."""
+    """Cut from a random column after the indentation to the end of the line."""
     line = generator.choice(lines)
     return line.start + generator.randint(line.indent, len(line.text)), line.end
 
 
 def part_of_line(lines: Sequence[Line], generator: Random) -> Span:
-    """Cut within a line, half of the time up to the brackets and marks that close it."""
+    """Cut within a line, half of the time up to its closing brackets and marks.
+
+    For example, the middle in `print(total)` can be "total", with ")" as the suffix.
+    """
     line = generator.choice(lines)
     stop = max(line.indent, len(line.text.rstrip(CLOSERS)))
     if generator.random() < 0.5:
@@ -86,13 +94,13 @@ def part_of_line(lines: Sequence[Line], generator: Random) -> Span:
 
 
 def whole_line(lines: Sequence[Line], generator: Random) -> Span:
-    """Cut a line, with or without its indentation and its line end."""
+    """Cut a line, with or without its indentation and its line end, each half of the time."""
     line = generator.choice(lines)
     return _whole_lines(line, line, generator)
 
 
 def block(lines: Sequence[Line], generator: Random) -> Span:
-    """Cut a statement with its body, or the lines from one to the end of its block, `BLOCK_LINES` at most."""
+    """Cut a statement with its body, or a line and what follows it in its block; at most `BLOCK_LINES` lines."""
     first = generator.randrange(len(lines))
     allowed = lines[first].indent + generator.randint(0, 1)  # 1: only the body, which is deeper
     last = first
@@ -121,11 +129,11 @@ KINDS: tuple[tuple[Callable[[Sequence[Line], Random], Span], float], ...] = (
     (block, 0.20),
     (random_span, 0.13),
 )
-"""The kinds of middles and their shares. Most requests of an editor ask for a part of one line."""
+"""The kinds of middles and their shares. Most requests of an editor complete a part of one line."""
 
 
 def cut(text: str, generator: Random) -> Parts | None:
-    """Cut a text into three parts, whose suffix is often short; None when the text has only blank lines."""
+    """Cut a text into three parts, often with a short suffix; None if the text has only blank lines."""
     lines = lines_of(text)
     if not lines:
         return None

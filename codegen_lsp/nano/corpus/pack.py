@@ -1,6 +1,6 @@
-"""Carries a tokenized corpus to another machine in a few small files, and back into a work folder there.
+"""Packs a tokenized corpus into a few small files for another machine, and unpacks it into a work folder there.
 
-Knows the names of the files in a work folder; knows nothing about their contents.
+Knows the names of the files in a work folder, not their contents.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from pathlib import Path
 from codegen_lsp.wire.errors import CodegenError
 
 PART_BYTES = 15 * 2**20
+"""Maximum size of one part."""
+
 TOTAL_BYTES = 64 * 2**20
+"""Maximum size of all parts together."""
 
 _NAMES = ("manifest.json", "tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json")
 
@@ -22,12 +25,16 @@ class PackError(CodegenError):
     """The corpus cannot be packed or unpacked."""
 
 
-def pack(work: Path, folder: Path) -> list[Path]:
-    """Write the tokens, the tokenizer and the manifest of `work` as `part-000.xz` and so on, 15 MiB each at most."""
+def write_parts(work: Path, folder: Path) -> list[Path]:
+    """Write the tokens, the tokenizer and the manifest of `work` to `part-000.xz` and so on in `folder`.
+
+    Raises:
+        PackError: the work folder has no tokens, or the archive is larger than `TOTAL_BYTES`.
+    """
     names = [*_NAMES, *sorted(path.name for path in work.glob("tokens-*.npy"))]
     missing = [name for name in names if not (work / name).exists()]
     if missing or len(names) == len(_NAMES):
-        raise PackError(f"{work} holds no tokens: run the corpus and tokenizer commands first")
+        raise PackError(f"no tokens in {work}: run the corpus and tokenizer commands first")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in names:
@@ -35,7 +42,7 @@ def pack(work: Path, folder: Path) -> list[Path]:
     data = lzma.compress(archive.getvalue(), preset=6)
     if len(data) > TOTAL_BYTES:
         raise PackError(
-            f"the packed corpus has {len(data) / 2**20:.0f} MiB, more than 64: lower the caps in corpus.py"
+            f"the packed corpus has {len(data) / 2**20:.0f} MiB, the maximum is 64: lower the caps in pools.py"
         )
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("part-*.xz"):
@@ -47,11 +54,15 @@ def pack(work: Path, folder: Path) -> list[Path]:
     return parts
 
 
-def unpack(folder: Path, work: Path) -> None:
-    """Write what `pack` took into the work folder of this machine."""
+def read_parts(folder: Path, work: Path) -> None:
+    """Unpack the parts that `write_parts` wrote into a work folder.
+
+    Raises:
+        PackError: parts are missing, or come from different corpora.
+    """
     parts = sorted(folder.glob("part-*.xz"))
     if not parts:
-        raise PackError(f"{folder} holds no part-*.xz: copy all parts of a packed corpus into it")
+        raise PackError(f"no part-*.xz in {folder}: copy all parts of a packed corpus into it")
     try:
         data = lzma.decompress(b"".join(part.read_bytes() for part in parts))
         work.mkdir(parents=True, exist_ok=True)

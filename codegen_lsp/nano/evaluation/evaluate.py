@@ -1,6 +1,6 @@
-"""Measures predictors on held-out code, all in the same way, and writes one table of it.
+"""Measures predictors on held-out code, all in the same way, and writes the figures as tables.
 
-Knows the held-out files and the protocol of `predictors`; knows nothing about how a model was trained.
+Knows the held-out files and the protocol in `predictors`, not how a model was trained.
 """
 
 from __future__ import annotations
@@ -8,20 +8,21 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from codegen_lsp.nano.corpus.heldout import Cut, HeldOut, HeldOutFile
-from codegen_lsp.nano.evaluation.predictors import Predictor
+from codegen_lsp.nano.evaluation.predictors import BufferWords, LanguageModel, NGramPredictor, Predictor
 
-EvaluationReport = Callable[[str], None]
+PredictorFactory = Callable[[], Predictor]
 
 
 @dataclass(slots=True)
 class Measures:
-    """What was measured of one predictor. Shares are in [0, 1]; NaN where there is nothing to divide by."""
+    """The figures of one predictor. Shares are in [0, 1]; NaN for a share of nothing."""
 
     name: str
     bits_per_byte: float | None
@@ -34,7 +35,7 @@ class Measures:
     right_of_shown: float
     seconds: float
     bits_per_byte_of: dict[str, float] = field(default_factory=dict)
-    """By held-out distribution."""
+    """Bits per byte by held-out distribution."""
 
 
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -50,7 +51,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 
 
 def levenshtein(a: str, b: str) -> int:
-    """The least number of characters to insert, delete or replace that turns `a` into `b`."""
+    """Return the minimum number of characters to insert, delete or replace that turns `a` into `b`."""
     row = list(range(len(b) + 1))
     for i, left in enumerate(a, start=1):
         diagonal, row[0] = row[0], i
@@ -60,7 +61,7 @@ def levenshtein(a: str, b: str) -> int:
 
 
 def similarity(suggested: str, actual: str) -> float:
-    """One less the share of characters to edit: 1 for equal texts, 0 for nothing in common."""
+    """Return one minus the share of characters to edit: 1 for equal texts, 0 for nothing in common."""
     longest = max(len(suggested), len(actual))
     return 1.0 - levenshtein(suggested, actual) / longest if longest else 1.0
 
@@ -68,14 +69,14 @@ def similarity(suggested: str, actual: str) -> float:
 def bits_per_byte(
     predictor: Predictor, files: Iterable[HeldOutFile]
 ) -> tuple[float | None, dict[str, float]]:
-    """Of all files together, and by distribution; None where the predictor has no probabilities."""
+    """Return the figure of all files together, and by distribution; None if the predictor has no probabilities."""
     nats: dict[str, float] = {}
     sizes: dict[str, int] = {}
     for file in files:
-        found = predictor.nats(file.text)
-        if found is None:
+        cost = predictor.nats(file.text)
+        if cost is None:
             return None, {}
-        nats[file.distribution] = nats.get(file.distribution, 0.0) + found
+        nats[file.distribution] = nats.get(file.distribution, 0.0) + cost
         sizes[file.distribution] = sizes.get(file.distribution, 0) + len(file.text.encode())
     total = sum(nats.values()) / math.log(2) / sum(sizes.values())
     return total, {name: nats[name] / math.log(2) / sizes[name] for name in sorted(nats)}
@@ -90,7 +91,10 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def measure(predictor: Predictor, held_out: HeldOut, cuts: Sequence[Cut], threshold: float) -> Measures:
-    """All figures of one predictor; the server shows from `threshold`, a mean log-probability in nats."""
+    """Measure one predictor.
+
+    `threshold` is the minimum mean log-probability, in nats, from which the language server shows a suggestion.
+    """
     began = time.monotonic()
     whole, by_distribution = bits_per_byte(predictor, held_out.files)
     exact: list[float] = []
@@ -99,8 +103,8 @@ def measure(predictor: Predictor, held_out: HeldOut, cuts: Sequence[Cut], thresh
     for cut in cuts:
         suggestion = predictor.complete(cut.prefix)
         text = suggestion.text if suggestion else ""
-        exact.append(float(text == cut.rest.rstrip()))
-        similar.append(similarity(text, cut.rest.rstrip()))
+        exact.append(float(text == cut.target.rstrip()))
+        similar.append(similarity(text, cut.target.rstrip()))
         shown.append(float(suggestion is not None and _is_shown(suggestion.confidence, threshold)))
     both = [right * seen for right, seen in zip(exact, shown, strict=True)]
     return Measures(
@@ -118,6 +122,26 @@ def measure(predictor: Predictor, held_out: HeldOut, cuts: Sequence[Cut], thresh
     )
 
 
+def factories(nano: Path, models: Sequence[str], device: str, counts: Path | None) -> list[PredictorFactory]:
+    """Return functions that create nano, the baselines and other checkpoints, in the order of the tables.
+
+    `counts` is the work folder of the 5-gram baseline; None leaves the baselines out.
+    """
+    predictors: list[PredictorFactory] = [partial(LanguageModel, "nano", nano, device)]
+    if counts is not None:
+        predictors += [partial(NGramPredictor.fitted, counts), BufferWords]
+    return predictors + [partial(LanguageModel, name, name, device) for name in models]
+
+
+def measure_all(
+    predictors: Iterable[PredictorFactory], held_out: HeldOut, cuts: Iterable[Cut], threshold: float
+) -> Iterator[Measures]:
+    """Measure one predictor after another, each created when its turn comes."""
+    ordered = sorted(cuts, key=lambda cut: (cut.distribution, cut.path, len(cut.prefix)))
+    for create in predictors:
+        yield measure(create(), held_out, ordered, threshold)
+
+
 def _cell(value: float | None, column: str) -> str:
     if value is None or math.isnan(value):
         return "–"
@@ -125,7 +149,7 @@ def _cell(value: float | None, column: str) -> str:
 
 
 def markdown(results: Sequence[Measures]) -> str:
-    """The tables: one row for each predictor, then bits per byte by distribution."""
+    """Return two tables, each with one row per predictor: all figures, then bits per byte by distribution."""
     head = [title for title, _ in COLUMNS]
     lines = [f"| | {' | '.join(head)} |", f"|---|{'---:|' * len(head)}"]
     for result in results:
@@ -146,7 +170,7 @@ def markdown(results: Sequence[Measures]) -> str:
 def write(
     results: Sequence[Measures], settings: dict[str, Any], folder: Path, stem: str = "evaluation"
 ) -> None:
-    """`<stem>.json` with all figures and settings, `<stem>.md` with the tables."""
+    """Write `<stem>.json` with all figures and settings, and `<stem>.md` with the tables."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         {
@@ -162,7 +186,7 @@ def write(
 
 
 def from_json(row: dict[str, Any]) -> Measures:
-    """The measures in a row of `evaluation.json`."""
+    """Return the measures in a row of `evaluation.json`."""
     shares = {name: math.nan if value is None else value for name, value in row.items()}
     return Measures(**{**shares, "bits_per_byte": row["bits_per_byte"]})
 

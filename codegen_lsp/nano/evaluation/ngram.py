@@ -1,7 +1,7 @@
-"""A smoothed n-gram model over a corpus of tokens, with a cache of the open file: the baseline that learns.
+"""The learning baseline: a smoothed n-gram model of the corpus, mixed with a cache of the open file.
 
-Interpolated absolute discounting (Ney, Essen and Kneser, 1994): an order keeps its counts less a
-discount, and gives what was taken to the order below. Knows token ids only.
+Interpolated absolute discounting (Ney, Essen and Kneser, 1994): each order subtracts a discount from its counts and
+passes that probability on to the next lower order. Knows token ids, no text.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 ORDER = 5
+"""Number of tokens in the longest n-grams."""
+
 DISCOUNT = 0.75
+"""Subtracted from every count."""
+
 CACHE_SHARE = 0.4
-"""The share of the probability that the open file has."""
+"""Weight of the cache of the open file."""
 
 Probabilities = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -27,14 +31,14 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mixed(key: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The bits of the keys, well mixed (the finalizer of SplitMix64)."""
+    """Return the keys with well mixed bits (the finalizer of SplitMix64)."""
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return key ^ (key >> np.uint64(31))
 
 
 def context_keys(tokens: NDArray[Any], length: int, bits: int) -> NDArray[np.uint64]:
-    """A key for the `length` tokens before each position from `length` on; its lowest `bits` bits are free."""
+    """Return a key of the `length` tokens before each position from `length` on, with the lowest `bits` bits zero."""
     count = len(tokens) - length
     key = np.zeros(max(count, 0), dtype=np.uint64)
     for shift in range(length):
@@ -44,15 +48,15 @@ def context_keys(tokens: NDArray[Any], length: int, bits: int) -> NDArray[np.uin
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The n-grams of one order, sorted by context, then token; `ends` are running totals of their counts."""
+    """The n-grams of one order, sorted by context, then token; `ends` has running totals of their counts."""
 
     keys: NDArray[np.uint64]
     ends: NDArray[np.int64]
-    """One longer than keys: the count of entry i is ends[i + 1] - ends[i]."""
+    """One element longer than `keys`: the count of n-gram i is ends[i + 1] - ends[i]."""
 
 
 def count_ngrams(tokens: NDArray[Any], order: int, bits: int) -> Table:
-    """The table of one order over a stream of tokens."""
+    """Return the table of one order over a stream of tokens."""
     keys = context_keys(tokens, order - 1, bits) | tokens[order - 1 :].astype(np.uint64)
     keys.sort()
     starts = (
@@ -64,7 +68,7 @@ def count_ngrams(tokens: NDArray[Any], order: int, bits: int) -> Table:
 
 
 class NGramModel:
-    """P(token | tokens before it) from counts of all orders up to `ORDER`."""
+    """P(token | previous tokens), from the counts of all orders up to `ORDER`."""
 
     def __init__(self, tables: Sequence[Table], vocabulary: int) -> None:
         self.tables = tables
@@ -78,7 +82,7 @@ class NGramModel:
         return cls([count_ngrams(tokens, n, bits) for n in range(1, order + 1)], vocabulary)
 
     def save(self, folder: Path) -> None:
-        """Write the tables; `load` maps them into memory."""
+        """Write the tables into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         for order, table in enumerate(self.tables, start=1):
             np.save(folder / f"keys-{order}.npy", table.keys)
@@ -86,7 +90,7 @@ class NGramModel:
 
     @classmethod
     def load(cls, folder: Path, vocabulary: int, order: int = ORDER) -> NGramModel:
-        """The model that `save` wrote."""
+        """Return the model that `save` wrote, memory-mapped."""
         tables = [
             Table(
                 np.load(folder / f"keys-{n}.npy", mmap_mode="r"),
@@ -97,7 +101,7 @@ class NGramModel:
         return cls(tables, vocabulary)
 
     def distribution(self, context: Sequence[int]) -> Probabilities:
-        """The probability of every token after a context."""
+        """Return the probability of every token after a context, (vocabulary,)."""
         result: Probabilities = np.full(self.vocabulary, 1.0 / self.vocabulary)
         tokens = np.asarray(context[-len(self.tables) :], dtype=np.int64)
         for order, table in enumerate(self.tables, start=1):
@@ -114,29 +118,29 @@ class NGramModel:
         return result
 
     def probabilities(self, tokens: Ids) -> Probabilities:
-        """The probability of each token of a text after all those before it, as `distribution` gives it."""
+        """Return the probability of each token of a text after the previous ones, as in `distribution`."""
         result: Probabilities = np.full(len(tokens), 1.0 / self.vocabulary)
         live = np.ones(len(tokens), dtype=bool)
         for order, table in enumerate(self.tables, start=1):
             live[: order - 1] = False
             contexts = context_keys(tokens, order - 1, self._bits)
-            place = np.arange(order - 1, len(tokens))
+            index = np.arange(order - 1, len(tokens))
             first = np.searchsorted(table.keys, contexts)
             last = np.searchsorted(table.keys, contexts + np.uint64(self.vocabulary))
-            live[place] &= last > first
-            use = live[place]
-            place, first, last, contexts = place[use], first[use], last[use], contexts[use]
+            live[index] &= last > first
+            use = live[index]
+            index, first, last, contexts = index[use], first[use], last[use], contexts[use]
             total = table.ends[last] - table.ends[first]
-            keys = contexts + tokens[place].astype(np.uint64)
+            keys = contexts + tokens[index].astype(np.uint64)
             entry = np.minimum(np.searchsorted(table.keys, keys), len(table.keys) - 1)
             hit = table.keys[entry] == keys
             kept = np.where(hit, table.ends[entry + 1] - table.ends[entry] - DISCOUNT, 0.0)
-            result[place] = result[place] * DISCOUNT * (last - first) / total + kept / total
+            result[index] = result[index] * DISCOUNT * (last - first) / total + kept / total
         return result
 
 
 class FileCache:
-    """The same model over the open file, grown token by token; below its lowest order stands another model."""
+    """The same model of the open file, updated token by token; its lowest order backs off to another model."""
 
     def __init__(self, order: int = ORDER) -> None:
         self.order = order
@@ -144,13 +148,13 @@ class FileCache:
         self._counts: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
 
     def add(self, token: int) -> None:
-        """The file goes on with this token."""
+        """Append a token to the file."""
         for length in range(min(self.order, len(self.tokens) + 1)):
             self._counts[tuple(self.tokens[len(self.tokens) - length :])][token] += 1
         self.tokens.append(token)
 
     def drop(self) -> None:
-        """The file ends one token earlier."""
+        """Remove the last token of the file."""
         token = self.tokens.pop()
         for length in range(min(self.order, len(self.tokens) + 1)):
             context = tuple(self.tokens[len(self.tokens) - length :])
@@ -162,7 +166,7 @@ class FileCache:
                 del self._counts[context]
 
     def become(self, tokens: Sequence[int]) -> None:
-        """The file is now these tokens; costs what differs at its end."""
+        """Replace the file; the cost depends on the number of tokens that differ at its end."""
         pairs = zip(self.tokens, tokens, strict=False)
         common = next(
             (i for i, (mine, other) in enumerate(pairs) if mine != other), min(len(self.tokens), len(tokens))
@@ -176,23 +180,26 @@ class FileCache:
             self.add(token)
 
     def _orders(self, context: Sequence[int]) -> list[tuple[Counter[int], int]]:
-        found = []
+        orders = []
         for length in range(min(self.order, len(context) + 1)):
             counts = self._counts.get(tuple(context[len(context) - length :]))
             if counts is None:
                 break
-            found.append((counts, counts.total()))
-        return found
+            orders.append((counts, counts.total()))
+        return orders
 
     def probability(self, token: int, below: float) -> float:
-        """P(token | the file so far), where `below` is its probability without the file."""
+        """Return P(token | the file), given the token's probability `below` without the file."""
         for counts, total in self._orders(self.tokens):
             seen = counts.get(token, 0)
             below = below * DISCOUNT * len(counts) / total + (max(seen - DISCOUNT, 0.0) / total)
         return below
 
     def distribution(self, context: Sequence[int], below: Probabilities) -> Probabilities:
-        """The probability of every token after a context, which may run beyond the file."""
+        """Return the probability of every token after a context, given the probabilities `below` without the file.
+
+        The context may extend beyond the file.
+        """
         result = below.copy()
         for counts, total in self._orders(context):
             result *= DISCOUNT * len(counts) / total
@@ -204,5 +211,5 @@ class FileCache:
 
 
 def mixed(corpus: Any, cached: Any) -> Any:
-    """The corpus's probabilities and the file's, mixed."""
+    """Return the mixture of the corpus's probabilities and the file's."""
     return (1 - CACHE_SHARE) * corpus + CACHE_SHARE * cached

@@ -1,6 +1,7 @@
-"""What can be measured, behind one protocol: a language model, the n-gram baseline, the words of the buffer.
+"""The predictors to measure, behind one protocol: a language model, the 5-gram baseline, the words of the buffer.
 
-Completions heal tokens: what the cursor cuts in half is given back, and only tokens that spell it may begin.
+Completions use token healing: the last tokens of a prefix, which the cursor may have cut in half, are removed, and
+only tokens that spell the same bytes may replace them.
 """
 
 from __future__ import annotations
@@ -20,118 +21,63 @@ from tokenizers import Tokenizer
 from codegen_lsp.nano.corpus.corpus import CorpusError
 from codegen_lsp.nano.corpus.tokenizer import load_tokenizer
 from codegen_lsp.nano.evaluation.ngram import FileCache, NGramModel, mixed
+from codegen_lsp.nano.evaluation.token_bytes import TokenBytes
 
 MAX_TOKENS = 64
-"""Tokens of a suggestion."""
+"""Maximum number of tokens in a suggestion."""
 
 WINDOW = 2048
-"""Tokens that a model reads at once."""
+"""Maximum number of tokens in a model's context."""
 
 CHUNK = 256
-"""Tokens of a context for each forward pass: attention over all of it at once would fill gigabytes to throw away."""
+"""Number of tokens in one forward pass of prefill, which bounds the memory that attention needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A suggested rest of a line, and the mean log-probability of its tokens in nats; NaN if it has none."""
+    """A suggested rest of a line, with the mean log-probability of its tokens in nats, or NaN without one."""
 
     text: str
     confidence: float
 
 
 class Predictor(Protocol):
-    """What `evaluate` measures."""
+    """The interface of everything that `evaluate` measures."""
 
     name: str
 
     def nats(self, text: str) -> float | None:
-        """Minus the log-probability of a whole text; None for what has no probabilities."""
+        """Return minus the log-probability of a whole text; None if the predictor has no probabilities."""
         ...
 
     def complete(self, prefix: str) -> Suggestion | None:
-        """The rest of the line after a prefix; None for no suggestion."""
+        """Return the rest of the line after a prefix; None for no suggestion."""
         ...
 
 
 class BufferWords:
-    """What an editor does without help: the nearest word above that begins like the one being typed."""
+    """The baseline of every editor: the nearest word above the cursor with the prefix of the word being typed."""
 
     name = "words of the buffer"
 
-    def nats(self, text: str) -> float | None:  # noqa: ARG002 - the protocol's
-        """None: there are no probabilities."""
+    def nats(self, text: str) -> float | None:  # noqa: ARG002 - part of the protocol
+        """Return None: there are no probabilities."""
         return None
 
     def complete(self, prefix: str) -> Suggestion | None:
-        """The rest of the nearest such word."""
+        """Return the rest of the nearest word with that prefix."""
         typed = re.search(r"[^\W\d]\w*$", prefix)
         if typed is None:
             return None
         words = re.findall(r"[^\W\d]\w*", prefix[: typed.start()])
-        found = next(
+        nearest = next(
             (word for word in reversed(words) if word.startswith(typed[0]) and word != typed[0]), None
         )
-        return None if found is None else Suggestion(found[len(typed[0]) :], math.nan)
-
-
-class TokenBytes:
-    """The bytes of every token, and which tokens may stand where given bytes have to be spelled."""
-
-    def __init__(self, texts: Sequence[bytes | None]) -> None:
-        self.texts = texts
-        self._spelling: dict[bytes, NDArray[np.int64]] = {}
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, size: int) -> TokenBytes:
-        """The vocabulary of a byte-level tokenizer; ids beyond it, and special tokens, have no text."""
-        alphabet = _byte_alphabet()
-        special = {
-            token_id for token_id, token in tokenizer.get_added_tokens_decoder().items() if token.special
-        }
-        added = set(tokenizer.get_added_tokens_decoder())
-        texts: list[bytes | None] = []
-        for token_id in range(size):
-            token = tokenizer.id_to_token(token_id)
-            if token is None or token_id in special:
-                texts.append(None)
-            elif token_id in added:
-                texts.append(token.encode())
-            else:
-                texts.append(bytes(alphabet[character] for character in token))
-        return cls(texts)
-
-    def spelling(self, owed: bytes) -> NDArray[np.int64]:
-        """The ids of tokens that begin with `owed`, or that `owed` begins with; any token if nothing is owed."""
-        if owed not in self._spelling:
-            self._spelling[owed] = np.array(
-                [
-                    i
-                    for i, text in enumerate(self.texts)
-                    if text and (text.startswith(owed) or owed.startswith(text))
-                ]
-            )
-        return self._spelling[owed]
-
-    def ragged(self, ids: Sequence[int]) -> int:
-        """How many tokens at a prefix's end may be half of another: what spells its last word, 3 at most."""
-        for count in range(1, min(3, len(ids)) + 1):
-            text = self.texts[ids[-count]]
-            if text is None:
-                return count - 1
-            if not text.isalnum() or count == 3:
-                return count
-        return len(ids)
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """The byte that each character of a byte-level vocabulary stands for (GPT-2's table)."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in plain]
-    return {chr(byte): byte for byte in plain} | {chr(256 + place): byte for place, byte in enumerate(others)}
+        return None if nearest is None else Suggestion(nearest[len(typed[0]) :], math.nan)
 
 
 class TokenPredictor:
-    """Greedy completion to the end of the line, for whatever gives log-probabilities of the next token."""
+    """Greedy completion to the end of the line; subclasses give the log-probabilities of the next token."""
 
     def __init__(self, name: str, tokenizer: Tokenizer, vocabulary_size: int) -> None:
         self.name = name
@@ -139,19 +85,19 @@ class TokenPredictor:
         self.vocabulary = TokenBytes.of(tokenizer, vocabulary_size)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids without special tokens."""
+        """Return the ids of a text's tokens, without special tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def begin(self, ids: list[int]) -> NDArray[np.float64]:
-        """Log-probabilities of the token after a prefix, (vocabulary,)."""
+        """Return the log-probabilities of the token after a prefix, (vocabulary,)."""
         raise NotImplementedError
 
     def extend(self, token: int) -> NDArray[np.float64]:
-        """Log-probabilities of the token after one more token, (vocabulary,)."""
+        """Append a token and return the log-probabilities of the next one, (vocabulary,)."""
         raise NotImplementedError
 
     def complete(self, prefix: str) -> Suggestion | None:
-        """The likeliest tokens, one by one, to the end of the line."""
+        """Decode the most likely tokens up to the end of the line."""
         ids = self.encode(prefix)
         healed = self.vocabulary.ragged(ids)
         owed = b"".join(self.vocabulary.texts[token] or b"" for token in ids[len(ids) - healed :])
@@ -176,7 +122,7 @@ class TokenPredictor:
 
 
 class NGramPredictor(TokenPredictor):
-    """The smoothed 5-gram with a cache of the open file."""
+    """The smoothed 5-gram model with a cache of the open file."""
 
     def __init__(self, model: NGramModel, tokenizer: Tokenizer) -> None:
         super().__init__("5-gram with a cache", tokenizer, model.vocabulary)
@@ -186,19 +132,23 @@ class NGramPredictor(TokenPredictor):
 
     @classmethod
     def fitted(cls, work: Path) -> NGramPredictor:
-        """The baseline counted on the tokens in `work`, once: later calls find the counts there."""
+        """Count the n-grams of the tokens in `work`, or load the counts of an earlier call.
+
+        Raises:
+            CorpusError: there are no tokens in `work`.
+        """
         tokenizer = load_tokenizer(work / "tokenizer")
         folder, size = work / "ngram", tokenizer.get_vocab_size()
         sources = sorted(work.glob("tokens-*.npy"))
         if not sources:
-            raise CorpusError(f"{work} holds no tokens to count: run the corpus and tokenizer commands first")
+            raise CorpusError(f"no tokens in {work}: run the corpus and tokenizer commands first")
         stamp = folder / "keys-1.npy"
         if not stamp.exists() or any(source.stat().st_mtime > stamp.stat().st_mtime for source in sources):
             NGramModel.fit(np.concatenate([np.load(source) for source in sources]), size).save(folder)
         return cls(NGramModel.load(folder, size), tokenizer)
 
     def nats(self, text: str) -> float:
-        """Minus the log-probability of a text, its cache filled as it goes on."""
+        """Return minus the log-probability of a text, adding its tokens to a cache one by one."""
         ids = np.array(self.encode(text), dtype=np.int64)
         cache, total = FileCache(), 0.0
         for token, below in zip(ids.tolist(), self.model.probabilities(ids).tolist(), strict=True):
@@ -207,13 +157,13 @@ class NGramPredictor(TokenPredictor):
         return total
 
     def begin(self, ids: list[int]) -> NDArray[np.float64]:
-        """The cache holds the prefix."""
+        """Set the cache to the prefix."""
         self._cache.become(ids)
         self._context = list(ids[-8:])
         return self._scores()
 
     def extend(self, token: int) -> NDArray[np.float64]:
-        """What is being suggested is context; the cache does not learn it."""
+        """Append a token to the context, but not to the cache."""
         self._context.append(token)
         return self._scores()
 
@@ -241,7 +191,7 @@ class LanguageModel(TokenPredictor):
 
     @torch.inference_mode()
     def nats(self, text: str) -> float:
-        """Minus the log-probability of a text, in windows that overlap by half."""
+        """Return minus the log-probability of a text, in windows that overlap by half."""
         ids = torch.tensor([*self._start, *self.encode(text)])
         total, scored = 0.0, 1
         for start in range(0, len(ids), self._window // 2):
@@ -256,7 +206,7 @@ class LanguageModel(TokenPredictor):
 
     @torch.inference_mode()
     def begin(self, ids: list[int]) -> NDArray[np.float64]:
-        """The last tokens that leave room for a suggestion."""
+        """Prefill the last tokens of a prefix, as many as leave room for a suggestion."""
         context = [*self._start, *ids][-(self._window - MAX_TOKENS) :] or [0]
         self._past = None
         for start in range(0, len(context), CHUNK):
@@ -265,7 +215,7 @@ class LanguageModel(TokenPredictor):
 
     @torch.inference_mode()
     def extend(self, token: int) -> NDArray[np.float64]:
-        """One token on the cache of keys and values."""
+        """Decode one token with the KV cache."""
         return self._scores(self._read([token]))
 
     def _read(self, ids: Sequence[int]) -> Any:

@@ -1,4 +1,7 @@
-"""Writes a trained model as a folder that `AutoModelForCausalLM` and `AutoTokenizer` load."""
+"""Writes a trained model as a folder that `AutoModelForCausalLM` and `AutoTokenizer` load, and reads one to continue.
+
+Knows recipes, weights and files; runs no training step.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer
 from codegen_lsp.nano.training.recipes import Recipe, RecipeError
 
 MAX_SHARD = "12MB"
-"""Below the 15 MB that a shard may have, with room for its header."""
+"""Below the limit of 15 MB for a shard file, with room for its header."""
 
 
 def model_config(recipe: Recipe, end_of_text: int) -> CodeGenConfig:
-    """The configuration of a model after a recipe."""
+    """Return the configuration of the model that a recipe describes."""
     config: CodeGenConfig = CodeGenConfig(  # type: ignore[call-arg]
         vocab_size=recipe.vocab_size,
         n_positions=recipe.n_positions,
@@ -37,18 +40,24 @@ def model_config(recipe: Recipe, end_of_text: int) -> CodeGenConfig:
 
 
 def begin_with(model: CodeGenForCausalLM, folder: Path) -> None:
-    """Copy the weights of a checkpoint into a model of the same shape, whose vocabulary may be larger.
+    """Copy the weights of a checkpoint into a model with the same dimensions and at least as many tokens.
 
-    A token that the checkpoint doesn't have gets the mean of the others' weights.
+    A token that the checkpoint doesn't have gets the mean of the weights of those it has.
+
+    Raises:
+        RecipeError: there is no checkpoint in `folder`, or it has other dimensions.
     """
     if not (folder / "config.json").exists():
-        raise RecipeError(f"{folder} holds no checkpoint to begin with: train it first, or choose --initial")
+        raise RecipeError(f"no checkpoint to begin with in {folder}: train it first, or set --initial")
     initial = CodeGenForCausalLM.from_pretrained(folder, dtype=torch.float32)
     state = model.state_dict()
     for name, old in initial.state_dict().items():
         new = state[name]
         if new.shape[1:] != old.shape[1:] or len(new) < len(old):
-            raise RecipeError(f"{folder} has another shape than the recipe: {name} is {tuple(old.shape)}")
+            raise RecipeError(
+                f"{folder} does not fit the recipe: expected {name} with shape {tuple(new.shape)}, "
+                f"got {tuple(old.shape)}"
+            )
         new[: len(old)] = old
         new[len(old) :] = old.mean(dim=0)
 
@@ -56,7 +65,7 @@ def begin_with(model: CodeGenForCausalLM, folder: Path) -> None:
 def export(
     model: CodeGenForCausalLM, tokenizer_folder: Path, folder: Path, dtype: torch.dtype = torch.bfloat16
 ) -> None:
-    """Write weights (sharded), configuration and tokenizer into `folder`; other files stay as they are."""
+    """Write the sharded weights, the configuration and the tokenizer into `folder`; other files stay as they are."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in [*folder.glob("model*.safetensors"), *folder.glob("*.index.json")]:
         old.unlink()
@@ -73,15 +82,21 @@ def export(
 
 
 def end_of_text_id(tokenizer_folder: Path) -> int:
-    """The id of the token between documents."""
-    found = load_tokenizer(tokenizer_folder).token_to_id(END_OF_TEXT)
-    if found is None:
-        raise ValueError(f"{tokenizer_folder} has no {END_OF_TEXT}: run the tokenizer command again")
-    return int(found)
+    """Return the id of the token between documents.
+
+    Raises:
+        ValueError: the tokenizer does not have that token.
+    """
+    token_id = load_tokenizer(tokenizer_folder).token_to_id(END_OF_TEXT)
+    if token_id is None:
+        raise ValueError(
+            f"the tokenizer in {tokenizer_folder} has no token {END_OF_TEXT}: run the tokenizer command again"
+        )
+    return int(token_id)
 
 
-def ship(run: Path, work: Path, recipe: Recipe, folder: Path) -> int:
-    """Export the last checkpoint of a training, with its manifest, log and picture; returns its step."""
+def ship_checkpoint(run: Path, work: Path, recipe: Recipe, folder: Path) -> int:
+    """Export the last checkpoint of a training, with its manifest, log and curve, and return its step."""
     state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
     model = CodeGenForCausalLM(model_config(recipe, end_of_text_id(work / "tokenizer")))
     model.load_state_dict(state["model"])

@@ -1,8 +1,8 @@
-"""The forward pass that training uses: the parameters of a `CodeGenForCausalLM`, computed faster.
+"""A faster forward and backward pass over the parameters of a `CodeGenForCausalLM`, for training.
 
-The arithmetic is the published model's (parallel attention and feed-forward, interleaved rotary positions, one
-projection for query, value and key in four shards); only attention is fused, and the loss never holds the
-logits of all positions. Knows nothing about data, optimizers or files.
+The arithmetic is the published model's: attention and feed-forward in parallel, interleaved rotary positions, one
+projection for query, value and key in four shards. It is faster because attention is fused, and it needs less memory
+because the logits of all positions never exist at the same time. Knows no data, optimizers or files.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - its usual name
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 from transformers import CodeGenConfig, CodeGenForCausalLM
 
 SHARDS = 4
-"""`qkv_proj` keeps the layout of the accelerators that CodeGen was trained on: each shard is query, value, key."""
+"""`qkv_proj` has the layout of the accelerators that CodeGen was trained on: query, value and key in each shard."""
 
 LossOf = Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 def new_model(config: CodeGenConfig, seed: int) -> CodeGenForCausalLM:
-    """A model with fresh weights: small output projections, so that every block starts near the identity."""
+    """Return a model with new weights, whose output projections are zero, so that every block is an identity."""
     torch.manual_seed(seed)
     model = CodeGenForCausalLM(config)
     model.config.use_cache = False
@@ -42,7 +42,7 @@ def new_model(config: CodeGenConfig, seed: int) -> CodeGenForCausalLM:
 
 
 def rotary_table(config: CodeGenConfig, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Sine and cosine of every position, each (n_positions, rotary_dim / 2)."""
+    """Return sine and cosine of every position's angles, each (n_positions, rotary_dim / 2)."""
     frequencies = 1.0 / 10000 ** (
         torch.arange(0, config.rotary_dim, 2, device=device).float() / config.rotary_dim
     )
@@ -51,7 +51,7 @@ def rotary_table(config: CodeGenConfig, device: torch.device | str = "cpu") -> t
 
 
 def rotate(x: Tensor, sin: Tensor, cos: Tensor, rotary_dim: int) -> Tensor:
-    """Turn the first `rotary_dim` features of x (rows, positions, heads, features) by their position's angle."""
+    """Rotate the first `rotary_dim` features of x (rows, positions, heads, features) by their position's angles."""
     even, odd = x[..., 0:rotary_dim:2], x[..., 1:rotary_dim:2]
     sin, cos = sin[:, None, :].to(x.dtype), cos[:, None, :].to(x.dtype)
     pairs = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
@@ -59,7 +59,7 @@ def rotate(x: Tensor, sin: Tensor, cos: Tensor, rotary_dim: int) -> Tensor:
 
 
 def attend(block: Any, h: Tensor, heads: int, rotary_dim: int, sin: Tensor, cos: Tensor) -> Tensor:
-    """Causal self-attention of one block over h (rows, positions, features)."""
+    """Return the causal self-attention of one block over h (rows, positions, features), in the same shape."""
     rows, length, width = h.shape
     qkv = F.linear(h, block.attn.qkv_proj.weight).view(rows, length, SHARDS, 3, width // SHARDS)
     query, value, key = (part.reshape(rows, length, heads, width // heads) for part in qkv.unbind(3))
@@ -71,7 +71,7 @@ def attend(block: Any, h: Tensor, heads: int, rotary_dim: int, sin: Tensor, cos:
 
 
 def hidden_states(model: CodeGenForCausalLM, ids: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-    """The features before the head, (rows, positions, n_embd), for token ids (rows, positions)."""
+    """Return the features before the head, (rows, positions, n_embd), for token ids (rows, positions)."""
     config = model.config
     sin, cos = sin[: ids.shape[1]], cos[: ids.shape[1]]
     transformer: Any = model.transformer
@@ -94,7 +94,7 @@ class HeadLoss(torch.autograd.Function):
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, loss_of: LossOf, chunk: int
     ) -> Tensor:
-        """The mean loss in nats."""
+        """Return the mean loss in nats."""
         total = features.new_zeros((), dtype=torch.float32)
         d_features = torch.empty_like(features)
         d_weight = torch.zeros_like(weight)
@@ -118,14 +118,14 @@ class HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
-        """The gradients that the forward pass kept, scaled."""
+        """Return the gradients that the forward pass saved, scaled."""
         d_features, d_weight, d_bias = ctx.saved_tensors
         (scale,) = grad_outputs
         return d_features * scale.to(d_features.dtype), d_weight * scale, d_bias * scale, None, None, None
 
 
 def softmax_loss(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Summed, scaled cross-entropy of logits (positions, vocabulary), and its gradient."""
+    """Return the sum of the cross-entropy of logits (positions, vocabulary), times `scale`, and its gradient."""
     top = logits.amax(dim=-1, keepdim=True)
     sums = (logits - top).exp().sum(dim=-1, keepdim=True)
     loss = (sums.log() + top - logits.gather(1, targets[:, None])).sum() * scale
@@ -135,7 +135,7 @@ def softmax_loss(logits: Tensor, targets: Tensor, scale: float) -> tuple[Tensor,
 
 
 class TrainingModel:
-    """Loss and backward pass of a model, compiled where asked for; owns no parameters of its own."""
+    """The loss of a model, compiled on request; the parameters stay those of the model."""
 
     def __init__(
         self, model: CodeGenForCausalLM, *, compiled: bool, bfloat16: bool, chunk: int = 512
@@ -149,13 +149,13 @@ class TrainingModel:
         self._loss_of = torch.compile(softmax_loss, dynamic=False) if compiled else softmax_loss
 
     def features(self, ids: Tensor) -> Tensor:
-        """Features before the head, (rows, positions, n_embd)."""
+        """Return the features before the head, (rows, positions, n_embd)."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16):
             result: Tensor = self._forward(self.model, ids, self._sin, self._cos)
         return result.to(torch.bfloat16) if self._bfloat16 else result
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy in nats of targets (rows, positions) after ids (rows, positions)."""
+        """Return the mean cross-entropy in nats of targets (rows, positions), given ids (rows, positions)."""
         features = self.features(ids).flatten(0, 1)
         head = self.model.lm_head
         result: Tensor = HeadLoss.apply(  # type: ignore[no-untyped-call]

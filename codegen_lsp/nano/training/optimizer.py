@@ -1,8 +1,8 @@
 """The optimizer: Muon for hidden matrices, AdamW for everything else.
 
-Muon (K. Jordan and others, 2024) replaces the momentum of a matrix by the nearest semi-orthogonal matrix,
-found with a few Newton-Schulz steps, so that every direction of the matrix learns at the same rate. Knows nothing
-about schedules; the caller sets `lr` of each group.
+Muon (K. Jordan and others, 2024) replaces the momentum of a matrix with the nearest semi-orthogonal matrix, computed
+by a few Newton-Schulz steps, so that every direction of the matrix learns at the same rate. Knows no schedules: the
+caller sets `lr` of each group.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalized(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Nearly the nearest semi-orthogonal matrices, (..., rows, columns): singular values of about 0.7 to 1.2."""
+    """Return approximately the nearest semi-orthogonal matrices, (..., rows, columns).
+
+    Their singular values are between about 0.7 and 1.2.
+    """
     a, b, c = _QUINTIC
     x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     x = x.bfloat16() if x.is_cuda else x
@@ -33,7 +36,7 @@ def orthogonalized(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def split_matrices(parameter: Tensor, name: str) -> Tensor:
-    """The matrices that a parameter is made of: query, value and key, (3, n_embd, n_embd), or just itself."""
+    """Return the matrices in a parameter: query, value and key as (3, n_embd, n_embd), or the parameter itself."""
     if name.endswith("qkv_proj.weight"):
         width = parameter.shape[1]
         return parameter.view(4, 3, width // 4, width).transpose(0, 1).reshape(3, width, width)
@@ -41,7 +44,7 @@ def split_matrices(parameter: Tensor, name: str) -> Tensor:
 
 
 def joined_matrices(matrices: Tensor, name: str) -> Tensor:
-    """The inverse of `split_matrices`."""
+    """Invert `split_matrices`."""
     if name.endswith("qkv_proj.weight"):
         width = matrices.shape[-1]
         return matrices.view(3, 4, width // 4, width).transpose(0, 1).reshape(3 * width, width)
@@ -49,7 +52,7 @@ def joined_matrices(matrices: Tensor, name: str) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum, orthogonalised; weight decay is decoupled. The root mean square of a step is 0.2 * lr.
+    """Orthogonalized Nesterov momentum with decoupled weight decay. The root mean square of a step is 0.2 * lr.
 
     `named` holds (name, matrix) pairs; the name tells `split_matrices` how the parameter is laid out.
     """
@@ -67,9 +70,9 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Move every matrix that has a gradient; `closure` is not supported."""
+        """Update every matrix that has a gradient; `closure` is not supported."""
         if closure is not None:
-            raise NotImplementedError("Muon takes gradients that are there: call backward() before step()")
+            raise NotImplementedError("Muon supports no closure: call backward() before step()")
         for group in self.param_groups:
             for name, parameter in zip(self._names, group["params"], strict=True):
                 if parameter.grad is None:
@@ -86,7 +89,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(model: nn.Module, recipe: Any) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks; AdamW for embeddings, head, norms and biases."""
+    """Return Muon for the matrices inside the blocks and AdamW for embeddings, head, norms and biases."""
     hidden, embeddings, vectors = [], [], []
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2 and ".h." in name:

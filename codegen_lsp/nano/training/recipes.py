@@ -1,17 +1,20 @@
-"""The recipes: every number that a training depends on."""
+"""The recipes: every number that a training depends on.
+
+Knows no data, weights or devices; `train` does what a recipe says.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codegen_lsp.nano.corpus.corpus import Pool
+from codegen_lsp.nano.corpus.pools import Pool
 from codegen_lsp.nano.corpus.tokenizer import PADDED_VOCABULARY
 from codegen_lsp.wire.errors import CodegenError
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a training, up to `until` (share of the whole): the batch's shape, and shares of the pools."""
+    """A part of a training, up to the share `until` of it: rows and length of a batch, and shares of the pools."""
 
     until: float
     rows: int
@@ -20,12 +23,15 @@ class Stage:
 
 
 MIXED: dict[Pool, float] = {"core": 0.2, "focus": 0.4, "broad": 0.4}
+"""Shares for most of a training."""
+
 CLOSE: dict[Pool, float] = {"core": 0.5, "focus": 0.4, "broad": 0.1}
+"""Shares for the last stage, close to the code that users write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Shape of the model, batches, learning rates. Learning rates are those of the plateau."""
+    """Dimensions of the model, batches and learning rates, which are those of the schedule's plateau."""
 
     name: str
     minutes: float
@@ -40,29 +46,29 @@ class Recipe:
     vector_lr: float
     weight_decay: float = 0.1
     warmup: float = 0.02
-    """Share of the training in which the rates rise from nothing."""
+    """Share of the training in which the learning rates rise from zero."""
     decay_from: float = 0.35
-    """Share of the training after which the rates fall, linearly, to nothing at the end."""
+    """Share of the training after which the learning rates fall linearly, to zero at the end."""
     bfloat16: bool = False
     compiled: bool = True
     device: str = "cpu"
     chunk: int = 512
-    """Positions whose logits exist at the same time."""
+    """Number of positions whose logits exist at the same time."""
     vocab_size: int = PADDED_VOCABULARY
     n_positions: int = 2048
     fill: float = 0.0
-    """Share of the rows that are made of fill-in-the-middle samples."""
+    """Share of the rows that consist of fill-in-the-middle samples."""
     initial: str | None = None
-    """The recipe whose trained weights this one begins with; None for fresh weights."""
+    """The recipe whose trained weights this one begins with; None for new weights."""
 
     def rate(self, progress: float) -> float:
-        """The share of the plateau's learning rate at `progress` in [0, 1]: a trapezoid."""
+        """Return the factor of the plateau's learning rates at `progress` in [0, 1]: a trapezoid."""
         if progress < self.warmup:
             return max(progress / self.warmup, 0.02)
         return min(1.0, max(0.0, (1.0 - progress) / (1.0 - self.decay_from)))
 
     def stage(self, progress: float) -> Stage:
-        """The stage that `progress` in [0, 1] falls into."""
+        """Return the stage at `progress` in [0, 1]."""
         return next((stage for stage in self.stages if progress < stage.until), self.stages[-1])
 
 
@@ -84,7 +90,7 @@ CPU = Recipe(
     head_lr=3e-3,
     vector_lr=3e-3,
 )
-"""Two cores for less than two hours; fp32, because bfloat16 products are slower without tiles (AMX)."""
+"""Two cores for less than two hours; float32, because bfloat16 is slower on processors without AMX."""
 
 GPU = Recipe(
     name="gpu",
@@ -105,7 +111,7 @@ GPU = Recipe(
     device="cuda",
     chunk=16384,
 )
-"""One H200 for 25 minutes: 29 million parameters (58 MB in bfloat16), meant to see a billion tokens."""
+"""One H200 for 25 minutes: 29 million parameters (58 MB in bfloat16) and about a billion tokens."""
 
 CPU_FILL = replace(
     CPU,
@@ -124,17 +130,21 @@ CPU_FILL = replace(
     fill=0.5,
     initial="cpu",
 )
-"""The same model as `cpu`, trained on: half of its rows teach it to fill in the middle."""
+"""Continues the training of `cpu` with fill-in-the-middle samples in half of the rows."""
 
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, CPU_FILL)}
 
 
 class RecipeError(CodegenError):
-    """There is no such recipe, or a folder holds a training after another one."""
+    """A recipe does not exist, or does not fit the checkpoint or the training in a folder."""
 
 
 def named(name: str) -> Recipe:
-    """The recipe of a name."""
+    """Return the recipe with a name.
+
+    Raises:
+        RecipeError: there is no recipe with this name.
+    """
     if name not in RECIPES:
-        raise RecipeError(f"there is no recipe {name!r}: choose one of {', '.join(RECIPES)}")
+        raise RecipeError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
     return RECIPES[name]

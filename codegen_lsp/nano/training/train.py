@@ -1,8 +1,7 @@
-"""Trains a model after a recipe: on any device, seeded, resumable, on time.
+"""Trains a model by a recipe: on any device, seeded, resumable, in a given time.
 
-Wall time rather than the number of steps drives the schedule, so that a training ends when it was told to,
-also on a busy machine; with `steps` the schedule is counted in steps and a run repeats exactly. Knows nothing
-about how the corpus was made.
+The schedule follows the wall time, so that a training ends in time on a busy machine as well. With `steps` the
+schedule counts steps instead, and a run is exactly repeatable. Knows tokens on disk, not how the corpus was built.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from codegen_lsp.nano.corpus.data import Sampler
 from codegen_lsp.nano.training.checkpoint import begin_with, end_of_text_id, export, model_config
+from codegen_lsp.nano.training.curve import LogEntry, ProgressBar, draw
 from codegen_lsp.nano.training.network import TrainingModel, new_model
 from codegen_lsp.nano.training.optimizer import build_optimizers
 from codegen_lsp.nano.training.recipes import Recipe, RecipeError, Stage
@@ -29,7 +28,7 @@ SAVE_EVERY = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where and how long to train: `work` holds the tokens, `out` receives what comes of it."""
+    """Where and for how long to train: the tokens are in `work`, checkpoints and the log go to `out`."""
 
     work: Path
     out: Path
@@ -38,30 +37,31 @@ class Run:
     steps: int | None = None
     """Count the schedule in steps instead of minutes."""
     piece_minutes: float | None = None
-    """Stop after this many minutes of this process, to be resumed by the next one."""
+    """Stop after this many minutes; the next process continues."""
     piece_steps: int | None = None
+    """Stop after this many steps; the next process continues."""
     seed: int = 0
     device: str = "cpu"
     initial: Path | None = None
-    """Checkpoint to begin with; else the model of the recipe that `recipe.initial` names."""
+    """Checkpoint to begin with; by default the model of the recipe `recipe.initial`."""
 
 
 @dataclass(slots=True)
 class Clock:
-    """How far a training is: counted over all processes that worked on it."""
+    """How far a training is, over all processes that have worked on it."""
 
     step: int = 0
     tokens: int = 0
     elapsed: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[LogEntry] = field(default_factory=list)
 
     def progress(self, run: Run) -> float:
-        """The share of the training that is done, at most 1."""
+        """Return the share of the training that is done, in [0, 1]."""
         return min(1.0, self.step / run.steps if run.steps is not None else self.elapsed / (60 * run.minutes))
 
 
 class Trainer:
-    """A model, its optimizers and its place in the data."""
+    """A model, its optimizers and its position in the data."""
 
     def __init__(self, run: Run) -> None:
         recipe = run.recipe
@@ -81,11 +81,11 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where everything is saved that a later process needs."""
+        """Return the path of the file with all that a later process needs."""
         return self.run.out / "checkpoint.pt"
 
     def save(self) -> None:
-        """Write the checkpoint and the log; a reader finds the old or the new one, never half of one."""
+        """Write the checkpoint and the log. The checkpoint is replaced atomically."""
         state = {
             "recipe": self.run.recipe.name,
             "model": self.model.state_dict(),
@@ -100,7 +100,7 @@ class Trainer:
         (self.run.out / "log.jsonl").write_text(lines, encoding="utf-8")
 
     def begin(self) -> None:
-        """Take up the last checkpoint, or else the weights that the recipe begins with."""
+        """Resume from the last checkpoint, or load the weights that the recipe begins with."""
         if self.resume():
             return
         name = self.run.recipe.initial
@@ -109,28 +109,34 @@ class Trainer:
             begin_with(self.model, folder)
 
     def resume(self) -> bool:
-        """Take up the last checkpoint, if there is one; the numbers of the recipe are those of today."""
+        """Load the last checkpoint and return True, or return False if there is none.
+
+        The hyperparameters are those of the current recipe, not those in the checkpoint.
+
+        Raises:
+            RecipeError: the checkpoint is of another recipe.
+        """
         if not self.checkpoint.exists():
             return False
         state = torch.load(self.checkpoint, map_location=self.run.device, weights_only=True)
         if state["recipe"] != self.run.recipe.name:
             raise RecipeError(
-                f"{self.run.out} holds a training after recipe {state['recipe']!r}: choose another --out"
+                f"{self.run.out} has a training of the recipe {state['recipe']!r}: choose another --out"
             )
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            numbers = [
+            current = [
                 {key: group[key] for key in group if key != "params"} for group in optimizer.param_groups
             ]
             optimizer.load_state_dict(saved)
-            for group, own in zip(optimizer.param_groups, numbers, strict=True):
-                group.update(own)
+            for group, hyperparameters in zip(optimizer.param_groups, current, strict=True):
+                group.update(hyperparameters)
         self.sampler.restore(state["sampler"])
         self.clock = Clock(**state["clock"])
         return True
 
     def step(self) -> float:
-        """One optimizer step; the loss in nats per token before it."""
+        """Take one optimizer step and return the loss before it, in nats per token."""
         progress = self.clock.progress(self.run)
         stage = self.run.recipe.stage(progress)
         rate = self.run.recipe.rate(progress)
@@ -154,47 +160,50 @@ class Trainer:
         return float(loss.detach())
 
 
-def train(run: Run) -> dict[str, Any]:
-    """Train until the schedule or this piece ends; writes `checkpoint.pt`, `log.jsonl`, `curve.png`, `model/`.
+def _log_entry(run: Run, clock: Clock, loss: float, speed: float) -> LogEntry:
+    return {
+        "step": clock.step,
+        "tokens": clock.tokens,
+        "seconds": round(clock.elapsed, 1),
+        "loss": round(loss, 4),
+        "rate": round(run.recipe.rate(clock.progress(run)), 4),
+        "tokens_per_second": round(speed),
+    }
 
-    Returns the last entry of the log and whether the schedule is done.
-    """
-    run.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(run)
-    trainer.begin()
-    clock, first_step = trainer.clock, trainer.clock.step
+
+def _train_piece(trainer: Trainer) -> None:
+    """Take steps until the schedule or this piece ends, with a checkpoint every `SAVE_EVERY` seconds."""
+    run, clock = trainer.run, trainer.clock
+    first_step = clock.step
     began = saved = last = time.monotonic()
-    smooth = rate = 0.0
-    with _progress_bar() as bar:
-        task = bar.add_task("nano", total=1.0, loss=0.0, rate=0.0)
+    with ProgressBar() as bar:
         while clock.progress(run) < 1.0:
             tokens = clock.tokens
             loss = trainer.step()
             now = time.monotonic()
             clock.elapsed += now - last
-            current = (clock.tokens - tokens) / (now - last)
-            smooth, rate = (
-                (loss, current)
-                if clock.step == first_step + 1
-                else (0.95 * smooth + 0.05 * loss, 0.9 * rate + 0.1 * current)
-            )
+            speed = (clock.tokens - tokens) / (now - last)
             last = now
-            clock.history.append(
-                {
-                    "step": clock.step,
-                    "tokens": clock.tokens,
-                    "seconds": round(clock.elapsed, 1),
-                    "loss": round(loss, 4),
-                    "rate": round(run.recipe.rate(clock.progress(run)), 4),
-                    "tokens_per_second": round(current),
-                }
-            )
-            bar.update(task, completed=clock.progress(run), loss=smooth, rate=rate)
+            clock.history.append(_log_entry(run, clock, loss, speed))
+            bar.show(clock.progress(run), loss, speed)
             if now - saved > SAVE_EVERY:
                 trainer.save()
                 saved = now
             if _piece_is_over(run, now - began, clock.step - first_step):
                 break
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train until the schedule or this piece ends; writes `checkpoint.pt`, `log.jsonl`, `curve.png`, `model/`.
+
+    Returns:
+        The last entry of the log, and as "done" whether the schedule has ended.
+    """
+    run.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(run)
+    trainer.begin()
+    _train_piece(trainer)
+    clock = trainer.clock
     trainer.save()
     export(trainer.model, run.work / "tokenizer", run.out / "model")
     draw(clock.history, run.out / "curve.png")
@@ -205,40 +214,3 @@ def _piece_is_over(run: Run, seconds: float, steps: int) -> bool:
     if run.piece_steps is not None and steps >= run.piece_steps:
         return True
     return run.piece_minutes is not None and seconds >= 60 * run.piece_minutes
-
-
-def _progress_bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(
-            "{task.percentage:>5.1f} %  loss {task.fields[loss]:.3f}  {task.fields[rate]:,.0f} tokens/s"
-        ),
-        TimeRemainingColumn(),
-    )
-
-
-def draw(history: list[dict[str, float]], path: Path) -> None:
-    """A picture of the loss over tokens, with the learning rate under it."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (upper, lower) = pyplot.subplots(
-        2, 1, figsize=(8, 5), sharex=True, height_ratios=(4, 1), layout="constrained"
-    )
-    tokens = [entry["tokens"] / 1e6 for entry in history]
-    losses = [entry["loss"] for entry in history]
-    smooth = losses[:1]
-    for loss in losses[1:]:
-        smooth.append(0.98 * smooth[-1] + 0.02 * loss)
-    upper.plot(tokens, losses, color="0.8", linewidth=0.5)
-    upper.plot(tokens, smooth, color="tab:blue", linewidth=1.5)
-    upper.set_ylabel("loss, nats per token")
-    upper.grid(alpha=0.3)
-    lower.plot(tokens, [entry["rate"] for entry in history], color="tab:orange")
-    lower.set_ylabel("learning rate")
-    lower.set_xlabel("million tokens seen")
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)

@@ -64,7 +64,7 @@ def test_names_of_control_tokens_in_a_text_are_text(tokenizer: Tokenizer) -> Non
 
 
 def parts_of(sample: str) -> str:
-    """The text of a sample in either form, its parts in order; a plain text as it is."""
+    """Return the text of a sample in either form, with its parts in order; plain text stays as it is."""
     head, mark, behind = sample.partition("<|endoftext|><sep>")
     if not mark:
         return sample
@@ -126,5 +126,5 @@ def test_a_row_that_cuts_a_character_in_two_stays_plain(tokenizer: Tokenizer) ->
 
 
 def test_a_tokenizer_without_control_tokens_is_refused() -> None:
-    with pytest.raises(CorpusError, match="has no <mask_1>"):
+    with pytest.raises(CorpusError, match="has no token <mask_1>"):
         RowFiller(train_tokenizer(["import os\n"], 400))

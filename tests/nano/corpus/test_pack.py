@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from codegen_lsp.nano.corpus import pack as packing
-from codegen_lsp.nano.corpus.pack import PackError, pack, unpack
+from codegen_lsp.nano.corpus.pack import PackError, read_parts, write_parts
 
 
 def test_a_packed_corpus_arrives_as_it_left(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "PART_BYTES", 100_000)
-    parts = pack(work, tmp_path / "parts")
+    parts = write_parts(work, tmp_path / "parts")
     assert len(parts) > 2
     assert all(part.stat().st_size <= 100_000 for part in parts)
-    unpack(tmp_path / "parts", tmp_path / "work")
+    read_parts(tmp_path / "parts", tmp_path / "work")
     for name in (
         "tokens-core.npy",
         "tokens-focus.npy",
@@ -28,11 +28,11 @@ def test_a_packed_corpus_arrives_as_it_left(
         assert (tmp_path / "work" / name).read_bytes() == (work / name).read_bytes()
     parts[1].unlink()
     with pytest.raises(PackError, match="copy all of them again"):
-        unpack(tmp_path / "parts", tmp_path / "other")
+        read_parts(tmp_path / "parts", tmp_path / "other")
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="corpus and tokenizer"):
-        pack(tmp_path, tmp_path / "parts")
+        write_parts(tmp_path, tmp_path / "parts")
     with pytest.raises(PackError, match="copy all parts"):
-        unpack(tmp_path, tmp_path / "work")
+        read_parts(tmp_path, tmp_path / "work")

@@ -1,4 +1,4 @@
-"""Measures: by hand where they can be, and the lists that they are taken on."""
+"""Figures that are easy to compute by hand, and the lists of held-out files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from codegen_lsp.nano.evaluation.predictors import Suggestion
 
 
 class Fixed:
-    """Gives prepared suggestions by prefix, and eight bits a byte."""
+    """A predictor with prepared suggestions by prefix, and eight bits per byte."""
 
     name = "fixed"
 
@@ -29,8 +29,8 @@ class Fixed:
         return self.suggestions[prefix]
 
 
-def cut(prefix: str, rest: str, *, at_start: bool) -> Cut:
-    return Cut("d", "p", prefix, rest, at_start)
+def cut(prefix: str, target: str, *, at_start: bool) -> Cut:
+    return Cut("d", "p", prefix, target, at_start)
 
 
 def test_measures_by_hand() -> None:
@@ -49,12 +49,12 @@ def test_measures_by_hand() -> None:
         cut("d", "more", at_start=False),
     ]
     files = (HeldOutFile("d", "p", "é = 1\n"), HeldOutFile("e", "q", "x\n"))
-    found = evaluate.measure(predictor, HeldOut(files, ()), cuts, threshold=-0.5)
-    assert found.bits_per_byte == pytest.approx(8.0)
-    assert found.bits_per_byte_of == {"d": pytest.approx(8.0), "e": pytest.approx(8.0)}
-    assert (found.exact, found.exact_at_start, found.exact_inside) == (0.5, 1.0, 0.0)
-    assert found.similarity == pytest.approx((1 + 1 + 0.8 + 0) / 4)
-    assert (found.shown, found.shown_and_right, found.right_of_shown) == (0.5, 0.25, 0.5)
+    measures = evaluate.measure(predictor, HeldOut(files, ()), cuts, threshold=-0.5)
+    assert measures.bits_per_byte == pytest.approx(8.0)
+    assert measures.bits_per_byte_of == {"d": pytest.approx(8.0), "e": pytest.approx(8.0)}
+    assert (measures.exact, measures.exact_at_start, measures.exact_inside) == (0.5, 1.0, 0.0)
+    assert measures.similarity == pytest.approx((1 + 1 + 0.8 + 0) / 4)
+    assert (measures.shown, measures.shown_and_right, measures.right_of_shown) == (0.5, 0.25, 0.5)
 
 
 def test_what_has_no_probabilities_has_no_bits_and_shows_all_it_has() -> None:
@@ -63,18 +63,18 @@ def test_what_has_no_probabilities_has_no_bits_and_shows_all_it_has() -> None:
             return None
 
     words = Words({"a": Suggestion("x", math.nan)})
-    found = evaluate.measure(
+    measures = evaluate.measure(
         words, HeldOut((HeldOutFile("d", "p", "x"),), ()), [cut("a", "x", at_start=True)], -0.5
     )
-    assert found.bits_per_byte is None
-    assert found.shown_and_right == 1.0
-    table = evaluate.markdown([found])
+    assert measures.bits_per_byte is None
+    assert measures.shown_and_right == 1.0
+    table = evaluate.markdown([measures])
     assert table.splitlines()[2].startswith("| fixed | – | 100.0 % | 100.0 % | – |")
 
 
 def test_the_table_and_the_files(tmp_path: Path) -> None:
-    found = evaluate.measure(Fixed({}), HeldOut((HeldOutFile("d", "p", "x"),), ()), [], -0.5)
-    evaluate.write([found], {"seed": 7}, tmp_path)
+    measures = evaluate.measure(Fixed({}), HeldOut((HeldOutFile("d", "p", "x"),), ()), [], -0.5)
+    evaluate.write([measures], {"seed": 7}, tmp_path)
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert written["seed"] == 7
     assert written["results"][0]["bits_per_byte"] == pytest.approx(8.0)
@@ -110,8 +110,8 @@ def test_a_thousand_cuts_are_the_same_each_time_and_half_are_at_a_lines_start() 
     for item in cuts:
         text = texts[item.distribution, item.path]
         line = item.prefix.split("\n")[-1]
-        assert text.startswith(f"{item.prefix}{item.rest}\n") or text == item.prefix + item.rest
-        assert item.rest.strip()
+        assert text.startswith(f"{item.prefix}{item.target}\n") or text == item.prefix + item.target
+        assert item.target.strip()
         assert (not line.strip()) == item.at_start
 
 

@@ -1,4 +1,4 @@
-"""Completions: healing, confidence, the end of the line; and the texts' probabilities."""
+"""Predictors: token healing, confidence and the end of the line of completions, and probabilities of texts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from codegen_lsp.nano.evaluation.predictors import (
     BufferWords,
     LanguageModel,
     NGramPredictor,
-    TokenBytes,
     TokenPredictor,
 )
 
@@ -34,41 +33,32 @@ def nano() -> LanguageModel:
 
 
 class Parrot(TokenPredictor):
-    """A model that is sure of what comes: the tokens of a text that begins with every prefix it is asked about."""
+    """A model that is certain about the next token of a given text; every prefix must be a prefix of that text."""
 
     def __init__(self, tokenizer: Tokenizer, text: str) -> None:
         super().__init__("parrot", tokenizer, tokenizer.get_vocab_size())
         self.all = self.encode(text)
-        self.at = 0
+        self.position = 0
 
     def begin(self, ids: list[int]) -> NDArray[np.float64]:
         assert ids == self.all[: len(ids)]
-        self.at = len(ids)
+        self.position = len(ids)
         return self.scores()
 
     def extend(self, token: int) -> NDArray[np.float64]:
-        assert token == self.all[self.at]
-        self.at += 1
+        assert token == self.all[self.position]
+        self.position += 1
         return self.scores()
 
     def scores(self) -> NDArray[np.float64]:
         logits = np.zeros(self.vocabulary_size)
-        logits[self.all[self.at]] = 20.0
+        logits[self.all[self.position]] = 20.0
         result: NDArray[np.float64] = logits - np.logaddexp.reduce(logits)
         return result
 
     @property
     def vocabulary_size(self) -> int:
         return len(self.vocabulary.texts)
-
-
-def test_every_token_has_the_bytes_that_it_decodes_to(tokenizer: Tokenizer) -> None:
-    vocabulary = TokenBytes.of(tokenizer, 8192 + 5)
-    text = "def f(x):\n        return 'é漢👩' if x else None  # \x00\t\t\r\n"
-    ids = tokenizer.encode(text).ids
-    assert b"".join(vocabulary.texts[token] or b"" for token in ids) == text.encode()
-    assert sum(item is None for item in vocabulary.texts) == 1 + 5
-    assert {bytes([byte]) for byte in range(256)} <= set(vocabulary.texts)
 
 
 @pytest.mark.parametrize("cut", range(1, 34))
@@ -81,14 +71,6 @@ def test_a_line_cut_anywhere_is_completed_by_a_model_that_knows_it(tokenizer: To
     assert suggestion is not None
     assert suggestion.text == line[cut:]
     assert suggestion.confidence > -0.01
-
-
-def test_only_tokens_that_spell_what_is_owed_may_begin(tokenizer: Tokenizer) -> None:
-    vocabulary = TokenBytes.of(tokenizer, 8192)
-    texts = [vocabulary.texts[token] for token in vocabulary.spelling(b" pri")]
-    assert all(text and (text.startswith(b" pri") or b" pri".startswith(text)) for text in texts)
-    assert {b" ", b" p", b" print"} <= set(texts)
-    assert len(vocabulary.spelling(b"")) == 8191
 
 
 def test_the_buffers_nearest_word_is_offered() -> None:

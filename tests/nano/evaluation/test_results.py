@@ -1,4 +1,4 @@
-"""What the evaluations found of the bundled model: summaries beside the weights, and the card's tables."""
+"""Reports of evaluations become summaries beside the weights, and tables on the card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from codegen_lsp.evals.benchmarks.mtpb import Case
 from codegen_lsp.evals.benchmarks.replay import Tally
 from codegen_lsp.evals.harness.records import Folder
 from codegen_lsp.nano import MODEL_DIR
-from codegen_lsp.nano.evaluation.results import FOLDER, SEQUENCE, ResultsError, keep, sections, weights
+from codegen_lsp.nano.evaluation.results import FOLDER, ResultsError, keep, weights
+from codegen_lsp.nano.evaluation.tables import SEQUENCE, sections
 
 WALLS = {"level": "namespaces", "protection": {"files": "none outside"}}
 EXACT = {"text": "    return 1", "row": 0, "place": 0, "reason": None, "mean_logprob": -0.5}
@@ -99,7 +100,7 @@ def test_figures_of_earlier_weights_are_called_so(runs: Path, model: Path) -> No
     [
         ({"model": "350M-mono"}, "not about the bundled model"),
         ({"server": "http://127.0.0.1:1"}, "not about the bundled model"),
-        ({"evaluation": "chess"}, "is not a report of humaneval, mtpb, infilling, replay"),
+        ({"evaluation": "chess"}, "expected a report of humaneval, mtpb, infilling, replay, got chess"),
     ],
 )
 def test_other_reports_are_refused(

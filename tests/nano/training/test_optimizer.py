@@ -30,8 +30,8 @@ def test_orthogonalized_matrices_have_singular_values_near_one(shape: tuple[int,
 
 def test_orthogonalizing_keeps_the_singular_vectors() -> None:
     left, values, right = torch.linalg.svd(torch.randn(40, 24), full_matrices=False)
-    found = left.T @ orthogonalized(left @ torch.diag(values) @ right) @ right.T
-    assert (found - torch.diag(found.diagonal())).abs().max() < 1e-3
+    rotated = left.T @ orthogonalized(left @ torch.diag(values) @ right) @ right.T
+    assert (rotated - torch.diag(rotated.diagonal())).abs().max() < 1e-3
 
 
 def test_query_value_and_key_are_apart_in_all_shards() -> None:
