@@ -87,6 +87,13 @@ def test_every_link_to_a_file_works(document: Path) -> None:
             assert anchor[1:] in {slug(heading) for heading in headings}, target + anchor
 
 
+def test_every_place_in_the_architecture_is_there() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"`((?:codegen_lsp|tests|editors|docs|examples)/[^` ]*)`", text)
+    assert places
+    assert [place for place in places if not (ROOT / place).exists()] == []
+
+
 def slug(heading: str) -> str:
     """The anchor that a heading gets."""
     return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
