@@ -147,4 +147,106 @@ PROGRAMS: dict[str, str] = {
     ),
     "does not parse": "def f(:",
     "null bytes": "x = 1\0",
+    "small threads without end": (
+        "import threading, time\nthreading.stack_size(32768)\ncount = 0\n"
+        "try:\n    while count < 400:\n        threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
+        "        count += 1\nexcept RuntimeError:\n    pass\nassert count > 100, count"
+    ),
+    "signals its keeper when a pipe is ready": (
+        "import fcntl, os, signal\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())"
+    ),
+    "signals another process when a pipe is ready": (
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, {victim})"
+    ),
+    "signals an owner by its structure": (
+        "import fcntl, os, struct\nr, w = os.pipe()\nfcntl.fcntl(r, 15, struct.pack('ii', 1, {victim}))"
+    ),
+    "chooses the signal of a pipe": "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, 10, 9)",
+    "makes a pipe signal": (
+        "import fcntl, os\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETFL, fcntl.fcntl(r, fcntl.F_GETFL) | 0x2000)"
+    ),
+    "makes a pipe signal by ioctl": "import fcntl, os\nr, w = os.pipe()\nfcntl.ioctl(r, 0x5452, b'\\1\\0\\0\\0')",
+    "owns a pipe by ioctl": "import fcntl, os\nr, w = os.pipe()\nfcntl.ioctl(r, 0x8901, b'\\1\\0\\0\\0')",
+    "outlives its keeper": "import ctypes\nassert ctypes.CDLL(None).prctl(1, 0, 0, 0, 0) == 0",
+    "asks for a signal when its keeper ends": "import ctypes\nassert ctypes.CDLL(None).prctl(1, 9, 0, 0, 0) == 0",
+    "lets anybody debug it": "import ctypes\nassert ctypes.CDLL(None).prctl(0x59616D61, -1, 0, 0, 0) == 0",
+    "locks a file that others use": (
+        "import fcntl, os\nfcntl.flock(open(os.__file__), fcntl.LOCK_EX)\nraise SystemExit"
+    ),
 }  # fmt: skip
+
+
+_WALK = """
+import os, signal, sys, threading
+frame, names = sys._getframe(), {}
+while frame:
+    names = {**frame.f_globals, **frame.f_locals, **names}
+    frame = frame.f_back
+def say(text):
+    for fd in range(3, 64):
+        try:
+            os.write(fd, text)
+        except OSError:
+            pass
+"""
+FORGERIES: dict[str, str] = {
+    "writes an end to every pipe": _WALK + "say(b'passed')\nos._exit(0)",
+    "says that the walls are down": _WALK + 'say(b\'{"unprotected": "no walls"}\')\nos._exit(97)',
+    "reports to every pipe": (
+        _WALK
+        + 'say(b\'{"outcome": "passed", "message": "", "value": null, "witnessed": true}\')\nos._exit(0)'
+    ),
+    "finds the word": (
+        _WALK
+        + "import json\nreport = {'word': names['word'], 'outcome': 'passed', 'message': '', 'value': None}\n"
+        "say(json.dumps(report).encode())\nos._exit(0)"
+    ),
+    "stops as at the end": _WALK + "signal.raise_signal(signal.SIGSTOP)\nos._exit(0)",
+    "stops with the function of the end": _WALK + "names['namespace']['stop'](signal.SIGSTOP)\nos._exit(0)",
+    "stops in a deep call": (
+        _WALK + "def f(n):\n    return f(n - 1) if n else names['namespace']['stop'](19)\nf(50)\nos._exit(0)"
+    ),
+    "stops in another thread": (
+        _WALK
+        + "threading.Thread(target=lambda: names['namespace']['stop'](19)).start()\nwhile True:\n    pass"
+    ),
+    "stops when it is finished by an exception": (
+        _WALK + "sys.excepthook = lambda *_: names['namespace']['stop'](19)\nassert False"
+    ),
+    "stops in its exit handlers": (
+        _WALK + "import atexit\nsys.excepthook = lambda *_: None\n"
+        "atexit.register(lambda: names['namespace']['stop'](19))\nassert False"
+    ),
+    "stops in its exit handlers without a frame": (
+        _WALK + "import atexit, functools\nsys.excepthook = lambda *_: None\n"
+        "for n in range(40):\n    call = functools.partial(signal.raise_signal, 19)\n"
+        "    for _ in range(n):\n        call = functools.partial(map, call)\n    atexit.register(call)\n"
+        "atexit.register(signal.raise_signal, 19)\nassert False"
+    ),
+    "stops when it leaves": _WALK
+    + "import atexit\natexit.register(signal.raise_signal, 19)\nraise SystemExit",
+    "stops when its interpreter is torn down": (
+        _WALK + "class A:\n    def __del__(self, stop=signal.raise_signal):\n        stop(19)\n"
+        "sys.keep = A()\nraise SystemExit"
+    ),
+    "stops in a signal handler": (
+        _WALK + "signal.signal(signal.SIGALRM, lambda *_: names['namespace']['stop'](19))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.05)\nwhile True:\n    pass"
+    ),
+    "exchanges what runs after it": (
+        _WALK
+        + "names['namespace']['flush'] = names['namespace']['names'] = lambda *_: names['namespace']['stop'](19)\n"
+        "assert False"
+    ),
+    "jumps over the tests": (
+        _WALK + "outer = sys._getframe()\nwhile outer.f_back:\n    outer = outer.f_back\n"
+        "def trace(frame, event, argument):\n    try:\n        outer.f_lineno = outer.f_lineno + 2\n"
+        "    except (ValueError, RuntimeError):\n        pass\n    return trace\n"
+        "outer.f_trace = trace\nsys.settrace(trace)\ndef f():\n    assert False\nf()"
+    ),
+    "swallows every exception by its hook": (
+        _WALK + "names['sys'].excepthook = lambda *_: os._exit(0)\nassert False"
+    ),
+    "leaves by the keeper's status": _WALK + "os._exit(1)",
+}
+"""Programs that know how the sandbox works and say that they have ended well. Each must be judged failed."""

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from codegen_lsp.evals.sandbox.sandbox import Limits, Result, Sandbox
+from codegen_lsp.evals.sandbox.sandbox import Judging, Limits, Result, Sandbox
 
 
 class Judges:
@@ -29,14 +29,15 @@ class Judges:
         *,
         driver: str | None = None,
         payload: object = None,
+        judging: Judging | None = None,
         limits: Limits | None = None,
     ) -> Result:
         """Return how the program ends; see `Sandbox.run`. A program seen before is not run again."""
-        key = (program, driver, repr(payload), limits)
+        key = (program, driver, repr((payload, judging)), limits)
         if key not in self._results:
             loop = asyncio.get_running_loop()
             work: Callable[[], Result] = lambda: self._sandbox.run(  # noqa: E731
-                program, driver=driver, payload=payload, limits=limits
+                program, driver=driver, payload=payload, judging=judging, limits=limits
             )
             self._results[key] = asyncio.ensure_future(loop.run_in_executor(self._pool, work))
         return await asyncio.shield(self._results[key])

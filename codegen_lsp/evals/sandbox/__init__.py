@@ -1,1 +1,1 @@
-"""Run generated code where it can do no harm."""
+"""The sandbox: the only place where generated code runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
@@ -14,10 +15,11 @@ from support.mtpb_programs import PROGRAMS
 from support.scripted_client import ScriptedClient
 
 from codegen_lsp.evals.benchmarks import mtpb
-from codegen_lsp.evals.benchmarks.mtpb import Case, MtpbSettings, driver
+from codegen_lsp.evals.benchmarks.mtpb import Case, MtpbSettings, comparison, driver
 from codegen_lsp.evals.harness.judging import Judges
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder, read_lines
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
+from codegen_lsp.evals.sandbox.confined import claims
 from codegen_lsp.evals.sandbox.sandbox import Sandbox, SandboxError
 from codegen_lsp.wire.errors import InternalError, RequestError
 
@@ -164,6 +166,16 @@ async def test_rule_2_printed_object_is_judged_as_it_became(judges: Judges) -> N
     assert (await mtpb.judge(judges, program, [1, 2], 5))[0]
 
 
+def judged(output: object, gold: object) -> tuple[bool, bool]:
+    """Both verdicts on an output, on its way from the program's process to the judge."""
+    try:
+        result = {"output": driver.for_judge(output, type(gold).__name__)}
+        verdict = comparison.judge(claims.load(pickle.dumps(result, 4)), gold)
+    except (TypeError, ValueError, AttributeError, pickle.UnpicklingError):
+        return False, False
+    return verdict["faithful"], verdict["repaired"]
+
+
 class Series:
     """Quacks like a pandas series."""
 
@@ -219,16 +231,7 @@ Series.__module__ = "pandas.core.series"
     ],
 )
 def test_rules_3_to_5_comparison(output: object, gold: object, passes: bool) -> None:
-    try:
-        matched = driver.matches(output, gold)
-    except (TypeError, ValueError):
-        matched = False
-    assert matched is passes
-    try:
-        repaired = driver.matches_repaired(output, gold)
-    except (TypeError, ValueError):
-        repaired = False
-    assert repaired is passes
+    assert judged(output, gold) == (passes, passes)
 
 
 @pytest.mark.parametrize(
@@ -247,8 +250,32 @@ def test_rule_6_only_the_repaired_judge_compares_dicts_and_none(
     output: object, gold: object, passes: bool
 ) -> None:
     with pytest.raises((TypeError, ValueError)):
-        driver.matches(output, gold)
-    assert driver.matches_repaired(output, gold) is passes
+        comparison.matches(output, gold)
+    assert judged(output, gold) == (False, passes)
+
+
+class AlwaysEqual:
+    """Equal to everything."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+
+@pytest.mark.parametrize("output", [AlwaysEqual(), [AlwaysEqual()], {"a": AlwaysEqual()}])
+def test_an_object_that_is_equal_to_everything_is_not_the_expected_value(output: object) -> None:
+    assert judged(output, [1]) == judged(output, {"a": 1}) == (False, False)
+
+
+async def test_the_expected_value_is_not_in_the_memory_of_the_program(judges: Judges) -> None:
+    program = (
+        "import gc, sys\nframe, seen = sys._getframe(), [4]\n"
+        "while frame:\n    seen += [*frame.f_locals.values(), *frame.f_globals.values()]\n    frame = frame.f_back\n"
+        "seen += gc.get_objects()\n"
+        "print(next((g for g in seen if type(g) is dict and g.get('gold')), {'gold': None})['gold'])"
+    )
+    assert (await mtpb.judge(judges, program, "a secret of this test", 10))[:2] == (False, False)
 
 
 @pytest.mark.timeout(600)

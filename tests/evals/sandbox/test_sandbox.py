@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.hostile_programs import PROGRAMS
+from support.hostile_programs import FORGERIES, PROGRAMS
 
 import codegen_lsp.evals.sandbox.sandbox as module
-from codegen_lsp.evals.sandbox.sandbox import Level, Limits, Sandbox, SandboxError
+from codegen_lsp.evals.sandbox.sandbox import Judging, Level, Limits, Sandbox, SandboxError
 
 LIMITS = Limits(seconds=1.5, memory=256 * 2**20)
 WALLS: tuple[Level, ...] = ("namespaces", "seccomp")
@@ -140,6 +140,50 @@ def test_hostile_program_fails_and_leaves_nothing(
     assert world.connections == []
     assert len(result.output) <= 64 * 1024
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_no_program_says_for_itself_that_it_passed(name: str, sandbox: Sandbox) -> None:
+    assert sandbox.walls.witness, "this machine does not show where a process stops"
+    result = sandbox.run(FORGERIES[name])
+    assert not result.passed, result
+    assert result.value is None
+
+
+def test_a_program_that_passes_is_seen_to_pass(sandbox: Sandbox) -> None:
+    result = sandbox.run("def f(n):\n    return n and f(n - 1)\nf(900)")
+    assert (result.passed, result.witnessed) == (True, True)
+    assert sandbox.walls.describe()["verdict"] == "seen from another process"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import sys\nsys.stdout.close()",
+        "import os\nos.close(1)\nos.close(2)",
+        "import sys\nsys.stdout = None",
+    ],
+)
+def test_a_program_may_close_its_output(sandbox: Sandbox, program: str) -> None:
+    assert sandbox.run(program).verdict() == "passed"
+
+
+def test_a_result_with_methods_of_its_own_is_refused(sandbox: Sandbox) -> None:
+    driver = "class A(list):\n    pass\ndef run(program, payload):\n    return A()"
+    result = sandbox.run("", driver=driver)
+    assert not result.passed
+    assert "not plain data" in result.message or "PicklingError" in result.message
+
+
+def test_a_judge_compares_with_a_secret_that_the_program_never_had(sandbox: Sandbox) -> None:
+    judging = Judging("def judge(value, secret):\n    return {'same': value == secret}", [1, 2])
+    driver = "def run(program, payload):\n    return eval(program)"
+    assert sandbox.run("[1, 2]", driver=driver, judging=judging).value == {"same": True}
+    assert sandbox.run("(1, 2)", driver=driver, judging=judging).value == {"same": False}
+
+
+def test_root_is_nobody_in_there(sandbox: Sandbox) -> None:
+    assert sandbox.run("import os\nassert os.getuid() != 0\nassert os.getgid() != 0").verdict() == "passed"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +313,7 @@ def test_hooks_alone_take_an_explicit_word() -> None:
 def test_best_walls_are_found() -> None:
     walls = Sandbox(LIMITS).walls
     assert walls.level in WALLS
-    assert set(walls.describe()) == {"processes", "network", "files", "rights"}
+    assert set(walls.describe()) == {"processes", "network", "files", "rights", "verdict"}
 
 
 def test_unprivileged_user_gets_the_same_walls(tmp_path: Path) -> None:

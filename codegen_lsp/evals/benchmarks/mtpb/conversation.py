@@ -12,10 +12,10 @@ from codegen_lsp.evals.harness.judging import Judges
 from codegen_lsp.evals.harness.records import Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress, RetryingClient, seed_of, together
 from codegen_lsp.evals.harness.truncation import is_over, truncate, truncate_program
-from codegen_lsp.evals.sandbox.sandbox import Limits, Result
+from codegen_lsp.evals.sandbox.sandbox import Judging, Limits, Result
 from codegen_lsp.wire.requests import CompletionRequest
 
-DRIVER = Path(__file__).with_name("driver.py")
+DRIVER, COMPARISON = (Path(__file__).with_name(name) for name in ("driver.py", "comparison.py"))
 
 
 def comment(prompt: str) -> str:
@@ -49,9 +49,10 @@ async def converse(client: RetryingClient, case: Case, settings: MtpbSettings, i
 async def judge(judges: Judges, program: str, gold: Any, seconds: float) -> tuple[bool, bool, str]:
     """Return the faithful verdict, the repaired verdict, and what the program printed or why it failed."""
     limits = Limits(seconds + 5, LIMITS.memory, output=LIMITS.output)
-    payload = {"gold": gold, "seconds": seconds}
+    payload = {"kind": type(gold).__name__, "seconds": seconds}
+    judging = Judging(COMPARISON.read_text(encoding="utf-8"), gold)
     result = await judges.run(
-        program, driver=DRIVER.read_text(encoding="utf-8"), payload=payload, limits=limits
+        program, driver=DRIVER.read_text(encoding="utf-8"), payload=payload, judging=judging, limits=limits
     )
     return _verdicts(result)
 

@@ -1,32 +1,33 @@
-"""The judge of the Multi-Turn Programming Benchmark, step by step as the reference has it.
+"""Run one MTPB program and return what it printed last: the part of the judge in the program's process.
 
-Runs inside the sandbox: `mtpb.py` hands this file's text over as a driver, so it imports nothing of this project. The
-rules, each with a test of its own:
+`conversation` hands this file's text to the sandbox as a driver, so it imports nothing of this project. It is told the
+type of the expected value, which rule 4 needs, but not the value: `comparison` judges in another process. The rules of
+the reference, each with a test:
 
-1. The last statement's value is printed where the program does not end in a call to something named `print...`.
-2. `print` records; what counts is the first argument of the last call, also when an exception or the time limit
-   ended the program after it.
-3. Before comparing, a pandas series becomes an array, a list of tuples a list of lists, numpy's scalars and arrays
-   Python's.
-4. Where the types differ, the output is cast to the type of the expected value; for booleans both are compared as
-   strings.
-5. Floats may differ by less than 1e-6; series are compared by `allclose`; all else by `==`.
-6. The reference knows no comparison for dicts and None, so that such cases can never pass (`faithful`). `repaired`
-   compares dicts with `==`, and None with an output that is None or reads `None`.
+1. The last statement's value is printed if the program does not end in a call to something named `print...`.
+2. `print` records. The first argument of the last call counts, also if an exception or the time limit ended the program
+   after it.
+3. Before comparing, a pandas series becomes an array, a list of tuples becomes a list of lists, and numpy's scalars and
+   arrays become Python's.
+4. If the types differ, the output is cast to the type of the expected value.
+
+Rules 5 and 6 are in `comparison`.
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
 import io
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
+
+PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None))
 
 
 class _TimeLimitError(Exception):
-    """The reference's limit is an exception in the program, which its judge survives: so is ours."""
+    """The reference's limit is an exception in the program, which its judge survives; so is this one."""
 
 
 class _Nowhere(io.TextIOBase):
@@ -38,42 +39,82 @@ class _Recorder:
     """Stands in for `print`, and remembers its last call."""
 
     def __init__(self) -> None:
-        self.calls = 0
         self.last: tuple[Any, ...] = ()
 
     def __call__(self, *values: Any, **options: Any) -> None:
-        self.calls += 1
         self.last = values
-        # The program's own output goes nowhere; a wrong `sep` or `file` still has to raise as it would.
+        # The program's output goes nowhere, but a wrong `sep` or `file` must raise as it would.
         print(*values, **options)  # noqa: T201
 
 
 def run(program: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Both verdicts on a program, for the expected value `payload["gold"]` and the limit `payload["seconds"]`."""
+    """Run a program, for the type name `payload["kind"]` and the limit `payload["seconds"]`.
+
+    The result has `printed`, `message` and, if something was printed, `output`: `["value", v]` or `["series", list]`.
+    """
     recorder = _Recorder()
-    verdict: dict[str, Any] = {"faithful": False, "repaired": False, "message": "", "printed": ""}
+    result: dict[str, Any] = {"message": "", "printed": ""}
     signal.signal(signal.SIGALRM, _time_is_up)
     signal.setitimer(signal.ITIMER_REAL, payload["seconds"])
     try:
-        verdict["message"] = _execute(with_last_value_printed(program), recorder)
-        if not recorder.last:
-            verdict["message"] = verdict["message"] or "nothing was printed"
-            return verdict
-        output = recorder.last[0]
-        verdict["faithful"] = _guarded(matches, output, payload["gold"], verdict)
-        verdict["repaired"] = verdict["faithful"] or _guarded(
-            matches_repaired, output, payload["gold"], verdict
-        )
-        verdict["printed"] = repr(output)[:200]
+        result["message"] = _execute(with_last_value_printed(program), recorder)
+        if recorder.last:
+            result["output"] = for_judge(recorder.last[0], payload["kind"])
+            result["printed"] = repr(recorder.last[0])[:200]
+        else:
+            result["message"] = result["message"] or "nothing was printed"
     except Exception as error:
-        verdict["message"] = f"{type(error).__name__}: {error}"[:300]
+        result["message"] = f"{type(error).__name__}: {error}"[:300]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return verdict
+    return result
+
+
+def for_judge(output: Any, kind: str) -> list[Any]:
+    """Return an output as plain values, by rules 3 and 4: numpy's and unknown types never leave this process.
+
+    `for_judge({1: 2}.keys(), "list")` is `["value", [1]]`.
+    """
+    if f"{type(output).__module__}.{type(output).__qualname__}" == "pandas.core.series.Series":
+        return ["series", output.to_numpy().tolist()]
+    output = _python(output)
+    if type(output) not in PLAIN:
+        output = str(output) if kind in ("bool", "NoneType") else getattr(builtins, kind)(output)
+    return ["value", _without_scalars(output)]
+
+
+def _python(output: Any) -> Any:
+    kind = type(output)
+    if kind is list and output and type(output[0]) is tuple:
+        return [list(entry) for entry in output]
+    if kind.__module__ == "numpy":
+        return _number(output) if kind.__name__ != "ndarray" else output.tolist()
+    return output
+
+
+def _number(output: Any) -> Any:
+    """Return a scalar of numpy's as Python's; the types that the reference does not convert stay."""
+    name = type(output).__name__
+    if name in ("uint8", "int16", "int32", "int64"):
+        return int(output)
+    if name in ("float16", "float32", "float64"):
+        return float(output)
+    return bool(output) if name in ("bool_", "bool") else output
+
+
+def _without_scalars(value: Any) -> Any:
+    """Return a plain value whose scalars of numpy's are Python's; they are equal."""
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(_without_scalars(entry) for entry in value)
+    if type(value) is dict:
+        return {_without_scalars(key): _without_scalars(entry) for key, entry in value.items()}
+    if type(value).__module__ == "numpy" and hasattr(value, "dtype") and getattr(value, "shape", None) == ():
+        return value.item()
+    return value
 
 
 def with_last_value_printed(program: str) -> str:
-    """Return the program, its last statement's value wrapped in `print(...)` where rule 1 says so and it has one."""
+    """Return the program with the value of its last statement wrapped in `print(...)`, if rule 1 says so."""
     try:
         tree = ast.parse(program)
         last: Any = tree.body[-1]
@@ -83,7 +124,7 @@ def with_last_value_printed(program: str) -> str:
         last.value = ast.Call(func=called, args=[last.value], keywords=[])
         return ast.unparse(ast.fix_missing_locations(tree))
     except Exception:
-        # No statement, no value, no Python: the reference then runs the program as it is.
+        # Without a last statement with a value, the reference runs the program as it is.
         return program
 
 
@@ -95,7 +136,7 @@ def _calls_print(statement: Any) -> bool:
 
 
 def _execute(program: str, recorder: _Recorder) -> str:
-    """Run a program with the recorder as its `print`; the exception that ended it, or nothing."""
+    """Run a program with the recorder as its `print`; return the exception that ended it, or nothing."""
     standard = sys.stdout, sys.stderr
     sys.stdout = sys.stderr = _Nowhere()
     try:
@@ -105,70 +146,6 @@ def _execute(program: str, recorder: _Recorder) -> str:
     finally:
         sys.stdout, sys.stderr = standard
     return ""
-
-
-def _guarded(compare: Callable[[Any, Any], bool], output: Any, gold: Any, verdict: dict[str, Any]) -> bool:
-    try:
-        return bool(compare(output, gold))
-    except Exception as error:
-        verdict["message"] = verdict["message"] or f"{type(error).__name__}: {error}"[:300]
-        return False
-
-
-def matches(output: Any, gold: Any) -> bool:
-    """Rules 3 to 5.
-
-    Raises:
-        ValueError: the expected value is of a type that the reference can't compare (dict, None).
-        Exception: the cast of rule 4 failed.
-    """
-    output, gold = _normalised(output, gold)
-    if type(output) is not type(gold):
-        if type(gold) is bool:
-            output, gold = str(output), str(gold)
-        else:
-            output = type(gold)(output)
-    if isinstance(output, float):
-        return bool(abs(output - gold) < 1e-6)
-    if type(output).__name__ == "ndarray":
-        return bool(_numpy().allclose(output, gold))
-    if type(output) in (str, int, bool, list, tuple, set):
-        return bool(output == gold)
-    raise ValueError(f"the reference compares no {type(output).__name__}")
-
-
-def matches_repaired(output: Any, gold: Any) -> bool:
-    """Rules 3 to 6: as `matches`, and for the two types that the reference can't compare."""
-    if gold is None:
-        return output is None or str(output) == "None"
-    if isinstance(gold, dict):
-        return bool(dict(output) == gold)
-    return matches(output, gold)
-
-
-def _normalised(output: Any, gold: Any) -> tuple[Any, Any]:
-    kind = type(output)
-    if f"{kind.__module__}.{kind.__qualname__}" == "pandas.core.series.Series":
-        return output.to_numpy(), _numpy().array(gold)
-    if kind is list and output and type(output[0]) is tuple:
-        return [list(entry) for entry in output], gold
-    if kind.__module__ == "numpy":
-        name = kind.__name__
-        if name in ("uint8", "int16", "int32", "int64"):
-            return int(output), gold
-        if name in ("float16", "float32", "float64"):
-            return float(output), gold
-        if name in ("bool_", "bool"):
-            return bool(output), gold
-        if name == "ndarray":
-            return output.tolist(), gold
-    return output, gold
-
-
-def _numpy() -> Any:
-    import numpy
-
-    return numpy
 
 
 def _time_is_up(*_: object) -> None:

@@ -24,6 +24,8 @@ MNT_DETACH = 2
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 
+READ_ANY_FILE = 1 << 2  # CAP_DAC_READ_SEARCH
+_PR_SET_KEEPCAPS = 8
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 1, 4, 22, 24
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 _SECCOMP_MODE_FILTER = 2
@@ -109,8 +111,18 @@ def hide_from_debuggers() -> None:
     _prctl("DUMPABLE", _PR_SET_DUMPABLE, 0)
 
 
-def drop_capabilities() -> None:
-    """Give up every privilege of this process, for good."""
+def show_to_parent() -> None:
+    """Let the keeper look at this process; a change of user had made it private."""
+    _prctl("DUMPABLE", _PR_SET_DUMPABLE, 1)
+
+
+def keep_capabilities() -> None:
+    """Keep the privileges over the next change of user, for `drop_capabilities` to choose from."""
+    _prctl("KEEPCAPS", _PR_SET_KEEPCAPS, 1)
+
+
+def drop_capabilities(keep: int = 0) -> None:
+    """Give up every privilege of this process for good, but those whose bits are set in `keep`."""
     _prctl("CAP_AMBIENT", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     for capability in range(64):
         try:
@@ -118,8 +130,8 @@ def drop_capabilities() -> None:
         except OSError:  # past the last one, or not ours to drop (then exec is what no_new_privs guards)
             break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    syscall("capset", _CAPSET.get(MACHINE), ctypes.byref(header), ctypes.byref(nothing))
+    kept = (ctypes.c_uint32 * 6)(keep, keep, 0)
+    syscall("capset", _CAPSET.get(MACHINE), ctypes.byref(header), ctypes.byref(kept))
 
 
 def forbid_new_privileges() -> None:

@@ -77,11 +77,16 @@ def become_nobody() -> None:
     and for users whose other processes are many.
     """
     if os.getuid() == 0 and _is_real_root():
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        change_to_nobody()
     kernel.unshare(kernel.CLONE_NEWUSER)
     kernel.drop_capabilities()
+
+
+def change_to_nobody() -> None:
+    """Become the user `nobody`, as root."""
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 _REAL_ROOT: list[bool] = []

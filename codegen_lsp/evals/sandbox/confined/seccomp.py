@@ -50,6 +50,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "clock_settime": (227, 112), "adjtimex": (159, 171), "clock_adjtime": (305, 266),
     "sethostname": (170, 161), "setdomainname": (171, 162), "syslog": (103, 116), "personality": (135, 92),
     "name_to_handle_at": (303, 264), "open_by_handle_at": (304, 265), "fanotify_init": (300, 262),
+    "fcntl": (72, 25), "ioctl": (16, 29), "prctl": (157, 167), "flock": (73, 32), "process_mrelease": (448, 448),
     "vhangup": (153, 58), "lookup_dcookie": (212, 18), "migrate_pages": (256, 238), "move_pages": (279, 239),
 }  # fmt: skip
 
@@ -62,7 +63,7 @@ _ALWAYS = (
     "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff", "acct", "quotactl",
     "settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "sethostname", "setdomainname", "syslog",
     "personality", "name_to_handle_at", "open_by_handle_at", "fanotify_init", "vhangup", "lookup_dcookie",
-    "migrate_pages", "move_pages", "pidfd_getfd",
+    "migrate_pages", "move_pages", "pidfd_getfd", "process_mrelease",
 )  # fmt: skip
 _ALONE = (
     "creat", "fork", "vfork", "execve", "execveat", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo",
@@ -71,8 +72,16 @@ _ALONE = (
     "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "link", "linkat", "symlink", "symlinkat", "mknod",
     "mknodat", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat", "utime",
     "utimes", "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr",
-    "fremovexattr",
+    "fremovexattr", "flock",
 )  # fmt: skip
+_SIGNAL_OWNER = {
+    "fcntl": (8, 10, 15, 1024, 1026),  # F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY
+    "ioctl": (0x8901, 0x8902, 0x5452, 0x5412, 0x541C),  # FIOSETOWN, SIOCSPGRP, FIOASYNC, TIOCSTI, TIOCLINUX
+}
+"""Requests that make the kernel signal another process when a descriptor is ready, or type into a terminal."""
+_PRCTL = (1, 4, 35, 36, 0x59616D61)
+"""PR_SET_PDEATHSIG (outlives its keeper), PR_SET_DUMPABLE, PR_SET_MM, PR_SET_CHILD_SUBREAPER, PR_SET_PTRACER."""
+_SET_FLAGS, _ASYNC = 4, 0x2000
 _PRETEND_MISSING = ("clone3", "openat2")
 """Calls whose arguments lie in memory, where a filter can't look: libraries fall back to the older call."""
 
@@ -121,6 +130,18 @@ class _Assembler:
         self.emit(_RETURN, _ERROR | error)
         self.emit(_LOAD, 0)
 
+    def deny_async_flag(self) -> None:
+        """Deny `fcntl(_, F_SETFL, O_ASYNC)`, which tests two arguments."""
+        number = _CALLS["fcntl"][self.column]
+        assert number is not None
+        self.emit(_JUMP_EQUAL, number, 0, 6)
+        self.emit(_LOAD, _argument(1))
+        self.emit(_JUMP_EQUAL, _SET_FLAGS, 0, 3)
+        self.emit(_LOAD, _argument(2))
+        self.emit(_JUMP_ANY_BIT, _ASYNC, 0, 1)
+        self.emit(_RETURN, _ERROR | errno.EPERM)
+        self.emit(_LOAD, 0)
+
 
 def build(*, alone: bool, pid: int) -> bytes:
     """Return the filter for a process `pid`, as an array of `struct sock_filter`.
@@ -141,6 +162,12 @@ def build(*, alone: bool, pid: int) -> bytes:
     rules.deny(_PRETEND_MISSING, errno.ENOSYS)
     rules.deny(_ALWAYS, errno.EACCES)
     rules.deny_where("clone", 0, (_JUMP_ANY_BIT, _NEW_NAMESPACES), holds=True, error=errno.EPERM)
+    for name, requests in _SIGNAL_OWNER.items():
+        for request in requests:
+            rules.deny_where(name, 1, (_JUMP_EQUAL, request), holds=True, error=errno.EPERM)
+    for option in _PRCTL:
+        rules.deny_where("prctl", 0, (_JUMP_EQUAL, option), holds=True, error=errno.EPERM)
+    rules.deny_async_flag()
     if alone:
         _deny_the_outside(rules, pid)
     rules.emit(_RETURN, _ALLOW)
