@@ -6,22 +6,18 @@ configurations with the same `key` share one engine. Nothing is loaded here, and
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
-import sys
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import platformdirs
-
 from codegen_lsp.wire.errors import ConfigError as ConfigError
+from codegen_lsp.wire.folders import SOCKET_BYTES as SOCKET_BYTES
+from codegen_lsp.wire.folders import fits, log_dir
+from codegen_lsp.wire.folders import runtime_dir as runtime_dir
 
 UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
@@ -32,9 +28,6 @@ DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential", "cpu")
 
 KEY = 12
 """Number of characters of a configuration's key."""
-
-SOCKET_BYTES = 103
-"""Maximum number of bytes in the path of a unix socket on macOS; on Linux it is 107."""
 
 
 def option(name: str, value: str = "") -> str:
@@ -149,68 +142,6 @@ class EngineConfig:
         return argv
 
 
-def runtime_dir() -> Path:
-    """Return a folder that only this user can enter, for sockets, locks and tokens; it is made if it is missing.
-
-    It is the one that `CODEGEN_LSP_RUNTIME_DIR` names, or the first of the usual folders that is private and whose
-    path leaves room for the name of a socket.
-
-    Raises:
-        ConfigError: there is no such folder, or the named one can't be used, or belongs to another user.
-    """
-    named = os.environ.get("CODEGEN_LSP_RUNTIME_DIR")
-    if named:
-        return _private(Path(named).absolute())
-    for folder in _usual_runtime_dirs():
-        if _fits(folder):
-            with contextlib.suppress(ConfigError):
-                return _private(folder)
-    raise ConfigError(
-        "there is no private folder for the engine's socket; set CODEGEN_LSP_RUNTIME_DIR to a folder of your own, "
-        "with a short path"
-    )
-
-
-def _usual_runtime_dirs() -> Iterator[Path]:
-    """Yield the folders to try: the system's place for sockets, the cache, the temporary folder."""
-    with warnings.catch_warnings(), contextlib.suppress(OSError):
-        # A missing XDG_RUNTIME_DIR is normal in a container and after a login without a session.
-        warnings.simplefilter("ignore")
-        yield platformdirs.user_runtime_path("codegen-lsp", appauthor=False, ensure_exists=True)
-    yield platformdirs.user_cache_path("codegen-lsp", appauthor=False) / "run"
-    user = os.getuid() if sys.platform != "win32" else os.environ.get("USERNAME", "")
-    yield Path(tempfile.gettempdir()) / f"codegen-lsp-{user}"
-    yield Path("/tmp") / f"codegen-lsp-{user}"  # only if it is private, see `_private`
-
-
-def _private(folder: Path) -> Path:
-    """Return a folder that only this user can enter, made if it is missing.
-
-    Raises:
-        ConfigError: it can't be made, is not a folder, or belongs to another user.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-        if sys.platform != "win32":
-            if status.st_uid != os.getuid():
-                raise ConfigError(
-                    f"{folder} belongs to another user; set CODEGEN_LSP_RUNTIME_DIR to a folder of yours"
-                )
-            if status.st_mode & 0o077:
-                folder.chmod(0o700)
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {folder} can't be used ({error.strerror}); set CODEGEN_LSP_RUNTIME_DIR to a folder of yours"
-        ) from error
-    return folder
-
-
-def _fits(folder: Path) -> bool:
-    """Return whether the path of a socket in a folder is short enough for the system."""
-    return len(os.fsencode(folder / f"{'0' * KEY}.sock")) <= SOCKET_BYTES
-
-
 def socket_path(config: EngineConfig) -> Path:
     """Return the unix socket of the engine with this configuration.
 
@@ -218,7 +149,7 @@ def socket_path(config: EngineConfig) -> Path:
         ConfigError: there is no folder for it, or the folder's path is too long.
     """
     folder = runtime_dir()
-    if not _fits(folder):
+    if not fits(folder):
         raise ConfigError(
             f"the path {folder} is too long for a socket; set CODEGEN_LSP_RUNTIME_DIR to a shorter folder"
         )
@@ -226,13 +157,9 @@ def socket_path(config: EngineConfig) -> Path:
 
 
 def log_path(config: EngineConfig) -> Path:
-    """Return the log file of the engine with this configuration."""
-    if os.environ.get("CODEGEN_LSP_RUNTIME_DIR"):
-        folder = runtime_dir()
-    else:
-        folder = platformdirs.user_log_path("codegen-lsp", appauthor=False)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            folder = runtime_dir()
-    return folder / f"engine-{config.key()}.log"
+    """Return the log file of the engine with this configuration.
+
+    Raises:
+        ConfigError: there is no folder for it.
+    """
+    return log_dir() / f"engine-{config.key()}.log"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -50,11 +51,51 @@ def test_a_long_home_is_no_obstacle(tmp_path: Path) -> None:
     places(home)
 
 
-def test_a_named_folder_is_made_private(tmp_path: Path) -> None:
-    folder = tmp_path / "named"
-    folder.mkdir(mode=0o755)
+def test_a_named_folder_is_made_private_if_it_is_missing(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "named"
     path, log = places(tmp_path, CODEGEN_LSP_RUNTIME_DIR=str(folder))
     assert path.parent == log.parent == folder
+    shutil.rmtree(folder)
+    assert places(tmp_path, CODEGEN_LSP_RUNTIME_DIR=str(folder)) == (path, log), "it comes back"
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777, 0o750])
+def test_a_named_folder_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "named"
+    folder.mkdir()
+    folder.chmod(mode)
+    path, log = places(tmp_path, CODEGEN_LSP_RUNTIME_DIR=str(folder))
+    assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert path.parent == log.parent
+    assert path.parent.parent == folder
+
+
+def test_a_link_to_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    named = tmp_path / "named"
+    named.mkdir()
+    named.chmod(0o755)
+    (named / f"codegen-lsp-{os.getuid()}").symlink_to(shared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CODEGEN_LSP_RUNTIME_DIR", str(named))
+        with pytest.raises(ConfigError, match="link"):
+            socket_path(EngineConfig())
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+
+
+def test_without_a_home_and_without_an_entry_for_the_user(tmp_path: Path) -> None:
+    """Then `~` means nothing, and nothing may be made in a folder of that name."""
+    program = "import pwd\ndef getpwuid(_): raise KeyError\npwd.getpwuid = getpwuid\n" + PRINT
+    env = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    folder = tmp_path / "work"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=env, cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(Path(line).is_absolute() for line in done.stdout.splitlines())
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("named", [LONG, "a file", "a file/below"])
