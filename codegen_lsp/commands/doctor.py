@@ -210,11 +210,12 @@ def _engines() -> Iterator[Finding]:
 
     from codegen_lsp.wire.config import runtime_dir
     from codegen_lsp.wire.decoding import health_from_json
+    from codegen_lsp.wire.http import socket_client
 
     for socket in sorted(runtime_dir().glob("*.sock")):
         try:
-            with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=3) as client:
-                health = health_from_json(client.get("http://engine/health").json())
+            with socket_client(socket, timeout=3) as client:
+                health = health_from_json(client.get("/health").json())
         except (httpx.HTTPError, ValueError):
             yield Finding("note", "engine", f"{socket.name}: no answer; the next start replaces the socket")
             continue

@@ -63,12 +63,13 @@ def _ask_running_engine(config: EngineConfig, request: CompletionRequest) -> Com
     from codegen_lsp.wire.config import socket_path
     from codegen_lsp.wire.decoding import completion_from_json, health_from_json
     from codegen_lsp.wire.errors import error_from_json
+    from codegen_lsp.wire.http import socket_client
 
     path = socket_path(config)
     if not path.exists():
         return None
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://engine") as client:
+        with socket_client(path, timeout=None) as client:
             if health_from_json(client.get("/health", timeout=2).json()).state != "ready":
                 return None
             response = client.post("/v1/completions", json=request.to_json(), timeout=None)

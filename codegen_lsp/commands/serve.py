@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,11 @@ class Listening:
     ] = None
     port: Annotated[int, typer.Option(help="Port of --host; 0 takes a free one.", min=0, max=65535)] = 0
     token: Annotated[
-        str | None, typer.Option(envvar="CODEGEN_LSP_TOKEN", help="Bearer token that requests must carry.")
+        str | None,
+        typer.Option(
+            help="Bearer token that requests must carry; with --host it defaults to the environment's "
+            "CODEGEN_LSP_TOKEN."
+        ),
     ] = None
 
     def address(self, config: EngineConfig) -> Address:
@@ -83,6 +88,8 @@ class Listening:
             raise ConfigError("--socket and --host are mutually exclusive")
         token = self.token or None
         if self.host is not None or self.port:
+            # Not for a unix socket: this user's editors would be refused by their own engine.
+            token = token or os.environ.get("CODEGEN_LSP_TOKEN") or None
             return Address(host=self.host or "127.0.0.1", port=self.port, token=token)
         path = self.socket.expanduser().absolute() if self.socket else socket_path(config)
         return Address(path=path, token=token)

@@ -8,7 +8,6 @@ the server: it gives one sentence, and the default applies.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -126,10 +125,6 @@ class Options:
     def serves(self, language: str) -> bool:
         """Return whether suggestions are wanted in this language."""
         return self.languages.get(language, self.languages.get("*", True))
-
-    def bearer(self) -> str:
-        """Return the token to send, empty for none."""
-        return self.token or os.environ.get("CODEGEN_LSP_TOKEN", "")
 
     def engine_config(self) -> EngineConfig:
         """Return the configuration of the local engine for these options, with absolute paths."""

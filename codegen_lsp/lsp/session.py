@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.engines.backend import EngineState, Phase
@@ -44,7 +46,7 @@ def make_backend(options: Options, on_change: Callable[[EngineState], None]) -> 
 
     if options.server:
         return RemoteBackend(
-            options.server, options.bearer(), options.timeout, on_change, options.server_model
+            options.server, options.token, options.timeout, on_change, options.server_model
         )
     return Supervisor(
         options.engine_config(),
@@ -73,6 +75,8 @@ class Session:
         self.paused_uris: set[str] = set()
         self._early: Cursor | None = None
         """The last cursor from before there was an engine; it is warmed once there is one."""
+        self._token_server = ""
+        """The address that the environment's token belongs to."""
         self._on_engine = on_engine
         self._make = make
         self._lock = asyncio.Lock()
@@ -81,6 +85,7 @@ class Session:
 
     async def apply(self, options: Options) -> None:
         """Apply options; the engine is replaced only if they ask for another one."""
+        options = self._with_environment_token(options)
         async with self._lock:  # Two changes of the settings in a row must not both make an engine.
             logging.getLogger("codegen_lsp").setLevel(options.log_level.upper())
             previous, self.options = self.options, options
@@ -90,6 +95,18 @@ class Session:
                 logger.warning("the engine can't be used", exc_info=error)
                 self._engine_changed(EngineState(Phase.ERROR, options.model, _cant_be_used(error)))
             self.board.update(enabled=options.enabled)
+
+    def _with_environment_token(self, options: Options) -> Options:
+        """Return the options with the environment's token, if it is needed and belongs to their server.
+
+        It belongs to the first server of the session: another address may come from a source that the user does not
+        control, and must not get the token.
+        """
+        token = os.environ.get("CODEGEN_LSP_TOKEN", "").strip()
+        if not token or options.token or not options.server:
+            return options
+        self._token_server = self._token_server or options.server
+        return replace(options, token=token) if options.server == self._token_server else options
 
     async def _apply_to_engine(self, previous: Options, options: Options) -> None:
         if not options.enabled:
@@ -244,7 +261,7 @@ def _cant_be_used(error: Exception) -> str:
 def _engine_of(options: Options) -> tuple[object, ...]:
     """Return the part of the options that belongs to the engine: another value needs another engine."""
     if options.server:
-        return options.server, options.bearer(), options.timeout, options.server_model
+        return options.server, options.token, options.timeout, options.server_model
     return options.engine_config(), options.idle_timeout, options.timeout
 
 

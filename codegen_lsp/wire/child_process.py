@@ -20,7 +20,6 @@ HARMLESS = frozenset(
         "PYTHONHASHSEED",
         "PYTHONIOENCODING",
         "PYTHONNOUSERSITE",
-        "PYTHONOPTIMIZE",
         "PYTHONUNBUFFERED",
         "PYTHONUTF8",
     }

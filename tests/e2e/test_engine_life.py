@@ -158,6 +158,45 @@ async def test_nothing_tries_to_reach_a_host(editor: StartEditor, tmp_path: Path
     assert [line for line in lines if not line.startswith("watching")] == []
 
 
+async def test_an_odd_environment_stops_no_engine(editor: StartEditor, tmp_path: Path) -> None:
+    """A unix socket needs no certificates and no proxy, and the token is for servers on the network."""
+    odd = {
+        "SSL_CERT_FILE": "/nowhere/ca.pem",
+        "SSL_CERT_DIR": "/nowhere",
+        "SSLKEYLOGFILE": "/nowhere/keys",
+        "ALL_PROXY": "socks5://127.0.0.1:1",
+        "NO_PROXY": "[::1,*,,;",
+        "CODEGEN_LSP_TOKEN": "a-long-sécret",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONSTARTUP": "/nowhere/start.py",
+        "HOME": "/proc/nowhere",
+        "XDG_CACHE_HOME": "/proc/nowhere",
+    }
+    ed = await editor(env=odd)
+    uri = ed.open(CODE)
+    await ed.ready()
+    assert await ed.inline(uri, *END, invoked=True)
+    assert ed.messages == []
+
+
+async def test_a_full_disk_stops_no_engine(editor: StartEditor, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    full.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=64k,mode=700 full {full} && "
+        f'{{ cat /dev/zero > {full}/filler 2>/dev/null || true; }} && exec "$0" "$@"'
+    )
+    unshare = shutil.which("unshare")
+    command = (unshare or "", "-rm", "/bin/sh", "-c", script)
+    if not unshare or await asyncio.to_thread(_fails, *command, "true"):
+        pytest.skip("this system does not let a user mount a folder")
+    places = ("CODEGEN_LSP_RUNTIME_DIR", "HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR")
+    ed = await editor(env=dict.fromkeys(places, str(full)), command=(*command, *SERVER))
+    uri = ed.open(CODE)
+    await ed.ready()
+    assert await ed.inline(uri, *END, invoked=True)
+
+
 async def test_it_works_where_there_is_no_network_at_all(editor: StartEditor) -> None:
     unshare = _unshare()
     if not unshare:
@@ -186,6 +225,10 @@ def _unshare() -> str:
     return (
         found if found and not subprocess.run([found, "-rn", "true"], capture_output=True).returncode else ""
     )
+
+
+def _fails(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True).returncode != 0
 
 
 async def _suggested(ed: Editor, uri: str) -> None:

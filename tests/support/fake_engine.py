@@ -38,6 +38,8 @@ class FakeEngine:
         """What it says that it counted in a prompt."""
         self.surprising: dict[str, float] = {}
         """Characters of an echoed prompt whose log-probability is another one."""
+        self.tokenizer_file = ""
+        """The file of its tokenizer, as it names it."""
         self.echoes = True
         self.longest = 1_000_000
         """Characters of a prompt from which on it is refused as too long."""
@@ -125,6 +127,8 @@ class FakeEngine:
             model: dict[str, Any] = {"id": "fake", "max_model_len": 2048}
             if self.extensions:
                 model["extensions"] = ["heal", "branch", "priority", "echo_from"]
+            if self.tokenizer_file:
+                model["tokenizer_file"] = self.tokenizer_file
             return self._answer(writer, 200, {"object": "list", "data": [model]})
         if path == "/shutdown":
             self._answer(writer, 202, {})
@@ -248,6 +252,9 @@ class FakeEngine:
 
 
 async def _process(socket: Path, script: dict[str, Any]) -> int:
+    if "show" in script:
+        print(json.dumps({name: os.environ.get(name) for name in script["show"]} | {"cwd": os.getcwd()}))  # noqa: PTH109
+        sys.stdout.flush()
     if "crash" in script:
         print(script.get("says", "it broke"), file=sys.stderr)
         return int(script["crash"])

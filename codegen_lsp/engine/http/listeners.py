@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from codegen_lsp.wire.config import SOCKET_BYTES, ConfigError, runtime_dir
+from codegen_lsp.wire.http import socket_client
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -108,8 +109,8 @@ def _lock(path: Path) -> Iterator[None]:
 
 def _answers(path: Path) -> bool:
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2) as client:
-            client.get("http://engine/health")
+        with socket_client(path, timeout=2) as client:
+            client.get("/health")
     except httpx.HTTPError:
         return False
     return True

@@ -6,6 +6,7 @@ asked. The language server and the evaluations both start engines here.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 REFUSED = 2
 """The exit code of an engine that can't be started with this configuration; its last line says why."""
+LEAST_SPACE = 2**20
+"""Without this many free bytes on its disk, an engine runs without a log."""
 MAX_LOG = 4 * 2**20
 """A log file larger than this many bytes is replaced when an engine starts."""
 QUOTED = 300
@@ -39,6 +42,7 @@ class EngineProcess:
         Raises:
             ConfigError: no private folder is available for the socket.
         """
+        self._config = config
         self.socket = socket_path(config)
         self.log = log_path(config)
         self._command = [*(command or package_command()), "serve", "--socket", str(self.socket)]
@@ -53,7 +57,9 @@ class EngineProcess:
 
         Raises:
             OSError: the system can't start a process.
+            ConfigError: the folder of the socket vanished and can't be made again.
         """
+        socket_path(self._config), log_path(self._config)  # Their folders may have vanished.
         output = _open_log(self.log)
         try:
             self._child = subprocess.Popen(
@@ -139,10 +145,29 @@ def _open_log(path: Path) -> int:
         if path.exists() and path.stat().st_size > MAX_LOG:
             path.unlink()
         descriptor = os.open(path, flags, 0o600)
+        try:
+            _prepare_log(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
     except OSError as error:
-        logger.warning("the engine runs without a log: %s can't be opened (%s)", path, error.strerror)
+        logger.warning("the engine runs without a log: %s can't be written (%s)", path, error.strerror)
         return subprocess.DEVNULL
-    status = os.fstat(descriptor)
-    if sys.platform != "win32" and stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
-        os.fchmod(descriptor, 0o600)
     return descriptor
+
+
+def _prepare_log(descriptor: int) -> None:
+    """Close an open log file to other users, and find out whether there is room for it.
+
+    An engine that writes its first line to a full disk would end with that error.
+
+    Raises:
+        OSError: the log can't be written.
+    """
+    if sys.platform == "win32":
+        return
+    status, space = os.fstat(descriptor), os.fstatvfs(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
+        os.fchmod(descriptor, 0o600)
+    if space.f_blocks and space.f_bavail * space.f_frsize < LEAST_SPACE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -149,6 +149,8 @@ class Supervisor(Backend):
             if not self._process.socket.exists():
                 raise UnavailableError(f"there is no socket {self._process.socket}")
             health = await self.engine.health()
+            self._silent_since = self._lost_since = None
+            return await self._on_health(health)
         except TimedOutError:
             return self._on_silence()
         except UnauthorizedError:
@@ -156,11 +158,9 @@ class Supervisor(Backend):
         except TransportError:
             self._silent_since = None
             return await self._on_absence()
-        except WireError as error:  # The engine can't even report its health.
+        except WireError as error:  # The engine can't even report its health and its model.
             logger.warning("the engine's health: %s", error)
             return self._on_silence()
-        self._silent_since = self._lost_since = None
-        return await self._on_health(health)
 
     async def _on_health(self, health: Health) -> float:
         if self._leaving and health.pid == self._leaving:

@@ -131,6 +131,14 @@ def _socket_transport(socket: Path, limits: httpx.Limits) -> httpx.AsyncHTTPTran
     return httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False, trust_env=False)
 
 
+def socket_client(socket: Path, timeout: float | None) -> httpx.Client:
+    """Return a synchronous client for a unix socket, which needs nothing from the environment."""
+    import httpx
+
+    transport = httpx.HTTPTransport(uds=str(socket), verify=False, trust_env=False)
+    return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
+
+
 def _reason(error: Exception) -> str:
     text = str(error).strip().rstrip(".")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

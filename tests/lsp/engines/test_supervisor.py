@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import re
+import shutil
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -221,6 +223,70 @@ async def test_an_unloaded_model_comes_back_when_it_is_needed(start: Start) -> N
 async def test_a_socket_that_nobody_serves_is_no_obstacle(start: Start) -> None:
     socket_path(EngineConfig()).touch()
     await start().reach("ready")
+
+
+async def test_the_engine_s_environment_is_the_user_s_without_what_changes_its_code(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [
+        "CODEGEN_LSP_TOKEN",
+        "PYTHONSTARTUP",
+        "PYTHONHOME",
+        "PYTHONINSPECT",
+        "HF_HUB_OFFLINE",
+        "PYTHONHASHSEED",
+    ]
+    for name in shown:
+        monkeypatch.setenv(name, "1")
+    # The interpreter of the fake engine is started without the hostile variables too, or it would not come up.
+    await start(show=shown).reach("ready")
+    seen = json.loads(log_path(EngineConfig()).read_text().splitlines()[0])
+    assert {name: value for name, value in seen.items() if value == "1"} == {
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONHASHSEED": "1",
+    }
+    assert seen["cwd"] == "/"
+
+
+async def test_the_log_is_for_this_user_alone(start: Start) -> None:
+    log = log_path(EngineConfig())
+    log.touch()
+    log.chmod(0o644)
+    await start().reach("ready")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("obstacle", ["a folder", "a link"])
+async def test_an_engine_needs_no_log(start: Start, tmp_path: Path, obstacle: str) -> None:
+    log = log_path(EngineConfig())
+    if obstacle == "a folder":
+        log.mkdir()
+    elif obstacle == "a link":
+        log.symlink_to(tmp_path / "precious")
+    await start().reach("ready")
+    assert not (tmp_path / "precious").exists()
+
+
+async def test_a_runtime_folder_that_vanishes_comes_back(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LEAVE_SECONDS", 0.5)
+    folder = tmp_path / "runtime"
+    monkeypatch.setenv("CODEGEN_LSP_RUNTIME_DIR", str(folder))
+    watched = start()
+    await watched.reach("ready")
+    shutil.rmtree(folder)
+    await watched.reach("error")
+    await watched.reach("ready")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+async def test_an_engine_that_asks_for_a_token_is_told_of(start: Start) -> None:
+    async with FakeEngine(socket_path(EngineConfig()), token="s3cret"):
+        watched = start()
+        await watched.reach("error")
+        assert "asks for a token" in watched.supervisor.state.message
+    await watched.reach("ready")
 
 
 def test_backoff_doubles_up_to_its_longest() -> None:
