@@ -7,6 +7,7 @@ typer. An error is printed as one sentence, with exit code 2 and without a trace
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not arguments or arguments[0] in ("--stdio", "--tcp", "--socket"):
             _language_server(arguments)
         else:
+            if argv is None and sys.flags.optimize > 1:
+                _start_again_with_docstrings(arguments)
             _subcommand(arguments)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -54,6 +57,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         fail(str(error))
     except (MemoryError, RecursionError) as error:
         fail(f"{type(error).__name__}: {error or 'this machine has not enough memory for it'}")
+
+
+def _start_again_with_docstrings(arguments: list[str]) -> NoReturn:
+    """Replace this process by one whose interpreter keeps docstrings: the libraries that load models read them."""
+    from codegen_lsp.wire.child_process import package_command
+
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
+    os.execve(sys.executable, package_command(*arguments), environment)
 
 
 def fail(message: str) -> NoReturn:

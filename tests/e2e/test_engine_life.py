@@ -179,6 +179,16 @@ async def test_an_odd_environment_stops_no_engine(editor: StartEditor, tmp_path:
     assert ed.messages == []
 
 
+async def test_a_model_is_loaded_by_an_interpreter_without_docstrings(tmp_path: Path) -> None:
+    command = (*SERVER, "generate", "def f(", "--max-tokens", "1")
+    env = environment(tmp_path, PYTHONOPTIMIZE="2")
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=env, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("def f(")
+
+
 async def test_a_full_disk_stops_no_engine(editor: StartEditor, tmp_path: Path) -> None:
     full = tmp_path / "full"
     full.mkdir()
