@@ -210,7 +210,7 @@ def _engines() -> Iterator[Finding]:
 
     from codegen_lsp.wire.config import runtime_dir
     from codegen_lsp.wire.decoding import health_from_json
-    from codegen_lsp.wire.http import socket_client
+    from codegen_lsp.wire.transport.http import socket_client
 
     for socket in sorted(runtime_dir().glob("*.sock")):
         try:

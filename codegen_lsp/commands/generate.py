@@ -63,7 +63,7 @@ def _ask_running_engine(config: EngineConfig, request: CompletionRequest) -> Com
     from codegen_lsp.wire.config import socket_path
     from codegen_lsp.wire.decoding import completion_from_json, health_from_json
     from codegen_lsp.wire.errors import error_from_json
-    from codegen_lsp.wire.http import socket_client
+    from codegen_lsp.wire.transport.http import socket_client
 
     path = socket_path(config)
     if not path.exists():

@@ -21,6 +21,7 @@ from codegen_lsp.lsp.server.documents import Document
 from codegen_lsp.lsp.server.server import StrictServer
 from codegen_lsp.lsp.session import MakeBackend, Session, make_backend
 from codegen_lsp.lsp.status import METHOD, LoadProgress, Status, StatusBoard
+from codegen_lsp.lsp.uris import canonical
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class CodegenServer(StrictServer):
             return ""
         texts: list[str] = []
         for cell in notebook.cells:
-            if cell.document == document.uri:
+            if canonical(cell.document) == canonical(document.uri):
                 break
             other = self.protocol.documents.find(cell.document)
             is_code = cell.kind == types.NotebookCellKind.Code

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from codegen_lsp.wire.config import SOCKET_BYTES, ConfigError, runtime_dir
-from codegen_lsp.wire.http import socket_client
+from codegen_lsp.wire.transport.http import socket_client
 
 
 class AlreadyRunning(Exception):  # noqa: N818

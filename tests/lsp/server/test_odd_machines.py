@@ -15,8 +15,11 @@ from support.engines import stop_engines
 from support.fake_engine import FakeEngine, until
 from support.raw import RawClient
 
+from codegen_lsp.lsp.options import FILTERED
+
 CODE = "def add(a, b):\n    return "
-OPTIONS: dict[str, Any] = {"warm": False, "suffixRanking": False}
+OPTIONS: dict[str, Any] = {"warm": False, "suffixRanking": False, FILTERED: True}
+"""Options of an editor that vouches for its settings, so that they may name another server."""
 
 
 @pytest.fixture
