@@ -18,6 +18,7 @@ import typer
 from codegen_lsp.commands.options import AsJson, ServerOption, TokenOption, with_options
 from codegen_lsp.commands.terminal import console, escape, say_json, styled
 from codegen_lsp.evals.harness.files import read_regular_file
+from codegen_lsp.wire.config import expanded
 from codegen_lsp.wire.errors import CodegenError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def parse_place(text: str) -> FilePlace:
     parts = text.rsplit(":", 2)
     if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts[1:]):
         raise PlaceError(f"expected FILE:LINE:COL, for example module.py:12:5, got {text!r}")
-    path, line, column = Path(parts[0]).expanduser(), int(parts[1]), int(parts[2])
+    path, line, column = expanded(parts[0]), int(parts[1]), int(parts[2])
     try:
         content = read_regular_file(path).decode("utf-8-sig")
     except FileNotFoundError:

@@ -166,6 +166,7 @@ def synthesize(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from codegen_lsp.engine.checkpoints.synthesize import synthesize as write
+    from codegen_lsp.wire.config import expanded
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console(errors=True)) as bar:
@@ -174,5 +175,5 @@ def synthesize(
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        folder = write(shape, output.expanduser(), getattr(torch, dtype), shard_bytes, report)
+        folder = write(shape, expanded(output), getattr(torch, dtype), shard_bytes, report)
     say(folder)

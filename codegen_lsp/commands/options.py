@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -79,12 +78,12 @@ def engine_config(model: str, max_memory: str, prefix_cache: str | None = None, 
     Raises:
         ConfigError: the value of an option is not allowed.
     """
-    from codegen_lsp.wire.config import EngineConfig, parse_bytes, parse_max_memory
+    from codegen_lsp.wire.config import EngineConfig, expanded, parse_bytes, parse_max_memory
 
     for name in ("device_map", "offload_folder"):
         value = more.get(name)
         if value and (name == "offload_folder" or value.endswith(".json")):
-            more[name] = str(Path(value).expanduser().absolute())
+            more[name] = str(expanded(value).absolute())
     if prefix_cache is not None:
         more["prefix_cache"] = parse_bytes(prefix_cache)
     return EngineConfig(model=absolute(model), max_memory=parse_max_memory(max_memory), **more)
@@ -92,7 +91,9 @@ def engine_config(model: str, max_memory: str, prefix_cache: str | None = None, 
 
 def absolute(model: str) -> str:
     """Return the absolute path of a model's folder, or its name: the engine runs in another folder."""
-    folder = Path(model).expanduser()
+    from codegen_lsp.wire.config import expanded
+
+    folder = expanded(model)
     return str(folder.resolve()) if folder.is_dir() else model
 
 

@@ -25,7 +25,7 @@ from codegen_lsp.commands.options import (
     with_options,
 )
 from codegen_lsp.commands.terminal import say
-from codegen_lsp.wire.config import ConfigError, EngineConfig, socket_path
+from codegen_lsp.wire.config import ConfigError, EngineConfig, expanded, socket_path
 
 if TYPE_CHECKING:
     from codegen_lsp.engine.http.listeners import Address
@@ -91,7 +91,7 @@ class Listening:
             # Not for a unix socket: this user's editors would be refused by their own engine.
             token = token or os.environ.get("CODEGEN_LSP_TOKEN") or None
             return Address(host=self.host or "127.0.0.1", port=self.port, token=token)
-        path = self.socket.expanduser().absolute() if self.socket else socket_path(config)
+        path = expanded(self.socket).absolute() if self.socket else socket_path(config)
         return Address(path=path, token=token)
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
-from codegen_lsp.wire.config import MAX_BYTES, EngineConfig, parse_bytes, parse_max_memory
+from codegen_lsp.wire.config import MAX_BYTES, EngineConfig, expanded, parse_bytes, parse_max_memory
 from codegen_lsp.wire.errors import ConfigError
 from codegen_lsp.wire.schema import expectation
 from codegen_lsp.wire.transport.http import bearer_header, server_address
@@ -123,11 +122,7 @@ def _read_name(text: str) -> str:
         raise ConfigError("starts with '-'")
     if len(name) > MAX_NAME:
         raise ConfigError(f"is longer than {MAX_NAME:,} characters")
-    if name.startswith("~"):
-        try:
-            Path(name).expanduser()
-        except RuntimeError as error:
-            raise ConfigError(f"there is no home folder for {Path(name).parts[0]!r}") from error
+    expanded(name)
     return name
 
 

@@ -11,7 +11,6 @@ import difflib
 import re
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta
@@ -32,7 +31,7 @@ from codegen_lsp.lsp.option_types import (
     bytes_written_as,
     never,
 )
-from codegen_lsp.wire.config import DType, EngineConfig
+from codegen_lsp.wire.config import DType, EngineConfig, expanded
 from codegen_lsp.wire.errors import ConfigError
 
 SECTION = "codegen"
@@ -142,7 +141,7 @@ class Options:
 
 
 def _absolute(name: str, *, always: bool = False) -> str:
-    path = Path(name).expanduser()
+    path = expanded(name)
     looks_local = always or name.startswith((".", "~")) or path.is_absolute() or name.endswith(".json")
     # A bare name such as `nano` means the model, even if a folder has the same name.
     return str(path.resolve()) if looks_local else name

@@ -28,12 +28,8 @@ from codegen_lsp.wire.errors import (
     WireError,
     error_from_json,
 )
-from codegen_lsp.wire.errors import TimedOutError as TimedOutError
-from codegen_lsp.wire.errors import TransportError as TransportError
-from codegen_lsp.wire.errors import UnavailableError as UnavailableError
 from codegen_lsp.wire.requests import CompletionRequest
-from codegen_lsp.wire.surrogates import SurrogateJoiner
-from codegen_lsp.wire.surrogates import clean as clean
+from codegen_lsp.wire.surrogates import SurrogateJoiner, clean
 from codegen_lsp.wire.transport.dialect import Dialect
 from codegen_lsp.wire.transport.http import (
     make_client,

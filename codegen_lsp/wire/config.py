@@ -37,6 +37,18 @@ def option(name: str, value: str = "") -> str:
     return f"--{name}{' ' * bool(value)}{value} (in an editor: codegen.{setting})"
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder in place of `~`.
+
+    Raises:
+        ConfigError: there is no such home folder, as for `~typo/model`.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"there is no home folder for {Path(path).parts[0]!r}") from error
+
+
 MAX_BYTES = 2**60
 """Maximum size that an option or a flag may name: an exbibyte."""
 

@@ -113,8 +113,8 @@ def decode_json(data: bytes) -> Any:
         InvalidAnswerError: it is not JSON, holds NaN or an infinity, or is nested too deeply.
     """
     try:
-        # json reads the halves of surrogate pairs that some servers send; msgspec refuses them.
-        return json.loads(data, parse_constant=_refuse_constant)
+        # Some servers send halves of surrogate pairs, and control characters as they are; msgspec refuses both.
+        return json.loads(data, parse_constant=_refuse_constant, strict=False)
     except (ValueError, RecursionError) as error:
         raise InvalidAnswerError("the server's answer is not JSON; is this a completions server?") from error
 

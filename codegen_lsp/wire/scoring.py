@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from codegen_lsp.wire.answers import Completion
-from codegen_lsp.wire.errors import InvalidAnswerError, RequestError, is_too_long
-from codegen_lsp.wire.errors import UnscoredError as UnscoredError
+from codegen_lsp.wire.errors import InvalidAnswerError, RequestError, UnscoredError, is_too_long
 from codegen_lsp.wire.requests import CompletionRequest
 
 OVERLAP = 0.5

@@ -28,6 +28,7 @@ from codegen_lsp.wire.errors import (
     WireError,
 )
 from codegen_lsp.wire.requests import CompletionRequest
+from codegen_lsp.wire.transport.http import socket_client
 
 REQUEST = CompletionRequest(
     prompts=("x",), max_tokens=8, n=3, logprobs=1, stream=True, include_usage=True, temperature=0.4
@@ -152,7 +153,7 @@ MEGABYTE = b"x" * 2**20
         (STREAM_HEAD + b'data: {"choices": [{"text": "', MEGABYTE, "longer than 8,388,608 bytes"),
         (STREAM_HEAD, event("x" * 2**20), "more than it was asked for|longer than 67,108,864 bytes"),
         (STREAM_HEAD, event("x") * 1000, "more than it was asked for"),
-        (STREAM_HEAD, b": keep-alive\n\n" * 70_000, "longer than 67,108,864 bytes"),
+        (STREAM_HEAD, b": keep-alive\n\n" * 70_000, "more than 1,000,000 lines"),
         (JSON_HEAD + b'{"choices": [{"text": "', MEGABYTE, "longer than 67,108,864 bytes"),
         (ERROR_HEAD, MEGABYTE, "xxx"),
     ],
@@ -412,6 +413,20 @@ async def test_this_machine_needs_nothing_of_the_environment(
     async with FakeEngine(tmp_path / "s"), FakeEngine() as fake:
         assert await run("socket", str(tmp_path / "s"), clean_environment | STALE) == "ready"
         assert await run("url", fake.url, clean_environment | STALE) == "ready"
+
+
+async def test_a_synchronous_client_needs_nothing_of_it_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in STALE.items():
+        monkeypatch.setenv(name, value)
+
+    def status() -> int:
+        with socket_client(tmp_path / "s", 5) as client:
+            return client.get("/health").status_code
+
+    async with FakeEngine(tmp_path / "s"):
+        assert await asyncio.to_thread(status) == 200
 
 
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSLKEYLOGFILE", "ALL_PROXY", "HTTP_PROXY", "NO_PROXY"])

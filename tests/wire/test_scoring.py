@@ -11,9 +11,9 @@ from support.scripted_client import ScriptedClient
 from codegen_lsp.evals.benchmarks.likelihood import page, shade
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.wire.answers import Choice, Completion, Logprobs
-from codegen_lsp.wire.errors import RequestError
+from codegen_lsp.wire.errors import RequestError, UnscoredError
 from codegen_lsp.wire.requests import CompletionRequest
-from codegen_lsp.wire.scoring import Scored, ScoredToken, UnscoredError, score
+from codegen_lsp.wire.scoring import Scored, ScoredToken, score
 
 TEXT = "import os\n\n\ndef f(é):\n    return '😀'\n"
 

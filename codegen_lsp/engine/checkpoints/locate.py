@@ -18,7 +18,7 @@ from codegen_lsp.engine.checkpoints.checkpoint import (
     LoadReport,
 )
 from codegen_lsp.engine.checkpoints.dimensions import hub_name, short_name, short_names
-from codegen_lsp.wire.config import EngineConfig
+from codegen_lsp.wire.config import EngineConfig, expanded
 
 WITHOUT_OWNER = ("gpt2", "distilgpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 """Old names on the hub that have no owner."""
@@ -36,7 +36,7 @@ def resolve(name: str, revision: str | None = None) -> Checkpoint:
     short = short_name(name)
     if short and not Path(name).is_dir():
         return Checkpoint(short, "hub", hub_name(short), revision)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         return Checkpoint(name, "folder", str(folder.resolve()))
     if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1:

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 
 from codegen_lsp.engine.checkpoints import files
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
-from codegen_lsp.wire.config import EngineConfig
+from codegen_lsp.wire.config import EngineConfig, expanded
 
 Device = str | int
 DeviceMap = dict[str, Device]
@@ -94,7 +94,7 @@ def place(config: EngineConfig, module: PreTrainedModel, *, other_machine: bool 
     """
     strategy = config.device_map
     if strategy.endswith(".json"):
-        return _written_map(Path(strategy).expanduser(), module, other_machine)
+        return _written_map(expanded(strategy), module, other_machine)
     if strategy not in STRATEGIES:
         return {"": check_device(strategy, "--device-map", other_machine=other_machine)}
     memory = _memory(config.max_memory, other_machine)

@@ -19,7 +19,7 @@ from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointErro
 from codegen_lsp.engine.checkpoints.locate import locate
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.vocabulary import Vocabulary, without_added
-from codegen_lsp.wire.config import EngineConfig, option
+from codegen_lsp.wire.config import EngineConfig, expanded, option
 
 SMALL = 50_000_000
 """Number of parameters below which a model computes in one thread."""
@@ -79,7 +79,7 @@ def _load_module(config: EngineConfig, folder: Path, progress: LoadReport | None
         "device_map": placed,
     }
     if config.offload_folder:
-        offload_folder = Path(config.offload_folder).expanduser()
+        offload_folder = expanded(config.offload_folder)
         _check_writable(offload_folder)
         options["offload_folder"] = str(offload_folder)
     module, info = _from_pretrained(folder, options, progress)

@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codegen_lsp.evals.harness.records import EvaluationError
 from codegen_lsp.lsp.engines.process import EngineProcess
-from codegen_lsp.wire.config import EngineConfig
+from codegen_lsp.wire.config import EngineConfig, expanded
 
 if TYPE_CHECKING:
     from codegen_lsp.wire.answers import ModelInfo
@@ -65,7 +64,7 @@ async def connect(
 
 def absolute(model: str) -> str:
     """Return the absolute path of a model's folder, or its name: the engine runs in another folder."""
-    folder = Path(model).expanduser()
+    folder = expanded(model)
     return str(folder.resolve()) if folder.is_dir() else model
 
 
@@ -81,7 +80,7 @@ def _choose(models: tuple[ModelInfo, ...], wanted: str | None) -> ModelInfo:
 
 
 async def _wait_until_ready(engine: HttpEngineClient, process: EngineProcess) -> None:
-    from codegen_lsp.wire.client import TransportError
+    from codegen_lsp.wire.errors import TransportError
 
     started = False
     deadline = time.monotonic() + START_SECONDS

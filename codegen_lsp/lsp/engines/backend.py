@@ -16,8 +16,8 @@ from enum import StrEnum
 
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.wire.answers import ModelInfo
-from codegen_lsp.wire.client import EngineClient, TransportError
-from codegen_lsp.wire.errors import NotReadyError, UnauthorizedError, WireError
+from codegen_lsp.wire.client import EngineClient
+from codegen_lsp.wire.errors import NotReadyError, TransportError, UnauthorizedError, WireError
 from codegen_lsp.wire.requests import EXTENSIONS
 
 logger = logging.getLogger(__name__)

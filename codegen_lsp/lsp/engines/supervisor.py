@@ -20,9 +20,15 @@ from codegen_lsp.lsp.engines.backend import Backend, EngineState, Phase, as_sent
 from codegen_lsp.lsp.engines.backoff import Backoff
 from codegen_lsp.lsp.engines.process import REFUSED, EngineProcess
 from codegen_lsp.wire.answers import Health, ModelInfo
-from codegen_lsp.wire.client import HttpEngineClient, TimedOutError, TransportError, UnavailableError
+from codegen_lsp.wire.client import HttpEngineClient
 from codegen_lsp.wire.config import EngineConfig
-from codegen_lsp.wire.errors import UnauthorizedError, WireError
+from codegen_lsp.wire.errors import (
+    TimedOutError,
+    TransportError,
+    UnauthorizedError,
+    UnavailableError,
+    WireError,
+)
 from codegen_lsp.wire.requests import CompletionRequest
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pygls.workspace import TextDocument, Workspace
 
 from codegen_lsp.lsp.code.positions import offset_at
 from codegen_lsp.lsp.uris import canonical, fold_drive
-from codegen_lsp.wire.client import clean
+from codegen_lsp.wire.surrogates import clean
 
 UNVERSIONED = -(2**31)
 """The version that stands for a missing one; no client counts from there."""

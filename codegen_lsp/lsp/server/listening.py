@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from codegen_lsp.wire.config import ConfigError
+from codegen_lsp.wire.config import ConfigError, expanded
 
 TOKEN_VARIABLE = "CODEGEN_LSP_CONNECTION_TOKEN"
 """The environment variable with the token that clients of `--tcp` send."""
@@ -63,7 +63,7 @@ def serve_unix(path: Path, serve: Serve) -> int:
     Raises:
         ConfigError: the socket can't be made, or a file that is not a socket of this user is in its place.
     """
-    path = path.expanduser().absolute()
+    path = expanded(path).absolute()
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)

@@ -30,11 +30,11 @@ from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
 from codegen_lsp.lsp.suggest.tokenizer_file import load_counter
 from codegen_lsp.lsp.suggest.values import Verdict
 from codegen_lsp.lsp.suggest.warming import Warmer
-from codegen_lsp.wire.client import TransportError
 from codegen_lsp.wire.errors import (
     NotReadyError,
     OverloadedError,
     RequestError,
+    TransportError,
     UnauthorizedError,
     WireError,
     is_too_long,

@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
-from codegen_lsp.wire.client import clean
+from codegen_lsp.wire.surrogates import clean
 
 logger = logging.getLogger(__name__)
 

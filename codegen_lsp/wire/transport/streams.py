@@ -15,6 +15,8 @@ MAX_BODY = 64 * 2**20
 """Maximum number of bytes of one answer. A long echo with log-probabilities takes some ten million."""
 MAX_LINE = 8 * 2**20
 """Maximum number of bytes of one event of a stream."""
+MAX_LINES = 1_000_000
+"""Maximum number of lines of a stream, with comments and empty lines."""
 MAX_REFUSAL = 64 * 1024
 """Bytes of an error page that are read."""
 
@@ -88,6 +90,7 @@ class LineSplitter:
         self._limit, self._total = limit, total
         self._pending = bytearray()
         self._size = 0
+        self._lines = 0
 
     @property
     def rest(self) -> bytes:
@@ -98,10 +101,14 @@ class LineSplitter:
         """Yield the lines that end in this part of the stream.
 
         Raises:
-            InvalidAnswerError: a line is longer than `limit` bytes, or the stream longer than `total`.
+            InvalidAnswerError: a line is longer than `limit` bytes, the stream is longer than `total` bytes, or has too
+                many lines.
         """
         self._size += len(part)
         *ended, rest = re.split(rb"\r\n|\r|\n", part)
+        self._lines += len(ended)
+        if self._lines > MAX_LINES:
+            raise InvalidAnswerError(f"the server's answer has more than {MAX_LINES:,} lines")
         for line in ended:
             yield bytes(self._pending + line)
             self._pending.clear()

@@ -384,6 +384,8 @@ def test_tcp_asks_for_the_token(tmp_path: Path) -> None:
         (["--device-map", "everywhere"], "device map"),
         (["--max-memory", "lots"], "device=size"),
         (["--prefix-cache", "much"], "expected a size"),
+        (["--prefix-cache", "9" * 309], "expected a size"),
+        (["--offload-folder", "~no-such-user/x"], "there is no home folder for '~no-such-user'"),
         (["--log-level", "loud"], "log level"),
         (["--socket", "x" * 200], "too long"),
         (["--host", "127.0.0.1", "--socket", "x"], "exclude"),
