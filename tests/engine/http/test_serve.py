@@ -386,9 +386,9 @@ def test_tcp_asks_for_the_token(tmp_path: Path) -> None:
         (["--prefix-cache", "much"], "expected a size"),
         (["--prefix-cache", "9" * 309], "expected a size"),
         (["--offload-folder", "~no-such-user/x"], "there is no home folder for '~no-such-user'"),
-        (["--log-level", "loud"], "log level"),
+        (["--log-level", "loud"], "log-level"),
         (["--socket", "x" * 200], "too long"),
-        (["--host", "127.0.0.1", "--socket", "x"], "exclude"),
+        (["--host", "127.0.0.1", "--socket", "x"], "mutually exclusive"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
