@@ -24,7 +24,7 @@ from codegen_lsp.commands.options import (
     engine_config,
     with_options,
 )
-from codegen_lsp.commands.terminal import say
+from codegen_lsp.commands.terminal import escape, say
 from codegen_lsp.wire.config import ConfigError, EngineConfig, expanded, socket_path
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 NOISY = ("httpx", "httpcore", "uvicorn.error", "urllib3", "filelock")
+
+
+class EscapingFormatter(logging.Formatter):
+    """Writes log records whose foreign text can't command a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text, with control characters spelled out."""
+        return escape(super().format(record))
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,8 @@ def serve(
 def _log_to_stderr(level: str) -> None:
     if level.lower() not in LEVELS:
         raise ConfigError(f"--log-level must be one of {', '.join(LEVELS)}, got {level!r}")
-    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=LEVELS[level.lower()], format=form, stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=LEVELS[level.lower()], handlers=[handler], force=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)

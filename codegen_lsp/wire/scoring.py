@@ -22,7 +22,7 @@ SMALLEST = 64
 """Minimum number of characters of a window; if a window of this size is too long, scoring fails."""
 
 Ask = Callable[[CompletionRequest], Awaitable[Completion]]
-"""Sends a request: `EngineClient.complete`, or `RetryingClient.complete`."""
+"""Sends a request: `EngineClient.complete`, or `RetryingClient.ask`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codegen_lsp.evals.harness.records import EvaluationError, write_atomically
+from codegen_lsp.evals.harness.records import write_atomically
+from codegen_lsp.wire.extras import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,13 +20,25 @@ Draw = Callable[["Axes"], None]
 
 
 def write(folder: Path, data: Mapping[str, Any], lines: Iterable[str], draw: Draw | None = None) -> None:
-    """Write `report.json`, `report.md` and, with `draw`, `report.png`, which the page then shows."""
+    """Write `report.json`, `report.md` and, with `draw`, `report.png`, which the page then shows.
+
+    Without matplotlib there is no picture, and the page says so; figures that took hours are not lost for it.
+    """
     text = "\n".join(lines).rstrip() + "\n"
     if draw is not None:
-        save_picture(folder / "report.png", draw)
-        text += "\n![The figures as a picture](report.png)\n"
+        drawn = save_picture(folder / "report.png", draw)
+        text += "\n" + ("![The figures as a picture](report.png)" if drawn else _no_picture()) + "\n"
     write_atomically(folder / "report.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     write_atomically(folder / "report.md", text)
+
+
+def _no_picture() -> str:
+    return f"There is no picture: matplotlib is not installed. To install it: {install_command('eval')}"
+
+
+def first(count: int, of: str) -> str:
+    """Return what to add to a title if only the first items were evaluated: `, first 5 problems`."""
+    return f", first {count} {of}s" if count > 1 else f", first {of}" if count else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -44,19 +57,14 @@ def _cell(value: object) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def save_picture(path: Path, draw: Draw) -> None:
-    """Draw into a PNG file, without a display and without matplotlib's global state.
-
-    Raises:
-        EvaluationError: matplotlib is not installed.
-    """
+def save_picture(path: Path, draw: Draw) -> bool:
+    """Draw into a PNG file, without a display and matplotlib's global state; return False without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EvaluationError(
-            "pictures need matplotlib; install it with: pip install 'codegen-lsp[eval]'"
-        ) from error
+    except ImportError:
+        path.unlink(missing_ok=True)  # an earlier picture would show other figures
+        return False
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
     axes.grid(visible=True, alpha=0.25)
@@ -66,3 +74,4 @@ def save_picture(path: Path, draw: Draw) -> None:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.print_png(partial, metadata={"Software": None})
     partial.replace(path)
+    return True

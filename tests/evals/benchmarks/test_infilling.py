@@ -138,7 +138,8 @@ def writer(prompt: str, seed: int, request: CompletionRequest) -> str:
 async def run(folder: Path, engine: ScriptedClient, walls: Sandbox) -> dict[str, Any]:
     with Folder(folder, {"model": "fake"}) as opened, Judges(walls, 2) as judges:
         records = await infilling.evaluate(filler(engine), judges, opened, TASKS, lambda *_: None)
-        about = {"model": "fake", "walls": {"level": "x", "protection": {"files": "y"}}}
+        settings = infilling.settings_of(InfillingSettings(), Path("data.jsonl"))
+        about = {"model": "fake", "settings": settings, "walls": {"level": "x", "protection": {"files": "y"}}}
         return infilling.write_report(opened, records, TASKS, about)
 
 

@@ -48,9 +48,9 @@ def test_gaps_and_the_line_above_make_up_the_file() -> None:
     assert draft.above is not None
     for number in draft.order:
         gap = draft.gaps[number]
-        draft.insert(gap.at, gap.left)
+        draft.insert(gap.offset, gap.left)
         gap.left = ""
-    draft.insert(draft.above.at, draft.above.left)
+    draft.insert(draft.above.offset, draft.above.left)
     assert draft.text == FILE
 
 
@@ -108,12 +108,12 @@ def test_any_file_can_be_put_together_again(lines: list[str]) -> None:
         gap = draft.gaps[number]
         while gap.left:
             key = typist.next_key(gap.left)
-            at = gap.at
+            at = gap.offset
             draft.insert(at, key)
             gap.left = gap.left[len(key) :]
-            assert gap.at == at + len(key)
+            assert gap.offset == at + len(key)
     if draft.above is not None:
-        draft.insert(draft.above.at, draft.above.left)
+        draft.insert(draft.above.offset, draft.above.left)
     assert draft.text.rstrip("\n") == text.rstrip("\n")
 
 

@@ -73,7 +73,7 @@ def _page(
     rows += [[name, *(f"{figures[k]:.2f}" for k in ks)] for name, figures in HUMANEVAL_MONO.items()]
     settings = data["settings"]
     return [
-        f"# HumanEval: {data['model']}",
+        f"# HumanEval{report.first(settings['problems'], 'problem')}: {data['model']}",
         "",
         (
             f"pass@k in percent, with the interval that 95 % of bootstrap means over the problems fall into. "

@@ -9,7 +9,7 @@ from typing import Any
 
 from codegen_lsp.evals.benchmarks.humaneval.problems import HumanEvalSettings, Problem
 from codegen_lsp.evals.harness.judging import Judges
-from codegen_lsp.evals.harness.records import Folder
+from codegen_lsp.evals.harness.records import DataError, Folder, Log
 from codegen_lsp.evals.harness.retrying_client import ReportProgress, RetryingClient, seed_of, together
 from codegen_lsp.evals.harness.truncation import CODEX_STOPS, truncate_function
 from codegen_lsp.wire.errors import RequestError, is_too_long
@@ -53,11 +53,17 @@ class _Run:
         for temperature in self.settings.temperatures:
             log = self.folder.log(f"samples-{temperature:g}")
             for task_id, index, completion in log.rows(("task_id", str), ("index", int), ("completion", str)):
+                self._check(log, index)
                 self.samples[temperature, task_id][index] = completion
             log = self.folder.log(f"verdicts-{temperature:g}")
             for task_id, index, passed in log.rows(("task_id", str), ("index", int), ("passed", bool)):
+                self._check(log, index)
                 self.passed[temperature, task_id][index] = passed
         self._tell()
+
+    def _check(self, log: Log, index: int) -> None:
+        if not 0 <= index < self.settings.samples:
+            raise DataError(f"{log.path} holds a sample {index} of {self.settings.samples}; it was edited")
 
     def _tell(self) -> None:
         total = self.problems * self.settings.samples * len(self.settings.temperatures)

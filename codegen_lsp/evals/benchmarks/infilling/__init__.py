@@ -12,9 +12,9 @@ shows what each part of the pipeline contributes:
 - `any`: whether any row is right, which is the limit of what ranking can reach.
 """
 
-from codegen_lsp.evals.benchmarks.infilling.evaluation import choices, evaluate, is_exact
+from codegen_lsp.evals.benchmarks.infilling.evaluation import WAYS, choices, evaluate, is_exact
 from codegen_lsp.evals.benchmarks.infilling.filling import Filler
-from codegen_lsp.evals.benchmarks.infilling.report import WAY_NAMES, WAYS, figures, gains, write_report
+from codegen_lsp.evals.benchmarks.infilling.report import WAY_NAMES, figures, gains, write_report
 from codegen_lsp.evals.benchmarks.infilling.tasks import InfillingSettings, Task, read_tasks, settings_of
 
 __all__ = [

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from codegen_lsp.evals.benchmarks.infilling.filling import Filler
 from codegen_lsp.evals.benchmarks.infilling.tasks import Task
 from codegen_lsp.evals.harness.judging import Judges
-from codegen_lsp.evals.harness.records import Folder
+from codegen_lsp.evals.harness.records import DataError, Folder, Log
 from codegen_lsp.evals.harness.retrying_client import ReportProgress, together
 
+WAYS = ("raw", "prompt", "mean", "server")
+ROW = frozenset(("text", "row", "place", "reason", "mean_logprob"))
+"""Keys of a row of the log `lines`."""
 AT_ONCE = 16
 """Tasks in work at the same time."""
 
@@ -25,6 +28,12 @@ def choices(record: Mapping[str, Any]) -> dict[str, str]:
     for way, order in (("prompt", first), ("mean", by_mean), ("server", by_place)):
         lines[way] = order[0]["text"].split("\n")[0] if order else ""
     return lines
+
+
+def _check(log: Log, entries: Sequence[object], keys: Set[str]) -> None:
+    """Raise DataError if an entry of a log is not an object with these keys; the log was edited."""
+    if not all(isinstance(entry, dict) and keys <= entry.keys() for entry in entries):
+        raise DataError(f"{log.path} holds an entry without {', '.join(sorted(keys))}; use another --out")
 
 
 def is_exact(line: str, task: Task) -> bool:
@@ -52,6 +61,8 @@ async def evaluate(
     fields = ("task_id", str), ("raw", str), ("rows", list)
     filled = {name: {"task_id": name, "raw": raw, "rows": rows} for name, raw, rows in lines.rows(*fields)}
     judged = dict(verdicts.rows(("task_id", str), ("passed", dict)))
+    _check(lines, [row for record in filled.values() for row in record["rows"]], ROW)
+    _check(verdicts, list(judged.values()), frozenset(WAYS))
     progress(len(judged), len(tasks))
 
     async def fill_and_judge(task: Task) -> None:

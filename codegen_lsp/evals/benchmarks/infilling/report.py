@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from codegen_lsp.evals.benchmarks.infilling.evaluation import choices, is_exact
+from codegen_lsp.evals.benchmarks.infilling.evaluation import WAYS, choices, is_exact
 from codegen_lsp.evals.benchmarks.infilling.tasks import Task
 from codegen_lsp.evals.benchmarks.published import INFILLING
 from codegen_lsp.evals.harness import report
@@ -14,8 +14,6 @@ from codegen_lsp.evals.harness.records import Folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-WAYS = ("raw", "prompt", "mean", "server")
 
 
 def figures(records: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
@@ -63,7 +61,7 @@ def write_report(
         "gain_of_each_part": gains(ways),
         "published": {"pass_rate": INFILLING},
     }
-    report.write(folder.path, data, _page(data), lambda axes: _draw(axes, ways))
+    report.write(folder.path, data, _page(data), lambda axes: _draw(axes, ways, data["settings"]["data"]))
     return data
 
 
@@ -91,7 +89,7 @@ def _page(data: Mapping[str, Any]) -> list[str]:
     rows = [[text, *(cell(way, name) for name in names), gain(way)] for way, text in WAY_NAMES.items()]
     rows += [[f"{name} (published)", "–", "–", f"{rate:.1f}", "–"] for name, rate in INFILLING.items()]
     return [
-        f"# Single-line infilling: {data['model']}",
+        f"# Infilling ({data['settings']['data']}): {data['model']}",
         "",
         (
             f"{data['tasks']} tasks; percent, with the interval that 95 % of bootstrap means fall into. The server "
@@ -104,7 +102,7 @@ def _page(data: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _draw(axes: Axes, ways: Mapping[str, Mapping[str, Any]]) -> None:
+def _draw(axes: Axes, ways: Mapping[str, Mapping[str, Any]], source: str) -> None:
     labels = {
         "raw": "raw greedy",
         "prompt": "prompt, filters",
@@ -117,5 +115,5 @@ def _draw(axes: Axes, ways: Mapping[str, Mapping[str, Any]]) -> None:
         axes.bar(places, values, width=0.25, label=name.replace("_", " "))
     axes.set_xticks(range(len(labels)), list(labels.values()))
     axes.set_ylabel("percent")
-    axes.set_title("Single-line infilling")
+    axes.set_title(f"Infilling ({source})")
     axes.legend(fontsize=8)

@@ -85,7 +85,7 @@ def _page(data: Mapping[str, Any], by_judge: Mapping[Judge, Rates], judge_name: 
         [name, kind, f"{figures[kind]:.2f}"] for name, figures in MTPB_MONO.items() for kind in figures
     ]
     return [
-        f"# MTPB: {data['model']}",
+        f"# MTPB ({settings['data']}{report.first(settings['problems'], 'problem')}): {data['model']}",
         "",
         (
             f"Pass rate in percent, {settings['turns']}-turn, with the interval that 95 % of bootstrap means over "

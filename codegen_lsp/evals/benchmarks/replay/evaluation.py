@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,18 @@ async def evaluate(
 
 
 def _tally(log: Log, values: Mapping[str, Any]) -> Tally:
-    try:
-        return Tally(**values)
-    except TypeError as error:
-        raise DataError(f"{log.path} holds a tally that is not of this evaluation: {error}") from error
+    names = {field.name: field.type for field in fields(Tally)}
+    kinds: dict[str, Any] = {
+        "int": int,
+        "str": str,
+        "list[float]": list,
+        "float | None": (int, float, type(None)),
+    }
+    if names.keys() != values.keys() or not all(
+        isinstance(values[n], kinds[str(t)]) for n, t in names.items()
+    ):
+        raise DataError(f"{log.path} holds a tally that is not of this evaluation; use another --out")
+    return Tally(**values)
 
 
 async def _type_file(editor: HeadlessEditor, path: Path, settings: ReplaySettings) -> Tally:

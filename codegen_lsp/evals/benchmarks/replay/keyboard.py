@@ -91,7 +91,7 @@ class Typing:
             while gap.left:
                 if draft.above is not None and len(gap.left) <= due:
                     above, draft.above = draft.above, None
-                    self._insert(above.at, above.left)
+                    self._insert(above.offset, above.left)
                 await self._position(gap)
         return self.tally
 
@@ -100,14 +100,14 @@ class Typing:
         sent = time.perf_counter()
         if kind == "typo":
             self.tally.typos += 1
-            start = gap.at
+            start = gap.offset
             self._insert(start, wrong)
-            await self._ask(gap.at, seconds)
+            await self._ask(gap.offset, seconds)
             self._remove(start, start + 1)
             sent = time.perf_counter()
-        items = await self._ask(gap.at, seconds, sent)
+        items = await self._ask(gap.offset, seconds, sent)
         if items:
-            written = self._written(items[0], gap.at)
+            written = self._written(items[0], gap.offset)
             if len(written) >= LEAST and gap.left.startswith(written):
                 await self._accept(items[0], gap, written)
                 return
@@ -115,7 +115,7 @@ class Typing:
         self.tally.pressed += 1
 
     def _type(self, gap: typist.Gap, text: str) -> None:
-        self._insert(gap.at, text)
+        self._insert(gap.offset, text)
         gap.left = gap.left[len(text) :]
 
     async def _accept(self, item: lsp.InlineCompletionItem, gap: typist.Gap, written: str) -> None:

@@ -31,7 +31,7 @@ TYPO = 0.02
 class Gap:
     """Text that remains to be typed."""
 
-    at: int
+    offset: int
     """Offset of its next character in the document."""
     left: str
 
@@ -47,20 +47,20 @@ class Draft:
     order: list[int] = field(default_factory=list)
     """Indices of the gaps in the order of filling."""
 
-    def insert(self, at: int, text: str) -> None:
+    def insert(self, offset: int, text: str) -> None:
         """Insert text, and move the gaps behind it."""
-        self.text = self.text[:at] + text + self.text[at:]
-        self._shift(at, len(text))
+        self.text = self.text[:offset] + text + self.text[offset:]
+        self._shift(offset, len(text))
 
     def remove(self, start: int, end: int) -> None:
         """Remove text, and move the gaps behind it."""
         self.text = self.text[:start] + self.text[end:]
         self._shift(start, start - end)
 
-    def _shift(self, at: int, by: int) -> None:
+    def _shift(self, offset: int, by: int) -> None:
         for gap in [*self.gaps, *([self.above] if self.above else [])]:
-            if gap.at > at or (gap.at == at and by > 0):
-                gap.at += by
+            if gap.offset > offset or (gap.offset == offset and by > 0):
+                gap.offset += by
 
     def position(self, offset: int) -> tuple[int, int]:
         """Return the 0-based line and character of an offset."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import struct
 import sys
@@ -68,7 +67,7 @@ def _read_exactly(count: int) -> bytes:
 
 def _in_namespaces(job: dict[str, Any], report: int) -> None:
     """Return in the program's process, two forks down."""
-    from codegen_lsp.evals.sandbox.confined import keeper, kernel, namespaces, program, seccomp  # noqa: F401
+    from codegen_lsp.evals.sandbox.confined import keeper, kernel, limits, namespaces, program, seccomp  # noqa: F401
 
     proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     namespaces.enter()
@@ -92,7 +91,7 @@ def _in_namespaces(job: dict[str, Any], report: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     namespaces.become_nobody()
-    _limit(job["limits"], processes=job["limits"]["processes"])
+    limits.set_limits(job["limits"], processes=job["limits"]["processes"])
     kernel.forbid_new_privileges()
     kernel.show_to_parent()
     _keep_only(CLAIM)
@@ -106,6 +105,7 @@ def _behind_a_filter(job: dict[str, Any], report: int) -> None:
         keeper,
         kernel,
         landlock,
+        limits,
         namespaces,
         program,
         seccomp,
@@ -121,7 +121,7 @@ def _behind_a_filter(job: dict[str, Any], report: int) -> None:
         kernel.drop_capabilities(privileges)
     # After the change of user, which clears it.
     kernel.die_with_parent(parent)
-    _limit(job["limits"], processes=_threads_of_user() + job["limits"]["threads"])
+    limits.set_limits(job["limits"], processes=limits.threads_of_user() + job["limits"]["threads"])
     kernel.forbid_new_privileges()
     kernel.show_to_parent()
     if job["landlock"]:
@@ -150,17 +150,17 @@ def _change_to_nobody(*, landlock: bool) -> int:
 
 def _behind_hooks(job: dict[str, Any], report: int) -> None:
     """Return in the program's process, one fork down."""
-    from codegen_lsp.evals.sandbox.confined import hooks, keeper, program  # noqa: F401
+    from codegen_lsp.evals.sandbox.confined import hooks, keeper, limits, program  # noqa: F401
 
     _fork_program(job, report, None)
-    _limit(job["limits"])
+    limits.set_limits(job["limits"])
     _keep_only(CLAIM)
     hooks.install(job["readable"])
 
 
 def _fork_program(job: dict[str, Any], report: int, proc: int | None) -> None:
     """Fork the program's process and return in it; the keeper stays here until that has ended."""
-    from codegen_lsp.evals.sandbox.confined import keeper
+    from codegen_lsp.evals.sandbox.confined import keeper, limits
 
     claims, claim = os.pipe()
     process = os.fork()
@@ -172,7 +172,7 @@ def _fork_program(job: dict[str, Any], report: int, proc: int | None) -> None:
         return
     os.close(claim)
     judge = json.loads(_read_part())
-    _limit(job["limits"])
+    limits.set_limits(job["limits"])
     try:
         status, verdict = keeper.keep(process, claims, proc, judge)
         body = json.dumps(verdict).encode()
@@ -191,38 +191,6 @@ def _keep_only(claim: int) -> None:
     """Close every descriptor but the standard ones and `claim`, which takes the pipe for claims."""
     os.dup2(_claim_descriptor.pop(), claim)
     os.closerange(claim + 1, LAST_DESCRIPTOR)
-
-
-def _threads_of_user() -> int:
-    """Return how many threads the user of this process has; the limit on processes counts them all."""
-    own, count = os.getuid(), 0
-    for entry in os.scandir("/proc"):
-        with suppress(OSError):
-            if entry.name.isdigit() and entry.stat().st_uid == own:
-                count += sum(1 for _ in Path(entry.path, "task").iterdir())
-    return count
-
-
-def _limit(limits: dict[str, int], processes: int | None = None) -> None:
-    """Set the limits that the kernel keeps for each process; it kills a process that exceeds its processor time."""
-    wanted = {
-        "RLIMIT_AS": limits["memory"],
-        "RLIMIT_CPU": limits["cpu"],
-        "RLIMIT_FSIZE": limits["file"],
-        "RLIMIT_NOFILE": 64,
-        "RLIMIT_CORE": 0,
-        "RLIMIT_MEMLOCK": 0,
-        "RLIMIT_MSGQUEUE": 0,
-        "RLIMIT_SIGPENDING": 64,
-        "RLIMIT_NPROC": processes,
-    }
-    for name, value in wanted.items():
-        kind = getattr(resource, name, None)
-        if kind is None or value is None:
-            continue
-        hard = resource.getrlimit(kind)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (bound, bound))
 
 
 def _leave_as(child: int) -> NoReturn:

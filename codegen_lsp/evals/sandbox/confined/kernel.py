@@ -87,8 +87,8 @@ def make_read_only(target: str) -> None:
 def pivot_root(new_root: str) -> None:
     """Make `new_root` the root of this mount namespace and let go of the old one."""
     os.chdir(new_root)
-    here = ctypes.c_char_p(b".")
-    syscall("pivot_root", _PIVOT_ROOT.get(MACHINE), here, here)
+    current = ctypes.c_char_p(b".")
+    syscall("pivot_root", _PIVOT_ROOT.get(MACHINE), current, current)
     # The old root now lies on top of the new one, at the same place.
     _checked(_libc.umount2(b".", MNT_DETACH), "umount2")
     os.chdir("/")

@@ -52,10 +52,10 @@ class Witness:
 
 def _folder(process: int, proc: int) -> str:
     """Return the child's number in that `/proc`: it is another one there if this process is in a namespace."""
-    own = os.readlink("self", dir_fd=proc)
-    if own == str(os.getpid()):
+    number = os.readlink("self", dir_fd=proc)
+    if number == str(os.getpid()):
         return str(process)
-    children = os.open(f"{own}/task/{own}/children", os.O_RDONLY, dir_fd=proc)
+    children = os.open(f"{number}/task/{number}/children", os.O_RDONLY, dir_fd=proc)
     try:
         (child,) = os.read(children, 4096).split()
     finally:
