@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from codegen_lsp.wire.allowance import Allowance
 from codegen_lsp.wire.answers import Completion, Health, ModelInfo
 from codegen_lsp.wire.decoding import (
     completion_from_json,
@@ -47,8 +48,6 @@ MAX_PAGE = 2**20
 """Maximum number of bytes of a health page or a list of models."""
 PROBE = CompletionRequest(prompts=("\n",), max_tokens=1)
 """The shortest request that every completions server answers."""
-SPARE_EVENTS = 256
-"""Events that a stream may have in addition to one per token and row: usage, role, keep-alive."""
 
 
 class EngineClient(Protocol):
@@ -116,26 +115,27 @@ class HttpEngineClient:
         joiner = SurrogateJoiner()
         async with self._answered(request) as response:
             if "text/event-stream" not in response.headers.get("content-type", "").lower():
-                yield joiner.mend(completion_from_json(decode_json(await read_body(response))))
+                yield await self._whole(request, response)
                 return
-            count, finished = 0, False
-            limit = SPARE_EVENTS + 2 * len(request.prompts) * request.n * (request.max_tokens + 1)
+            allowance = Allowance(request)
+            began = finished = False
             async with aclosing(events(response)) as stream:
                 async for data in stream:
-                    count += 1
-                    if count > limit:
-                        raise InvalidAnswerError("the server sends more than it was asked for")
-                    chunk = joiner.mend(completion_from_json(decode_json(data)))
+                    chunk = joiner.mend(allowance.take(completion_from_json(decode_json(data))))
+                    began = True
                     finished = finished or any(choice.finish_reason for choice in chunk.choices)
                     yield chunk
-            if not finished and not (count and has_known_end(response)):
+            if not finished and not (began and has_known_end(response)):
                 raise ConnectionLostError(f"{self.address} closed the stream before its end")
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """See `EngineClient.complete`."""
         async with self._answered(request) as response:
-            body = decode_json(await read_body(response))
-        return SurrogateJoiner().mend(completion_from_json(body))
+            return await self._whole(request, response)
+
+    async def _whole(self, request: CompletionRequest, response: httpx.Response) -> Completion:
+        completion = completion_from_json(decode_json(await read_body(response)))
+        return SurrogateJoiner().mend(Allowance(request).take(completion))
 
     async def health(self) -> Health:
         """See `EngineClient.health`."""

@@ -174,6 +174,17 @@ async def test_four_hundred_megabytes_do_not_grow_the_client(head: bytes, part: 
     assert server.sent < 100 * 2**20, "the connection is closed early"
 
 
+@pytest.mark.parametrize("text", ["x" * 10_000, "x" * 2**20], ids=len)
+async def test_more_text_than_was_asked_for_is_an_error(text: str) -> None:
+    request = CompletionRequest(("x",), max_tokens=8, stream=True)
+    with pytest.raises(InvalidAnswerError, match="more than it was asked for"):
+        await answered(lambda *_: stream(event(text), DONE), request)
+    with pytest.raises(InvalidAnswerError, match="more than it was asked for"):
+        await answered(lambda *_: reply(body={"choices": [{"text": text}]}), request)
+    echo = CompletionRequest((text,), max_tokens=0, echo=True)
+    assert text_of(await answered(lambda *_: reply(body={"choices": [{"text": text}]}), echo)) == text
+
+
 async def test_pages_are_bounded_too() -> None:
     server = ScriptedServer(lambda *_: flood(JSON_HEAD, MEGABYTE, 400))  # type: ignore[arg-type,return-value]
     async with server.running():

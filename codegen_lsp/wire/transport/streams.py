@@ -75,7 +75,7 @@ async def events(response: httpx.Response) -> AsyncGenerator[bytes]:
                 if data == b"[DONE]":
                     return
                 yield data
-    if lines.rest.startswith(b"data:") and (data := lines.rest[5:].strip()) != b"[DONE]":
+    if lines.remainder.startswith(b"data:") and (data := lines.remainder[5:].strip()) != b"[DONE]":
         yield data
 
 
@@ -93,7 +93,7 @@ class LineSplitter:
         self._lines = 0
 
     @property
-    def rest(self) -> bytes:
+    def remainder(self) -> bytes:
         """The text after the last line end."""
         return bytes(self._pending)
 
@@ -105,14 +105,14 @@ class LineSplitter:
                 many lines.
         """
         self._size += len(part)
-        *ended, rest = re.split(rb"\r\n|\r|\n", part)
+        *ended, remainder = re.split(rb"\r\n|\r|\n", part)
         self._lines += len(ended)
         if self._lines > MAX_LINES:
             raise InvalidAnswerError(f"the server's answer has more than {MAX_LINES:,} lines")
         for line in ended:
             yield bytes(self._pending + line)
             self._pending.clear()
-        self._pending += rest
+        self._pending += remainder
         for size, limit in ((len(self._pending), self._limit), (self._size, self._total)):
             if size > limit:
                 raise InvalidAnswerError(f"the server's answer is longer than {limit:,} bytes")

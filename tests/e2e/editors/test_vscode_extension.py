@@ -49,6 +49,17 @@ def test_an_untrusted_folder_cannot_choose_program_model_or_address() -> None:
         assert f"codegen-lsp.{name}" in restricted
 
 
+def test_no_workspace_can_choose_a_restricted_setting() -> None:
+    _, server = MANIFEST["contributes"]["configuration"]
+    scopes = {name: schema["scope"] for name, schema in server["properties"].items()}
+    untrusted = set(MANIFEST["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"])
+    for name in options.restricted():
+        assert scopes[f"codegen.{name}"] == "machine"
+        assert f"codegen.{name}" in untrusted
+    for name in options.exclusions():
+        assert f"codegen.{name}" in untrusted
+
+
 def test_it_has_the_version_of_the_server() -> None:
     assert MANIFEST["version"] == codegen_lsp.__version__
 
