@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from codegen_lsp.commands.options import AsJson, LoadOptions, with_options
-from codegen_lsp.commands.terminal import say_data, say_json
+from codegen_lsp.commands.terminal import read_standard_input, say_data, say_json
 
 if TYPE_CHECKING:
     from codegen_lsp.wire.answers import Completion
@@ -52,7 +51,7 @@ def generate(
 def _prompt(prompt: str) -> str:
     """Return the prompt as text; bytes that are not UTF-8 become replacement characters."""
     if prompt == "-":
-        return sys.stdin.buffer.read().decode(errors="replace")
+        return read_standard_input().decode(errors="replace")
     return prompt.encode("utf-8", "surrogateescape").decode(errors="replace")
 
 

@@ -1,7 +1,7 @@
 """Options that several commands share, and `with_options`, which lets a command take them as one object.
 
 typer reads a command's parameters from its signature. Options that belong together are a frozen dataclass here, and
-`with_options` shows typer one parameter for each field. A test compares the help texts with the dataclasses.
+`with_options` shows typer one parameter for each field.
 """
 
 from __future__ import annotations

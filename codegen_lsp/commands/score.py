@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from codegen_lsp.commands.engines import connected, run
 from codegen_lsp.commands.options import EngineChoice, with_options
-from codegen_lsp.commands.terminal import console, escape, say_json, styled
+from codegen_lsp.commands.terminal import console, escape, read_standard_input, say_json, styled
 
 if TYPE_CHECKING:
     from codegen_lsp.wire.scoring import Scored
@@ -77,6 +76,6 @@ def _read(file: str) -> str:
     if file != "-":
         return read_text(Path(file))
     try:
-        return sys.stdin.buffer.read().decode()
+        return read_standard_input().decode()
     except UnicodeDecodeError as error:
         raise DataError(f"standard input is not UTF-8: {error}") from error

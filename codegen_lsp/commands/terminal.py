@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from codegen_lsp.wire.errors import CodegenError
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
@@ -58,10 +60,24 @@ def say(text: object = "", *, file: TextIO | None = None) -> None:
 
 def say_data(text: str) -> None:
     """Print a text that may be data for another program: unchanged unless it goes to a terminal."""
-    _print(escape(text) if sys.stdout.isatty() else text, sys.stdout)
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    _print(escape(text) if is_terminal else text, sys.stdout)
 
 
-def _print(text: str, file: TextIO) -> None:
+def read_standard_input() -> bytes:
+    """Return all of standard input.
+
+    Raises:
+        CodegenError: it is closed (`<&-`).
+    """
+    if sys.stdin is None:
+        raise CodegenError("standard input is closed; pass a file, or a text to read")
+    return sys.stdin.buffer.read()
+
+
+def _print(text: str, file: TextIO | None) -> None:
+    if file is None:
+        return  # closed by the caller (`>&-`), who wants no output
     encoding = file.encoding or "utf-8"
     file.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     file.flush()

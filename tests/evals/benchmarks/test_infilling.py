@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from codegen_lsp.evals.harness.judging import Judges
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.evals.sandbox.sandbox import Limits, Sandbox
-from codegen_lsp.wire.answers import ModelInfo
+from codegen_lsp.wire.answers import Completion, Logprobs, ModelInfo
 from codegen_lsp.wire.errors import InternalError
 from codegen_lsp.wire.requests import CompletionRequest
 
@@ -120,6 +122,26 @@ async def test_server_goes_its_own_way() -> None:
     scoring = engine.requests[1]
     assert scoring.echo
     assert scoring.max_tokens == 0
+
+
+async def test_a_slow_engine_ranks_like_a_fast_one() -> None:
+    """The editors' pipeline leaves the second request out if it takes more than a second; an evaluation waits."""
+
+    class Slow(ScriptedClient):
+        async def complete(self, request: CompletionRequest) -> Completion:
+            answer = await super().complete(request)
+            if not request.echo:
+                return answer
+            await asyncio.sleep(1.2)
+            logprobs = Logprobs(("a", "b"), (None, -1.0), (), (0, 10_000))
+            return replace(answer, choices=tuple(replace(c, logprobs=logprobs) for c in answer.choices))
+
+    lines = ["y += 1", "y += 2", "y = 3", "y = 1", "y = 2"]
+    task = Task("S/2", "h", "def h(x):\n    y = x\n", "    z = y\n    return z\n", "    y += 1\n", "")
+    rows = await filler(Slow(lambda _, seed, request: lines[seed % 5])).server(task)
+    shown = [row for row in rows if row["place"] is not None]
+    assert len(shown) > 1
+    assert all(row["suffix_logprob"] == -1.0 for row in shown)
 
 
 async def test_the_code_below_says_how_the_line_starts() -> None:

@@ -18,6 +18,9 @@ from codegen_lsp.wire.client import EngineClient
 from codegen_lsp.wire.errors import RequestError, WireError, is_too_long
 from codegen_lsp.wire.requests import CompletionRequest
 
+SCORING_SECONDS = (600.0, 600.0)
+"""Time limits of the ranking's second request: an evaluation waits for it, however busy the machine is."""
+
 _errors: ContextVar[list[WireError]] = ContextVar("errors")
 """Errors of the engine during the current call of the pipeline, which itself only gives reasons."""
 
@@ -58,7 +61,9 @@ class Filler:
         options = Options(
             candidates=settings.rows, max_tokens_line=settings.max_tokens, multiline="never", debounce=0
         )
-        self._pipeline = Pipeline(ReadyBackend(engine, info), options, SuggestionCache(0))
+        self._pipeline = Pipeline(
+            ReadyBackend(engine, info), options, SuggestionCache(0), scoring_seconds=SCORING_SECONDS
+        )
 
     async def aclose(self) -> None:
         """Stop the pipeline's work; the engine's connections stay open."""
