@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from codegen_lsp.wire.allowance import Allowance
 from codegen_lsp.wire.answers import Completion, Health, ModelInfo
 from codegen_lsp.wire.decoding import (
     completion_from_json,
@@ -31,6 +30,7 @@ from codegen_lsp.wire.errors import (
 )
 from codegen_lsp.wire.requests import CompletionRequest
 from codegen_lsp.wire.surrogates import SurrogateJoiner, clean
+from codegen_lsp.wire.transport.allowance import Allowance
 from codegen_lsp.wire.transport.dialect import Dialect
 from codegen_lsp.wire.transport.http import (
     make_client,

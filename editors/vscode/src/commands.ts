@@ -94,10 +94,6 @@ async function chooseModel(): Promise<void> {
   if (model === undefined || model === current) return
   await settings.update('model', model, ConfigurationTarget.Global) // a workspace can't choose it
 }
-  // A value in the workspace settings hides one in the user settings: change the one that takes effect.
-  const inWorkspace = (workspaceFolderValue ?? workspaceValue) !== undefined
-  await settings.update('model', model, inWorkspace ? ConfigurationTarget.Workspace : ConfigurationTarget.Global)
-}
 
 interface ModelItem extends QuickPickItem {
   choose(): Promise<string | undefined> | string | undefined
