@@ -209,15 +209,8 @@ def verdicts(folder: Path) -> set[bytes]:
 
 
 def test_mtpb_against_a_server_elsewhere(url: str, tmp_path: Path, walls: Sandbox) -> None:
-    entry = {
-        "id": "1",
-        "category": "math",
-        "prompts": ["Set x to {x}.", "Print x."],
-        "inputs": [{"x": 1}, {"x": 2}],
-        "outputs": [1, 2],
-    }
     data = tmp_path / "mtpb.jsonl"
-    data.write_text(json.dumps(entry) + "\n", encoding="utf-8")
+    data.write_text(json.dumps(STEPS | {"id": "1"}) + "\n", encoding="utf-8")
     for turns in ("multi", "single"):
         out = tmp_path / turns
         arguments = ["--data", str(data), "--samples", "2", "--turns", turns, "--judge", "repaired"]

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.editor import Editor, StartEditor
+from support.editor import StartEditor, editors_in
 from support.engines import stop_engines
 
 
 @pytest.fixture
 async def editor(tmp_path: Path) -> AsyncIterator[StartEditor]:
     """Start an editor: `ed = await editor(settings)`; those of one test share an engine, which ends with it."""
-    async with AsyncExitStack() as stack:
-
-        async def start(settings: dict[str, Any] | None = None, **more: Any) -> Editor:
-            return await stack.enter_async_context(Editor(tmp_path, settings, **more))
-
+    async with editors_in(tmp_path) as start:
         yield start
     await asyncio.to_thread(stop_engines, tmp_path)
 
@@ -36,9 +30,5 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 async def sharing(shared_folder: Path) -> AsyncIterator[StartEditor]:
     """Start an editor that joins the engine of its module's other tests."""
-    async with AsyncExitStack() as stack:
-
-        async def start(settings: dict[str, Any] | None = None, **more: Any) -> Editor:
-            return await stack.enter_async_context(Editor(shared_folder, settings, **more))
-
+    async with editors_in(shared_folder) as start:
         yield start

@@ -10,7 +10,7 @@ import asyncio
 import pytest
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
-from support.editor import Editor, StartEditor
+from support.editor import CANCELLED, Editor, StartEditor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -231,18 +231,14 @@ async def test_writing_a_body_can_be_cancelled(sharing: StartEditor) -> None:
     ed = await sharing({"maxTokensBody": 1024, "temperature": 2, "topP": 1})
     uri = ed.open('def total(numbers):\n    """Add all numbers up."""\n')
     await ed.ready()
-    params = lsp.ExecuteCommandParams("codegen.writeBody", [uri, {"line": 1, "character": 8}])
     for attempt in range(5):
-        request = asyncio.ensure_future(
-            ed.client.protocol.send_request_async(
-                lsp.WORKSPACE_EXECUTE_COMMAND, params, msg_id=f"write-{attempt}"
-            )
-        )
+        name = f"write-{attempt}"
+        request = ed.send_command(name, "codegen.writeBody", uri, {"line": 1, "character": 8})
         await _working(ed, request)
-        ed.client.cancel_request(lsp.CancelParams(f"write-{attempt}"))
+        ed.cancel(name)
         (answer,) = await asyncio.gather(request, return_exceptions=True)
         if isinstance(answer, JsonRpcException):
-            assert answer.code == -32800
+            assert answer.code == CANCELLED
             assert not ed.edits
             return
     pytest.fail("each body was written before it could be cancelled")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
-from support.editor import Editor, StartEditor
+from support.editor import CANCELLED, Editor, StartEditor
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -104,18 +104,12 @@ async def test_cancelling_stops_the_generation_in_the_engine(sharing: StartEdito
     await _quiet(ed)
     for attempt in range(5):
         before = await ed.metrics()
-        request = asyncio.ensure_future(
-            ed.client.protocol.send_request_async(
-                lsp.TEXT_DOCUMENT_INLINE_COMPLETION,
-                ed.inline_params(uri, *END, invoked=True),
-                msg_id=f"cancel-{attempt}",
-            )
-        )
+        request = ed.send_inline(f"cancel-{attempt}", uri, *END, invoked=True)
         await _generated(ed, before, request)
-        ed.client.cancel_request(lsp.CancelParams(f"cancel-{attempt}"))
+        ed.cancel(f"cancel-{attempt}")
         (answer,) = await asyncio.gather(request, return_exceptions=True)
         if isinstance(answer, JsonRpcException):
-            assert answer.code == -32800
+            assert answer.code == CANCELLED
             break
     else:
         pytest.fail("each generation was over before it could be cancelled")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,33 +31,32 @@ def make_tokenizer(size: int = 500) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, bos_token=END)
 
 
-@dataclass(frozen=True)
-class TinyCodeGen:
-    """A small CodeGen."""
+DIMENSIONS: dict[str, Any] = {
+    "n_layer": 2,
+    "n_embd": 64,
+    "n_head": 4,
+    "rotary_dim": 8,
+    "n_positions": 256,
+    # More than the tokenizer has: the rest are ids without text.
+    "vocab_size": 600,
+    # Large, so that the likeliest token leads clearly.
+    "initializer_range": 0.25,
+}
 
-    layers: int = 2
-    width: int = 64
-    heads: int = 4
-    rotary: int = 8
-    context: int = 256
-    vocabulary: int = 600
-    """More than the tokenizer has: the rest are ids without text."""
-    seed: int = 0
-    deviation: float = 0.25
-    """Of the weights; large, so that the likeliest token leads clearly."""
+
+class TinyCodeGen:
+    """A small CodeGen: a seed, and the dimensions in which it differs from `DIMENSIONS`."""
+
+    def __init__(self, *, seed: int = 0, **dimensions: float) -> None:
+        self.seed = seed
+        self.dimensions = DIMENSIONS | dimensions
 
     def build(self) -> PreTrainedModel:
         """The model, in float32."""
         torch.manual_seed(self.seed)
         config = CodeGenConfig(
-            vocab_size=self.vocabulary,
-            n_positions=self.context,
-            n_ctx=self.context,
-            n_embd=self.width,
-            n_layer=self.layers,
-            n_head=self.heads,
-            rotary_dim=self.rotary,
-            initializer_range=self.deviation,
+            **self.dimensions,
+            n_ctx=self.dimensions["n_positions"],
             # As wrong as the hub's: the engine takes the end of text from the tokenizer.
             bos_token_id=1,
             eos_token_id=None,

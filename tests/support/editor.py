@@ -9,15 +9,18 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil
+import pytest
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
 from pytest_lsp.client import make_test_lsp_client
 
+from codegen_lsp.headless_editor import plain
 from codegen_lsp.lsp.options import FILTERED
 from codegen_lsp.wire.client import HttpEngineClient
 from support.engines import engines_in
@@ -61,6 +64,17 @@ def capabilities(encodings: Sequence[lsp.PositionEncodingKind] = ()) -> lsp.Clie
             ),
         ),
     )
+
+
+CANCELLED = -32800
+"""The error code of a request that was cancelled."""
+
+
+async def refusal(request: Awaitable[Any]) -> int:
+    """Return the code of the error that a request is answered with."""
+    with pytest.raises(JsonRpcException) as caught:
+        await request
+    return caught.value.code
 
 
 class Editor:
@@ -194,16 +208,11 @@ class Editor:
     # Requests ------------------------------------------------------------------------------------------
 
     async def inline(
-        self,
-        uri: str,
-        line: int,
-        character: int,
-        *,
-        invoked: bool = False,
-        selected: lsp.SelectedCompletionInfo | None = None,
+        self, uri: str, line: int, character: int, **context: Any
     ) -> list[lsp.InlineCompletionItem]:
+        """Request suggestions; `context` is that of `inline_params`."""
         answer = await self.client.text_document_inline_completion_async(
-            self.inline_params(uri, line, character, invoked=invoked, selected=selected)
+            self.inline_params(uri, line, character, **context)
         )
         assert isinstance(answer, lsp.InlineCompletionList)
         return list(answer.items)
@@ -235,6 +244,24 @@ class Editor:
         params = lsp.ExecuteCommandParams(name, list(arguments))
         return plain(await self.client.workspace_execute_command_async(params))
 
+    def send(self, identifier: str, method: str, params: Any) -> asyncio.Future[Any]:
+        """Send a request with an id, so that it can be cancelled before it is answered."""
+        protocol = self.client.protocol
+        return asyncio.ensure_future(protocol.send_request_async(method, params, msg_id=identifier))
+
+    def send_inline(
+        self, identifier: str, uri: str, line: int, character: int, **context: Any
+    ) -> asyncio.Future[Any]:
+        params = self.inline_params(uri, line, character, **context)
+        return self.send(identifier, lsp.TEXT_DOCUMENT_INLINE_COMPLETION, params)
+
+    def send_command(self, identifier: str, name: str, *arguments: Any) -> asyncio.Future[Any]:
+        params = lsp.ExecuteCommandParams(name, list(arguments))
+        return self.send(identifier, lsp.WORKSPACE_EXECUTE_COMMAND, params)
+
+    def cancel(self, identifier: str) -> None:
+        self.client.cancel_request(lsp.CancelParams(identifier))
+
     async def last(self, uri: str | None = None) -> dict[str, Any]:
         answer = await self.command("codegen.showLastRequest", *([{"uri": uri}] if uri else []))
         assert isinstance(answer, dict)
@@ -249,15 +276,21 @@ class Editor:
         await until(condition, seconds)
 
 
-def plain(value: Any) -> Any:
-    """Dicts and lists of the named tuples that pygls makes of untyped objects."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    return value
+@contextlib.asynccontextmanager
+async def editors_in(folder: Path) -> AsyncIterator[StartEditor]:
+    """Yield a function that starts an editor whose engines live in `folder`; all of them end with the context."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(settings: dict[str, Any] | None = None, **more: Any) -> Editor:
+            return await stack.enter_async_context(Editor(folder, settings, **more))
+
+        yield start
+
+
+def text_of(item: lsp.InlineCompletionItem) -> str:
+    """Return the text of a suggestion that is not a snippet."""
+    assert isinstance(item.insert_text, str)
+    return item.insert_text
 
 
 StartEditor = Callable[..., Coroutine[Any, Any, "Editor"]]

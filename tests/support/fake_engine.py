@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,19 +107,7 @@ class FakeEngine:
         if self.silent:
             await asyncio.sleep(3600)
         if path == "/health":
-            done, total = self.progress
-            return self._answer(
-                writer,
-                200 if self.state in ("ready", "unloaded") else 503,
-                {
-                    "status": self.state,
-                    "model": "fake",
-                    "message": self.message,
-                    "progress": {"done": done, "total": total},
-                    "pid": os.getpid(),
-                    "version": "0",
-                },
-            )
+            return self._answer(writer, *self._health())
         self.headers.append(headers)
         if self.token and headers.get("authorization") != f"Bearer {self.token}":
             return self._answer(writer, 401, {"error": {"message": "the token is wrong"}})
@@ -143,63 +131,91 @@ class FakeEngine:
         self.last_seen = time.monotonic()
         return await self._complete(json.loads(body), reader, writer)
 
+    def _health(self) -> tuple[int, dict[str, Any]]:
+        done, total = self.progress
+        body = {
+            "status": self.state,
+            "model": "fake",
+            "message": self.message,
+            "progress": {"done": done, "total": total},
+            "pid": os.getpid(),
+            "version": "0",
+        }
+        return 200 if self.state in ("ready", "unloaded") else 503, body
+
+    def _error(self, request: dict[str, Any]) -> tuple[int, dict[str, Any]] | None:
+        """Return the status and the body with which a request is refused; None if it is answered."""
+        loading = 503, {"error": {"message": "loading", "code": "loading"}}
+        if self.state == "unloaded":
+            self.state = "ready"
+            return loading
+        if self.refusal is not None:
+            return self.refusal
+        if self.state == "loading":
+            return loading
+        if len(request["prompt"]) > self.longest:
+            return 400, {"error": {"message": "longer than the context", "param": "prompt"}}
+        return None
+
     async def _complete(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         self.requests.append(request)
-        if self.state == "unloaded":
-            self.state = "ready"
-            return self._answer(writer, 503, {"error": {"message": "loading", "code": "loading"}})
-        if self.refusal is not None:
-            return self._answer(writer, *self.refusal)
-        if self.state == "loading":
-            return self._answer(writer, 503, {"error": {"message": "loading", "code": "loading"}})
-        if len(request["prompt"]) > self.longest:
-            return self._answer(
-                writer, 400, {"error": {"message": "longer than the context", "param": "prompt"}}
-            )
+        error = self._error(request)
+        if error is not None:
+            return self._answer(writer, *error)
         if not request.get("stream"):
             if self.step and await self._left_within(reader, self.step):
                 return False
             return self._answer(writer, 200, self._whole(request))
-        n = request.get("n", 1)
-        rows = [self.rows[min(i, len(self.rows) - 1)] for i in range(n)]
+        rows = [self.rows[min(i, len(self.rows) - 1)] for i in range(request.get("n", 1))]
         writer.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
-        gone = asyncio.ensure_future(reader.read(1))
-        longest = max(map(len, rows), default=0)
-        for sent, at in enumerate(range(0, longest + 1, 4)):
-            if self.break_after is not None and sent >= self.break_after:
-                gone.cancel()
-                return False
-            await asyncio.wait([gone], timeout=self.step)
-            if gone.done():
-                self.cancelled += 1
-                return False
-            last = at + 4 > longest
-            choices = []
-            for index, row in enumerate(rows):
-                part = row[at : at + 4]
-                choices.append(self._choice(index, part, "stop" if last else None))
-            self._event(writer, self._body(choices, at))
-            await writer.drain()
-        gone.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await gone
+        if not await self._stream(rows, reader, writer):
+            return False
         writer.write(self._chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
         await writer.drain()
         return True
 
+    async def _stream(
+        self, rows: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Write the rows, four characters a chunk; return whether the client stayed until the end."""
+        longest = max(map(len, rows), default=0)
+        async with self._departure(reader) as gone:
+            for sent, start in enumerate(range(0, longest + 1, 4)):
+                if self.break_after is not None and sent >= self.break_after:
+                    return False
+                await asyncio.wait([gone], timeout=self.step)
+                if gone.done():
+                    self.cancelled += 1
+                    return False
+                finish = "stop" if start + 4 > longest else None
+                choices = [self._choice(i, row[start : start + 4], finish) for i, row in enumerate(rows)]
+                self._event(writer, self._body(choices, start))
+                await writer.drain()
+        return True
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def _departure(reader: asyncio.StreamReader) -> AsyncIterator[asyncio.Future[bytes]]:
+        """Yield a future that is done once the client closes its connection."""
+        gone = asyncio.ensure_future(reader.read(1))
+        try:
+            yield gone
+        finally:
+            gone.cancel()
+            # A client that leaves before it has read everything resets the connection.
+            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+                await gone
+
     async def _left_within(self, reader: asyncio.StreamReader, seconds: float) -> bool:
         """Whether the client closes the connection before an answer that takes so long."""
-        gone = asyncio.ensure_future(reader.read(1))
-        await asyncio.wait([gone], timeout=seconds)
-        left = gone.done()
+        async with self._departure(reader) as gone:
+            await asyncio.wait([gone], timeout=seconds)
+            left = gone.done()
         self.cancelled += left
-        gone.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await gone
         return left
 
     def _choice(self, index: int, text: str, finish: str | None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 
 from codegen_lsp.wire.answers import Choice, Completion, Usage
 from codegen_lsp.wire.errors import InternalError
@@ -42,3 +43,20 @@ class ScriptedClient:
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
         yield await self.complete(request)
+
+
+async def report_after_stops(
+    write: Continue, lives: int, run: Callable[[ScriptedClient], Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    """Return the report of an evaluation that goes on after each end of its engine, which comes at least once."""
+    stops = 0
+    while True:
+        engine = ScriptedClient(write)
+        engine.lives = lives
+        try:
+            report = await run(engine)
+        except InternalError:
+            stops += 1
+        else:
+            assert stops >= 1
+            return report

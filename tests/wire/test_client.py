@@ -25,6 +25,12 @@ from codegen_lsp.wire.transport.http import is_loopback
 REQUEST = CompletionRequest(prompts=("def f():",), max_tokens=8, n=2, stream=True, heal=True, branch=True)
 
 
+async def drain(engine: HttpEngineClient) -> None:
+    """Read a stream to its end."""
+    async for _ in engine.stream(REQUEST):
+        pass
+
+
 async def test_streams_what_the_engine_says(tmp_path: Path) -> None:
     async with FakeEngine(tmp_path / "s") as fake:
         fake.rows = ["return 1", "pass"]
@@ -51,11 +57,7 @@ async def test_cancelling_the_reader_stops_the_engine(tmp_path: Path) -> None:
         fake.rows, fake.step = ["x" * 400], 0.01
         engine = HttpEngineClient(socket=tmp_path / "s")
 
-        async def read() -> None:
-            async for _ in engine.stream(REQUEST):
-                pass
-
-        task = asyncio.create_task(read())
+        task = asyncio.create_task(drain(engine))
         await until(lambda: len(fake.requests) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -68,8 +70,7 @@ async def test_extensions_stay_away_from_other_servers() -> None:
     async with FakeEngine(extensions=False) as fake:
         engine = HttpEngineClient(url=fake.url)
         assert engine.extensions is False
-        async for _ in engine.stream(REQUEST):
-            pass
+        await drain(engine)
         assert {"heal", "branch"}.isdisjoint(fake.requests[0])
         await engine.aclose()
 
@@ -91,8 +92,7 @@ async def test_refusals_become_the_wires_errors(
         fake.refusal = (status, {"error": {"message": "no", "param": "prompt", "code": code}})
         engine = HttpEngineClient(socket=tmp_path / "s")
         with pytest.raises(expected, match="no") as caught:
-            async for _ in engine.stream(REQUEST):
-                pass
+            await drain(engine)
         assert caught.value.param == "prompt"
         with pytest.raises(expected):
             await engine.complete(REQUEST)
@@ -104,8 +104,7 @@ async def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
         await engine.health()
     with pytest.raises(UnavailableError):
-        async for _ in engine.stream(REQUEST):
-            pass
+        await drain(engine)
     await engine.aclose()
 
 
@@ -114,8 +113,7 @@ async def test_connection_lost_in_the_middle(tmp_path: Path) -> None:
         fake.rows, fake.break_after = ["x" * 40], 3
         engine = HttpEngineClient(socket=tmp_path / "s")
         with pytest.raises(ConnectionLostError):
-            async for _ in engine.stream(REQUEST):
-                pass
+            await drain(engine)
         await engine.aclose()
 
 
@@ -124,8 +122,7 @@ async def test_an_engine_that_says_nothing(tmp_path: Path) -> None:
         fake.silent = True
         engine = HttpEngineClient(socket=tmp_path / "s", timeout=0.2)
         with pytest.raises(TimedOutError):
-            async for _ in engine.stream(REQUEST):
-                pass
+            await drain(engine)
         await engine.aclose()
 
 

@@ -55,7 +55,7 @@ def test_layers_are_shared_out_by_the_memory_that_is_given() -> None:
 
 
 def test_a_folders_plan_is_what_its_tensors_take(tmp_path: Path) -> None:
-    model = TinyCodeGen(layers=3).build()
+    model = TinyCodeGen(n_layer=3).build()
     folder = save(tmp_path / "m", model)
     made = plan(EngineConfig(model=str(folder), dtype="float32", device_map="cpu"))
     tensors = [*model.parameters(), *model.buffers()]

@@ -31,11 +31,13 @@ TEXT = (Path(__file__).resolve().parents[3] / "codegen_lsp" / "wire" / "answers.
 
 SHAPES = {
     "plain": TinyCodeGen(),
-    "one-head-dim": TinyCodeGen(layers=3, width=96, heads=4, rotary=24, seed=1),
-    "deep": TinyCodeGen(layers=6, width=32, heads=4, rotary=4, seed=2),
-    "many-heads": TinyCodeGen(layers=2, width=128, heads=16, rotary=8, seed=3, vocabulary=777),
+    "one-head-dim": TinyCodeGen(n_layer=3, n_embd=96, n_head=4, rotary_dim=24, seed=1),
+    "deep": TinyCodeGen(n_layer=6, n_embd=32, n_head=4, rotary_dim=4, seed=2),
+    "many-heads": TinyCodeGen(n_layer=2, n_embd=128, n_head=16, rotary_dim=8, seed=3, vocab_size=777),
     # The 350M's width, heads and rotary part; few layers, and a smaller vocabulary for speed.
-    "350M": TinyCodeGen(layers=2, width=1024, heads=16, rotary=32, seed=4, context=2048, deviation=0.05),
+    "350M": TinyCodeGen(
+        n_layer=2, n_embd=1024, n_head=16, rotary_dim=32, seed=4, n_positions=2048, initializer_range=0.05
+    ),
 }
 
 
@@ -124,7 +126,7 @@ def test_ends_at_the_end_of_text_as_generate_does(tiny: Model) -> None:
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = save(
-        tmp_path_factory.mktemp("sharded"), TinyCodeGen(layers=4, seed=5).build(), max_shard_size="200KB"
+        tmp_path_factory.mktemp("sharded"), TinyCodeGen(n_layer=4, seed=5).build(), max_shard_size="200KB"
     )
     assert len(list(folder.glob("model-*.safetensors"))) > 2
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.scripted_client import ScriptedClient
+from support.scripted_client import ScriptedClient, report_after_stops
 
 from codegen_lsp.evals.benchmarks import infilling
 from codegen_lsp.evals.benchmarks.infilling import Filler, InfillingSettings, Task
@@ -19,7 +19,6 @@ from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.evals.sandbox.sandbox import Limits, Sandbox
 from codegen_lsp.wire.answers import Completion, Logprobs, ModelInfo
-from codegen_lsp.wire.errors import InternalError
 from codegen_lsp.wire.requests import CompletionRequest
 
 TASKS = [
@@ -175,16 +174,8 @@ async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
     page = (tmp_path / "whole" / "report.md").read_text(encoding="utf-8")
     assert "+100.00 points" in page
     assert (tmp_path / "whole" / "report.png").exists()
-    reports, stops = [], 0
-    while not reports:
-        engine = ScriptedClient(writer)
-        engine.lives = 3
-        try:
-            reports.append(await run(tmp_path / "parts", engine, walls))
-        except InternalError:
-            stops += 1
-    assert stops >= 1
-    assert reports == [whole]
+    parts = await report_after_stops(writer, 3, lambda engine: run(tmp_path / "parts", engine, walls))
+    assert parts == whole
 
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"max_tokens": 0}, {"seconds": 0}, {"tasks": -1}])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.mtpb_programs import PROGRAMS
-from support.scripted_client import ScriptedClient
+from support.scripted_client import ScriptedClient, report_after_stops
 
 from codegen_lsp.evals.benchmarks import mtpb
 from codegen_lsp.evals.benchmarks.mtpb import Case, MtpbSettings, comparison, driver
@@ -21,7 +21,7 @@ from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.evals.sandbox.confined import claims
 from codegen_lsp.evals.sandbox.sandbox import Sandbox, SandboxError
-from codegen_lsp.wire.errors import InternalError, RequestError
+from codegen_lsp.wire.errors import RequestError
 
 CASE = Case("7", 0, "math", ("Assign 2 to x.", "Double x.", "Print x."), 4, 32)
 REFERENCE_CANNOT_PASS = {("41", 1), ("41", 4), *(("89", n) for n in range(5))}
@@ -346,16 +346,8 @@ async def test_evaluates_and_goes_on(tmp_path: Path, judges: Judges) -> None:
     assert "16.98" in page
     assert "faithful judge" in page
     assert (tmp_path / "whole" / "report.png").exists()
-    reports, stops = [], 0
-    while not reports:
-        engine = ScriptedClient(writer)
-        engine.lives = 9
-        try:
-            reports.append(await run(tmp_path / "parts", engine, judges))
-        except InternalError:
-            stops += 1
-    assert stops >= 1
-    assert reports == [whole]
+    parts = await report_after_stops(writer, 9, lambda engine: run(tmp_path / "parts", engine, judges))
+    assert parts == whole
 
 
 @pytest.mark.parametrize(

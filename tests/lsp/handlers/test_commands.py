@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from lsprotocol import types as lsp
-from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
-from support.editor import Editor, StartEditor
+from pygls.exceptions import JsonRpcInvalidParams
+from support.editor import CANCELLED, Editor, StartEditor, refusal
 from support.fake_engine import FakeEngine
 
 CODE = "def add(a, b):\n    return "
@@ -95,12 +95,18 @@ async def test_later_comments_see_the_earlier_ones_and_their_code(
     assert fake.completions[-1]["prompt"].startswith(text + "# Print the total.")
 
 
-async def test_a_body_is_not_written_into_a_changed_document(editor: StartEditor, fake: FakeEngine) -> None:
-    ed = await editor()
-    fake.rows, fake.step = ["return a + b\n"], 0.1
+async def writing(start: StartEditor, fake: FakeEngine, text: str) -> tuple[Editor, str, asyncio.Future[Any]]:
+    """Let a body be written slowly; return the editor, the URI and the command once the engine writes."""
+    ed = await start()
+    fake.rows, fake.step = [text], 0.1
     uri = ed.open(STUB)
     command = asyncio.ensure_future(ed.command("codegen.writeBody", uri, {"line": 1, "character": 4}))
     await ed.until(lambda: fake.completions)
+    return ed, uri, command
+
+
+async def test_a_body_is_not_written_into_a_changed_document(editor: StartEditor, fake: FakeEngine) -> None:
+    ed, uri, command = await writing(editor, fake, "return a + b\n")
     ed.insert(uri, lsp.Position(0, 0), "import os\n")
     assert (await command)["applied"] is False
     assert not ed.edits
@@ -108,11 +114,7 @@ async def test_a_body_is_not_written_into_a_changed_document(editor: StartEditor
 
 
 async def test_a_change_below_does_not_matter_to_a_body(editor: StartEditor, fake: FakeEngine) -> None:
-    ed = await editor()
-    fake.rows, fake.step = ["return a + b\n"], 0.1
-    uri = ed.open(STUB)
-    command = asyncio.ensure_future(ed.command("codegen.writeBody", uri, {"line": 1, "character": 4}))
-    await ed.until(lambda: fake.completions)
+    ed, uri, command = await writing(editor, fake, "return a + b\n")
     ed.insert(uri, lsp.Position(4, 0), "y = 2\n")
     assert (await command)["applied"] is True
     (change,) = ed.edits[0].edit.document_changes or ()
@@ -121,11 +123,7 @@ async def test_a_change_below_does_not_matter_to_a_body(editor: StartEditor, fak
 
 
 async def test_writing_can_be_cancelled_from_its_progress(editor: StartEditor, fake: FakeEngine) -> None:
-    ed = await editor()
-    fake.rows, fake.step = ["x = 1\n" * 200], 0.05
-    uri = ed.open(STUB)
-    command = asyncio.ensure_future(ed.command("codegen.writeBody", uri, {"line": 1, "character": 4}))
-    await ed.until(lambda: fake.completions)
+    ed, _, command = await writing(editor, fake, "x = 1\n" * 200)
     (token,) = ed.client.progress_reports
     ed.client.window_work_done_progress_cancel(lsp.WorkDoneProgressCancelParams(token))
     result = await command
@@ -138,15 +136,10 @@ async def test_writing_can_be_cancelled_as_a_request(editor: StartEditor, fake: 
     ed = await editor()
     fake.rows, fake.step = ["x = 1\n" * 200], 0.05
     uri = ed.open(STUB)
-    params = lsp.ExecuteCommandParams("codegen.writeBody", [uri, {"line": 1, "character": 4}])
-    request = asyncio.ensure_future(
-        ed.client.protocol.send_request_async(lsp.WORKSPACE_EXECUTE_COMMAND, params, msg_id="write")
-    )
+    request = ed.send_command("write", "codegen.writeBody", uri, {"line": 1, "character": 4})
     await ed.until(lambda: fake.completions)
-    ed.client.cancel_request(lsp.CancelParams("write"))
-    with pytest.raises(JsonRpcException) as caught:
-        await request
-    assert caught.value.code == -32800
+    ed.cancel("write")
+    assert await refusal(request) == CANCELLED
     await ed.until(lambda: fake.cancelled == 1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
-from support.editor import StartEditor
+from support.editor import CANCELLED, StartEditor, refusal
 from support.fake_engine import FakeEngine
 
 from codegen_lsp.lsp.handlers.surprise import Snapshot, to_json
@@ -177,15 +177,10 @@ async def test_it_can_be_cancelled_from_its_progress_and_as_a_request(
     await ed.until(lambda: fake.cancelled == 1)
     await ed.until(lambda: ed.status["state"] == "ready")
 
-    params = lsp.ExecuteCommandParams("codegen.surprise", [{"uri": uri}])
-    request = asyncio.ensure_future(
-        ed.client.protocol.send_request_async(lsp.WORKSPACE_EXECUTE_COMMAND, params, msg_id="surprise")
-    )
+    request = ed.send_command("surprise", "codegen.surprise", {"uri": uri})
     await ed.until(lambda: len(fake.requests) == 2)
-    ed.client.cancel_request(lsp.CancelParams("surprise"))
-    with pytest.raises(JsonRpcException) as caught:
-        await request
-    assert caught.value.code == -32800
+    ed.cancel("surprise")
+    assert await refusal(request) == CANCELLED
     await ed.until(lambda: fake.cancelled == 2)
 
 

@@ -245,20 +245,22 @@ def test_a_prompt_ends_with_the_prefix_and_keeps_the_budget(
         assert prompt.tokens >= counter(prompt.text) or counter is count
 
 
-def test_a_body_is_asked_for_with_what_came_before() -> None:
-    at = cursor("# Make a list.\nxs = [1, 2]\n\n# Add them up.‸\n\nprint(1)\n")
+def body_prompt(marked: str) -> Prompt:
+    """Build the prompt for the body at the mark."""
+    at = cursor(marked)
     target = body_target(at)
     assert target is not None
-    prompt = build_body(at, target, PromptLimits(), count)
+    return build_body(at, target, PromptLimits(), count)
+
+
+def test_a_body_is_asked_for_with_what_came_before() -> None:
+    prompt = body_prompt("# Make a list.\nxs = [1, 2]\n\n# Add them up.‸\n\nprint(1)\n")
     assert prompt.text == "# Make a list.\nxs = [1, 2]\n\n# Add them up.\n"
     assert (prompt.shape, prompt.max_tokens, prompt.body) == ("block", PromptLimits().body_tokens, True)
 
 
 def test_a_body_of_a_function_starts_at_its_indentation() -> None:
-    at = cursor('class A:\n  def f(self, x):\n    """Double‸ it."""\n    pass\n\nx = 1\n')
-    target = body_target(at)
-    assert target is not None
-    prompt = build_body(at, target, PromptLimits(), count)
+    prompt = body_prompt('class A:\n  def f(self, x):\n    """Double‸ it."""\n    pass\n\nx = 1\n')
     assert prompt.text == 'class A:\n  def f(self, x):\n    """Double it."""\n    '
     assert prompt.heal
 

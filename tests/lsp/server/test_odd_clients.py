@@ -20,12 +20,6 @@ START = {"start": {"line": 0, "character": 0}, "end": {"line": 0, "character": 0
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[FakeEngine]:
-    async with FakeEngine() as engine:
-        yield engine
-
-
-@pytest.fixture
 async def raw(tmp_path: Path, fake: FakeEngine) -> AsyncIterator[RawClient]:
     async with RawClient(environment(tmp_path)) as client:
         await client.initialize(options=OPTIONS | {"server": fake.url})
