@@ -162,6 +162,7 @@ def _models() -> Iterator[Finding]:
 
 def _checkpoint(model: str) -> Iterator[Finding]:
     from codegen_lsp.engine.checkpoints import hub, locate
+    from codegen_lsp.engine.checkpoints.tokenizer import check_tokenizer
     from codegen_lsp.wire.errors import CodegenError
 
     try:
@@ -171,6 +172,7 @@ def _checkpoint(model: str) -> Iterator[Finding]:
             yield Finding("note", model, "not on this machine yet; its first use downloads it", advice)
             return
         folder = locate.locate(checkpoint)
+        check_tokenizer(folder)
     except CodegenError as error:
         yield Finding("wrong", model, str(error))
         return

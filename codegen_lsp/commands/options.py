@@ -86,6 +86,8 @@ def engine_config(model: str, max_memory: str, prefix_cache: str | None = None, 
             more[name] = str(expanded(value).absolute())
     if prefix_cache is not None:
         more["prefix_cache"] = parse_bytes(prefix_cache)
+    if "request_memory" in more:
+        more["request_memory"] = parse_bytes(more["request_memory"])
     return EngineConfig(model=absolute(model), max_memory=parse_max_memory(max_memory), **more)
 
 

@@ -62,11 +62,15 @@ class ServeOptions:
     max_waiting: Annotated[
         int, typer.Option(help="Maximum number of waiting requests; more are refused.")
     ] = 64
+    request_memory: Annotated[
+        str,
+        typer.Option(help="Maximum KV cache of all running requests, as 2GiB; 0 takes half of free memory."),
+    ] = "0"
 
 
 @dataclass(frozen=True)
 class Listening:
-    """Where the engine listens, and who may ask it."""
+    """Where the engine listens, and who may use it."""
 
     socket: Annotated[
         Path | None,
@@ -78,9 +82,15 @@ class Listening:
     port: Annotated[int, typer.Option(help="Port of --host; 0 takes a free one.", min=0, max=65535)] = 0
     token: Annotated[
         str | None,
+        typer.Option(help="Bearer token that requests must carry; with --host by default CODEGEN_LSP_TOKEN."),
+    ] = None
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with one bearer token per line, one for each user.")
+    ] = None
+    admin_token: Annotated[
+        str | None,
         typer.Option(
-            help="Bearer token that requests must carry; with --host it defaults to the environment's "
-            "CODEGEN_LSP_TOKEN."
+            help="Bearer token for /shutdown and /unload; with --host by default CODEGEN_LSP_ADMIN_TOKEN."
         ),
     ] = None
 
@@ -88,19 +98,22 @@ class Listening:
         """Return the address to bind.
 
         Raises:
-            ConfigError: a socket and a host are given.
+            ConfigError: a socket and a host are given, or the file of tokens can't be read.
         """
-        from codegen_lsp.engine.http.listeners import Address
+        from codegen_lsp.engine.http.listeners import Address, read_tokens
 
         if self.host is not None and self.socket is not None:
             raise ConfigError("--socket and --host are mutually exclusive")
-        token = self.token or None
+        more = read_tokens(expanded(self.token_file)) if self.token_file else ()
         if self.host is not None or self.port:
-            # Not for a unix socket: this user's editors would be refused by their own engine.
-            token = token or os.environ.get("CODEGEN_LSP_TOKEN") or None
-            return Address(host=self.host or "127.0.0.1", port=self.port, token=token)
+            # The environment's tokens are for the network alone: an engine on a socket is the user's own.
+            token = self.token or os.environ.get("CODEGEN_LSP_TOKEN") or None
+            admin_token = self.admin_token or os.environ.get("CODEGEN_LSP_ADMIN_TOKEN") or None
+            return Address(None, self.host or "127.0.0.1", self.port, token, more, admin_token)
         path = expanded(self.socket).absolute() if self.socket else socket_path(config)
-        return Address(path=path, token=token)
+        return Address(
+            path=path, token=self.token or None, more_tokens=more, admin_token=self.admin_token or None
+        )
 
 
 @with_options
@@ -127,7 +140,9 @@ def serve(
 def _log_to_stderr(level: str) -> None:
     if level.lower() not in LEVELS:
         raise ConfigError(f"--log-level must be one of {', '.join(LEVELS)}, got {level!r}")
-    handler = logging.StreamHandler(sys.stderr)
+    from codegen_lsp.engine.http.logs import CappedHandler
+
+    handler = CappedHandler(sys.stderr)
     handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=LEVELS[level.lower()], handlers=[handler], force=True)
     for name in NOISY:

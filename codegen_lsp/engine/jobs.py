@@ -42,6 +42,12 @@ class Job:
     """Called from the worker's thread."""
     begin: Begin | None = None
     """What to do with the prompts; None completes them."""
+    client: str = ""
+    """The sender, whose jobs together are limited; empty for the engine's own user, who is not."""
+    namespace: str = ""
+    """The part of the prefix cache that the job reads and writes."""
+    kv_bytes: int = 0
+    """Upper bound of the bytes of keys and values that the job holds while it runs."""
     progress: DecodeProgress = field(default_factory=DecodeProgress)
     submitted: float = field(default_factory=time.perf_counter)
     started: float = 0.0

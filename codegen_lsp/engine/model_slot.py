@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import codegen_lsp
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
-from codegen_lsp.engine.memory import is_out_of_memory, release_memory
+from codegen_lsp.engine.memory import free_memory, is_out_of_memory, release_memory
 from codegen_lsp.wire.answers import Health
 from codegen_lsp.wire.config import EngineConfig, option
 from codegen_lsp.wire.errors import CodegenError
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
 log = logging.getLogger(__name__)
+
+MIN_KV_BUDGET = 64 * 2**20
+"""Bytes that running requests may hold on a machine whose memory is almost full: some requests of few tokens."""
 
 
 class ModelSlot:
@@ -45,6 +48,8 @@ class ModelSlot:
         )
         self.settled = time.monotonic()
         """When the last load ended, successfully or not: the engine could not be used before."""
+        self.kv_budget = 0
+        """Bytes of keys and values that running requests may hold together."""
         self._closing = closing
 
     def load(self) -> None:
@@ -71,6 +76,9 @@ class ModelSlot:
         self.model = model
         caches = self.config.prefix_cache and model.layout is not None
         self.cache = PrefixCache(self.config.prefix_cache) if caches else None
+        # The prefix cache is not full yet: what it may still take is not free.
+        free = free_memory(model.input_device) - (self.cache.limit if self.cache else 0)
+        self.kv_budget = self.config.request_memory or max(MIN_KV_BUDGET, free // 2)
         if model.layout is None:
             log.warning("%s keeps more than keys and values: there is no prefix cache for it", model.name)
         self.settled = time.monotonic()

@@ -5,7 +5,7 @@ in the thread, so that the HTTP side answers before that is done.
 
 Turns: in each round every running request makes one step (a chunk of its prompt, or one token for all its rows), the
 lowest `priority` first; requests with a priority of 1 and above only while there are no others. So a long request
-never makes a short one wait until it ends.
+never makes a short one wait until it ends. Requests run only if their keys and values fit into memory together.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
+from codegen_lsp.engine.checkpoints.files import first_line
+from codegen_lsp.engine.checkpoints.tokenizer import is_panic
 from codegen_lsp.engine.decode.progress import Step
-from codegen_lsp.engine.jobs import Begin, Done, Event, Job
+from codegen_lsp.engine.jobs import Done, Job
 from codegen_lsp.engine.memory import is_out_of_memory
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.model_slot import ModelSlot
 from codegen_lsp.wire.answers import Health
 from codegen_lsp.wire.config import EngineConfig
-from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError
+from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, RequestError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 
 if TYPE_CHECKING:
@@ -37,6 +40,10 @@ log = logging.getLogger(__name__)
 
 MAX_RUNNING = 16
 """Maximum number of requests that take turns; each holds a KV cache. Only one of them may be a background request."""
+
+
+CLIENT_SHARE = 4
+"""One client on the network may have this fraction of the places for waiting and for running requests."""
 
 
 class Worker:
@@ -103,29 +110,51 @@ class Worker:
         model = self._ready_model()
         from codegen_lsp.engine.decode.prompts import prepare
 
-        return prepare(model, request)
+        try:
+            return prepare(model, request)
+        except BaseException as error:
+            if not is_panic(error):
+                raise
+            raise InternalError(f"the tokenizer of {model.name} failed: {first_line(error)}") from None
 
-    def submit(
-        self,
-        request: CompletionRequest,
-        prompts: list[PreparedPrompt],
-        deliver: Callable[[Event], None],
-        begin: Begin | None = None,
-    ) -> Job:
-        """Queue a request; `deliver` is called from the worker's thread.
+    def submit(self, job: Job) -> None:
+        """Queue a job; its `deliver` is called from the worker's thread.
 
         Raises:
-            OverloadedError: too many requests are waiting.
+            OverloadedError: too many jobs are waiting, of this client or together.
+            RequestError: the job needs more memory than running requests may take together.
             NotReadyError: there is no model now.
         """
-        self._ready_model()
-        job = Job(request, prompts, deliver, begin)
+        model = self._ready_model()
+        job.kv_bytes = self._kv_bytes(model, job)
         with self._changed:
             if len(self._waiting) >= self.config.max_waiting:
                 raise OverloadedError(f"{len(self._waiting)} requests are waiting; try again later")
+            waiting = sum(other.client == job.client for other in self._waiting)
+            if job.client and waiting >= max(1, self.config.max_waiting // CLIENT_SHARE):
+                raise OverloadedError(f"{waiting} of your requests are waiting; try again later")
             self._waiting.append(job)
             self._changed.notify()
-        return job
+
+    def _kv_bytes(self, model: Model, job: Job) -> int:
+        """Return the bytes of keys and values that a job may take; the prompts of a job run one after the other."""
+        request, budget = job.request, self._slot.kv_budget
+        rows = request.n if request.max_tokens else 1
+        longest = max((len(prompt.tokens) for prompt in job.prompts), default=0)
+        # Prompts that are scored together take rows of a batch, which has at most the tokens of a chunk.
+        more = max(
+            request.max_tokens, self.config.prefill_chunk if request.echo and len(job.prompts) > 1 else 0
+        )
+        size = model.request_bytes(longest, rows, more)
+        if size > budget:
+            raise RequestError(
+                f"the request may take {size / 2**20:.0f} MiB of keys and values, more than the {budget / 2**20:.0f} "
+                "MiB of this engine; request fewer candidates ('n') or fewer tokens ('max_tokens'), or start the "
+                "engine with more --request-memory",
+                param="n" if request.n > 1 else "max_tokens",
+                code="out-of-memory",
+            )
+        return size
 
     def cancel(self, job: Job) -> None:
         """Stop a job at its next step; it delivers nothing more."""
@@ -183,14 +212,26 @@ class Worker:
             self.metrics.waiting.set(len(self._waiting))
 
     def _admit(self) -> None:
-        """Move waiting jobs to the running ones, as far as there is room."""
+        """Move waiting jobs to the running ones, as far as there are places and memory for them.
+
+        A client of several gets at most a share of the places. A job that doesn't fit into memory now waits, and so do
+        those behind it: otherwise a large one would never get its turn.
+        """
         urgent = sum(job.urgent for job in self._running)
-        room = {True: MAX_RUNNING - urgent, False: 1 - (len(self._running) - urgent)}
+        places = {True: MAX_RUNNING - urgent, False: 1 - (len(self._running) - urgent)}
+        clients = Counter(job.client for job in self._running)
+        free = self._slot.kv_budget - sum(job.kv_bytes for job in self._running)
         for job in sorted(self._waiting, key=lambda job: job.turn):
-            if room[job.urgent] > 0:
-                room[job.urgent] -= 1
-                self._waiting.remove(job)
-                self._running.append(job)
+            crowded = job.client and clients[job.client] >= MAX_RUNNING // CLIENT_SHARE
+            if places[job.urgent] <= 0 or crowded:
+                continue
+            if job.kv_bytes > free:
+                return
+            places[job.urgent] -= 1
+            clients[job.client] += 1
+            free -= job.kv_bytes
+            self._waiting.remove(job)
+            self._running.append(job)
 
     def _load_is_due(self) -> bool:
         state = self.health.state
@@ -226,7 +267,7 @@ class Worker:
 
         if self.model is None:
             raise NotReadyError("the model was unloaded in the meantime; try again shortly", code="loading")
-        reading = Reading(self.model, self.cache, job.progress, self.config.prefill_chunk)
+        reading = Reading(self.model, self.cache, job.progress, self.config.prefill_chunk, job.namespace)
         if job.begin is not None:
             return job.begin(reading)
         return generate(reading, job.request, job.prompts, job.emit)
@@ -256,6 +297,8 @@ class Worker:
             log.error("a request failed", exc_info=error)
             return InternalError(f"the engine failed: {type(error).__name__}: {str(error)[:200]}")
         log.error("out of memory: %s", error)
+        # The traceback holds the tensors of the request.
+        error.__traceback__ = None
         self._slot.free_cache()
         return InternalError(
             "the engine ran out of memory; request fewer or shorter candidates, or start it with a smaller "

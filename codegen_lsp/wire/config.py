@@ -113,13 +113,15 @@ class EngineConfig:
     """Load checkpoints that contain pickles (`.bin`), which can run code, and not only safetensors."""
     max_waiting: int = 64
     """Maximum number of waiting requests; one more is answered with 429."""
+    request_memory: int = 0
+    """Maximum number of bytes of KV cache of all running requests; 0 takes half of the memory that is free."""
 
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise ConfigError("the model's name must not be empty; nano is the bundled model")
         if self.dtype not in DTYPES:
             raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {self.dtype!r}")
-        for name in ("prefix_cache", "context", "threads"):
+        for name in ("prefix_cache", "context", "threads", "request_memory"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name.replace('_', '-')} must not be negative")
         for name in ("prefill_chunk", "max_waiting"):

@@ -16,7 +16,7 @@ from codegen_lsp.engine.jobs import Done, Event, Job
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.worker import Worker
 from codegen_lsp.wire.config import EngineConfig
-from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError
+from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, RequestError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 
 TEXT = (Path(__file__).resolve().parents[2] / "codegen_lsp" / "wire" / "answers.py").read_text(
@@ -32,7 +32,7 @@ class Client:
         self.events: list[tuple[str, Event]] = []
         self.ends: dict[str, threading.Event] = {}
 
-    def submit(self, name: str, prompt: str = "def f(", **fields: Any) -> Job:
+    def submit(self, name: str, prompt: str = "def f(", client: str = "", **fields: Any) -> Job:
         request = CompletionRequest(
             (prompt,), **{"temperature": 0.0, "max_tokens": 4, "stream": True, **fields}
         )
@@ -43,7 +43,9 @@ class Client:
             if isinstance(event, Done | WireError):
                 self.ends[name].set()
 
-        return self.worker.submit(request, self.worker.prepare(request), deliver)
+        job = Job(request, self.worker.prepare(request), deliver, client=client)
+        self.worker.submit(job)
+        return job
 
     def end(self, name: str) -> Done | WireError:
         assert self.ends[name].wait(60), f"{name} was not answered"
@@ -157,6 +159,59 @@ def test_too_many_are_refused(tiny_folder: Path) -> None:
     assert worker.close(30)
 
 
+def test_a_client_that_floods_leaves_places_for_the_others(client: Client, worker: Worker) -> None:
+    def flood() -> None:
+        for i in range(60):
+            client.submit(f"flood{i}", max_tokens=100, client="a")
+
+    with pytest.raises(OverloadedError, match="of your requests are waiting"):
+        flood()
+    client.submit("other", max_tokens=2, client="b")
+    assert isinstance(client.end("other"), Done)
+    assert sum(end.is_set() for name, end in client.ends.items() if name.startswith("flood")) < 10
+
+
+def test_requests_wait_until_their_keys_and_values_fit_into_memory(tiny_folder: Path) -> None:
+    worker = make_worker(tiny_folder, request_memory=2**20)
+    client = Client(worker)
+    worker.start()
+    wait_for(worker, "ready")
+    with pytest.raises(RequestError, match="--request-memory") as caught:
+        client.submit("huge", n=16, max_tokens=200)
+    assert (caught.value.param, caught.value.code) == ("n", "out-of-memory")
+    for name in "abcd":
+        client.submit(name, n=8, max_tokens=100)
+    assert all(isinstance(client.end(name), Done) for name in "abcd")
+    order = [name for name, event in client.events if not isinstance(event, Done)]
+    assert order == sorted(order), "two of them do not fit together"
+    assert worker.close(30)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not create a memory"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        OSError(12, "Cannot allocate memory"),
+    ],
+    ids=str,
+)
+def test_failed_allocations_of_every_library_count_as_out_of_memory(
+    client: Client, worker: Worker, error: Exception
+) -> None:
+    assert worker.model is not None
+    head = Exhausted(worker.model.module.get_output_embeddings(), error)
+    worker.model.module.lm_head = head
+    client.submit("during")
+    end = client.end("during")
+    assert isinstance(end, InternalError)
+    assert end.code == "out-of-memory"
+
+
 def test_hundreds_of_cancelled_requests_leave_room_for_the_next(client: Client, worker: Worker) -> None:
     for i in range(400):
         job = client.submit(f"gone{i}", TEXT[i : i + 100], max_tokens=50)
@@ -169,10 +224,11 @@ def test_hundreds_of_cancelled_requests_leave_room_for_the_next(client: Client, 
 class Exhausted(torch.nn.Module):
     """A head for which there is no memory."""
 
-    def __init__(self, head: torch.nn.Module) -> None:
+    def __init__(self, head: torch.nn.Module, error: Exception | None = None) -> None:
         super().__init__()
         self.head = head
         self.fail = True
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     @property
     def weight(self) -> object:
@@ -180,7 +236,7 @@ class Exhausted(torch.nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         if self.fail:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+            raise self.error
         result: torch.Tensor = self.head(hidden)
         return result
 

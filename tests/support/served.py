@@ -23,16 +23,23 @@ class Served:
 
     process: subprocess.Popen[str]
     client: httpx.Client
-    socket: Path
+    address: Path | tuple[str, int]
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket that it listens on."""
+        assert isinstance(self.address, Path)
+        return self.address
 
     def health(self) -> dict[str, Any]:
         body: dict[str, Any] = self.client.get("/health").json()
         return body
 
     def listens(self) -> bool:
-        """Whether the socket takes connections."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self.socket)) == 0
+        """Whether the engine takes connections."""
+        unix = isinstance(self.address, Path)
+        with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as probe:
+            return probe.connect_ex(str(self.address) if unix else self.address) == 0
 
     def wait(self, state: str = "ready", seconds: float = 120) -> dict[str, Any]:
         """Wait for a state of the model."""
@@ -89,16 +96,51 @@ def serving(
         *(sys.executable, "-m", "codegen_lsp", "serve", "--socket", str(path)),
         *arguments,
     ]
+    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://engine", timeout=60)
+    with running(runtime, command, client, path, env) as served:
+        if wait:
+            served.wait()
+        yield served
+
+
+@contextmanager
+def serving_network(runtime: Path, *arguments: str, token: str) -> Iterator[Served]:
+    """A ready engine that other machines can reach, with a client that has a token."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "codegen_lsp",
+        "serve",
+        "--host",
+        "0.0.0.0",
+        "--port",
+        str(port),
+        *arguments,
+    ]
+    headers = {"Authorization": f"Bearer {token}"}
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60)
+    with running(runtime, command, client, ("127.0.0.1", port), None) as served:
+        served.wait()
+        yield served
+
+
+@contextmanager
+def running(
+    runtime: Path,
+    command: Sequence[str],
+    client: httpx.Client,
+    address: Path | tuple[str, int],
+    env: dict[str, str] | None,
+) -> Iterator[Served]:
+    """The process of an engine; ended, and waited for, at the end."""
     with (runtime / "engine.log").open("a") as log:
         process = subprocess.Popen(
             command, env=environment(runtime, **(env or {})), stdout=subprocess.PIPE, stderr=log, text=True
         )
-    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://engine", timeout=60)
-    served = Served(process, client, path)
     try:
-        if wait:
-            served.wait()
-        yield served
+        yield Served(process, client, address)
     finally:
         client.close()
         process.terminate()

@@ -1,27 +1,48 @@
-"""Check that a folder holds a whole checkpoint before anything heavy starts. Reads headers only; imports no torch."""
+"""Check that a folder holds a whole checkpoint before anything heavy starts. Reads headers only; imports no torch.
+
+A checkpoint may come from anywhere, so nothing in it is trusted: only regular files are opened, JSON of a sane size and
+depth is parsed, an index can't point outside its folder, and the configuration is checked by `config_limits`.
+"""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
+import stat
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
+from codegen_lsp.engine.checkpoints.config_limits import check_config
 from codegen_lsp.wire.config import option
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 """Files that belong to a checkpoint; `*.bin` too if pickles are allowed."""
 
+MAX_JSON = 64 * 2**20
+"""Maximum size in bytes of a JSON file that is parsed here."""
+
 TOKENIZERS = ("tokenizer.json", "vocab.json", "tokenizer.model")
+
+SMALL_JSON = (
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+"""Further JSON files that transformers reads."""
 
 
 def check(folder: Path, *, allow_pickle: bool = False) -> None:
     """Check that a folder holds a whole checkpoint.
 
     Raises:
-        CheckpointError: something is missing or corrupt, or a pickle that was not allowed.
+        CheckpointError: something is missing, corrupt or unsafe, or a pickle that was not allowed.
     """
     read_config(folder)
+    for name in SMALL_JSON:
+        if os.path.lexists(folder / name):
+            read_json(folder / name)
     if not any((folder / f).is_file() for f in TOKENIZERS):
         raise CheckpointError(f"{folder} holds no tokenizer (tokenizer.json); copy that of the model there")
     shards = weight_files(folder)
@@ -38,30 +59,48 @@ def check(folder: Path, *, allow_pickle: bool = False) -> None:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the contents of a folder's `config.json`.
+    """Return the contents of a folder's `config.json`, after checking that all files of the checkpoint are files.
 
     Raises:
-        CheckpointError: the file is missing, not a JSON object, or names no kind of model.
+        CheckpointError: the file is missing, not a JSON object, names no kind of model, or holds absurd dimensions.
     """
     path = folder / "config.json"
-    if not path.exists():
+    if not os.path.lexists(path):
         raise CheckpointError(
             f"{folder} is not a checkpoint: it holds no config.json; name the folder that does, or use the model nano"
         )
+    _check_regular(folder)
     config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise CheckpointError(f"{path} does not say which kind of model it is (model_type)")
+    check_config(config, path)
     return config
+
+
+def _check_regular(folder: Path) -> None:
+    """Refuse pipes, devices and folders in place of files: to open one could block for ever, or fill the memory."""
+    for pattern in (*PATTERNS, "*.bin", "*.jinja"):
+        for path in folder.glob(pattern):
+            if not path.is_file():
+                kind = "doesn't exist" if path.is_symlink() and not path.exists() else "is not a regular file"
+                raise CheckpointError(f"{path} {kind}; download the checkpoint again")
 
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file.
 
     Raises:
-        CheckpointError: it can't be read, is not JSON, or is nested too deeply.
+        CheckpointError: it can't be read, is not a regular file, too large, not JSON, or nested too deeply.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        # O_NONBLOCK: to open a pipe would wait for a writer.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError(f"{path} is not a regular file; download the checkpoint again")
+            if status.st_size > MAX_JSON:
+                raise CheckpointError(f"{path} can't be read: it has more than {MAX_JSON} bytes")
+            return json.load(file)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read: {first_line(error)}") from error
     except RecursionError:
@@ -72,22 +111,36 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files of a checkpoint, as its index names them.
 
     Raises:
-        CheckpointError: the index can't be read, or a shard is missing.
+        CheckpointError: the index can't be read or points outside the folder, or a shard is missing.
     """
     single = folder / "model.safetensors"
     index = folder / "model.safetensors.index.json"
-    if not index.is_file():
+    if not os.path.lexists(index):
         return [single] if single.is_file() else []
     try:
         names = sorted(set(read_json(index)["weight_map"].values()))
+        inside = all(_is_inside(name) for name in names)
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{index} can't be read: {first_line(error)}") from error
+    if not inside:
+        raise CheckpointError(f"{index} names files outside of {folder}; this is not a checkpoint to trust")
     missing = [n for n in names if not (folder / n).is_file()]
     if missing:
         raise CheckpointError(
             f"{folder} lacks {len(missing)} of {len(names)} shards ({missing[0]}); download the checkpoint again"
         )
     return [folder / n for n in names]
+
+
+def _is_inside(name: str) -> bool:
+    """Return whether the name of a shard stays in its folder. (Links are allowed: the hub's cache consists of them.)"""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return (
+        not path.is_absolute()
+        and ".." not in path.parts
+        and path.suffix == ".safetensors"
+        and "\0" not in name
+    )
 
 
 def _check_shard(path: Path) -> None:

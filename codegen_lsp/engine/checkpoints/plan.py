@@ -16,9 +16,10 @@ import psutil
 import torch
 from transformers import CodeGenConfig, DynamicCache, PretrainedConfig, PreTrainedModel
 
-from codegen_lsp.engine.checkpoints import hub, locate, placement
+from codegen_lsp.engine.checkpoints import files, hub, locate, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 from codegen_lsp.engine.checkpoints.dimensions import dimensions_of
+from codegen_lsp.engine.checkpoints.tokenizer import check_tokenizer
 from codegen_lsp.wire.config import EngineConfig
 
 
@@ -101,7 +102,10 @@ def plan(config: EngineConfig) -> Plan:
 
 def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
     if checkpoint.kind != "hub":
-        return placement.model_config(Path(checkpoint.source))
+        folder = Path(checkpoint.source)
+        check_tokenizer(folder)
+        files.weight_files(folder)
+        return placement.model_config(folder)
     dimensions = dimensions_of(checkpoint.source)
     if dimensions is not None:
         return CodeGenConfig(**dimensions.config())

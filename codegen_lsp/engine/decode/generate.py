@@ -14,12 +14,13 @@ import torch
 
 from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.echo import Echo
-from codegen_lsp.engine.decode.generation import ROOM, Emit, Generation, prefill
+from codegen_lsp.engine.decode.generation import Emit, Generation, prefill
 from codegen_lsp.engine.decode.progress import Step
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading, not_finite
 from codegen_lsp.engine.decode.rows import Row
 from codegen_lsp.engine.decode.scoring import score_together
+from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.wire.requests import CompletionRequest
 

@@ -12,15 +12,13 @@ from codegen_lsp.engine.decode.progress import Step
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading
 from codegen_lsp.engine.decode.rows import Row
+from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.wire.answers import Choice
 from codegen_lsp.wire.requests import CompletionRequest
 
 Emit = Callable[[Sequence[Choice]], None]
 """Called with the new parts of choices: after each step when streaming, otherwise once per prompt."""
-
-ROOM = 128
-"""Number of tokens that decoding allocates room for at first; requests may need more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,14 @@ class Reading:
     """Updated after each step."""
     chunk: int
     """Maximum number of prompt tokens that one step reads."""
+    namespace: str = ""
+    """The part of the prefix cache that is used."""
 
     def restore(self, tokens: Sequence[int], room: int) -> KVStore:
         """Return a KV cache with room for `room` tokens that holds the longest cached prefix of `tokens`."""
         kv = self.model.new_cache(room)
         if self.cache is not None and kv.has_pieces:
-            for piece in self.cache.lookup(tokens).pieces:
+            for piece in self.cache.lookup(tokens, self.namespace).pieces:
                 kv.append(piece)
         self.progress.cached_tokens += kv.length
         return kv
@@ -36,7 +38,7 @@ class Reading:
     def remember(self, tokens: Sequence[int], kv: KVStore) -> None:
         """Put the keys and values of `tokens`, the first ones of row 0, into the prefix cache."""
         if self.cache is not None and kv.has_pieces:
-            self.cache.insert(tokens, kv)
+            self.cache.insert(tokens, kv, self.namespace)
 
 
 def not_finite() -> InternalError:

@@ -111,6 +111,7 @@ class Row:
             raw, self.pending = raw[len(self.pending) :], b""
         self.count += 1
         if token in self.vocabulary.ends:
+            self._add_end(token, chosen, log_probabilities)
             self._end("stop")
             return
         new = self._utf8.feed(raw)
@@ -125,6 +126,16 @@ class Row:
             self._end("stop")
         elif self.count >= self.request.max_tokens:
             self._end("length")
+
+    def _add_end(self, token: int, chosen: float | None, log_probabilities: torch.Tensor | None) -> None:
+        """Give the end of text its entry among the log-probabilities of an echoed prompt.
+
+        Programs that score texts request one more token than they need and drop its entry; without one they would drop
+        the last token of the text instead. Other answers have entries for their text alone.
+        """
+        if self.request.echo and chosen is not None and log_probabilities is not None:
+            name = self.vocabulary.text_of(token)
+            self._entries.append((len(self._stops.text), name, chosen, self._top(log_probabilities)))
 
     def cut(self) -> None:
         """End the row because the context is full."""

@@ -28,35 +28,65 @@ class Stops:
     """A growing text, up to the first stop string.
 
     `text` is everything so far; `released` counts the characters that can't become part of a stop string any more.
+    Each character is looked at once (Knuth, Morris and Pratt 1977), however long the stop strings are.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self.stops = tuple(stops)
         self.text = ""
         self.released = 0
         self.matched = False
-        self._longest = max(map(len, stops), default=0)
+        self._matchers = [_Matcher(stop) for stop in stops]
 
     def feed(self, more: str) -> None:
         """Add text. At a stop string the text ends before it, and `matched` is set."""
-        start = max(0, len(self.text) - self._longest + 1)
+        start = len(self.text)
         self.text += more
-        starts = [index for stop in self.stops if (index := self.text.find(stop, start)) >= 0]
-        if starts:
-            self.text = self.text[: min(starts)]
+        ends = [(matcher, end) for matcher in self._matchers if (end := matcher.feed(more))]
+        if ends:
+            self.text = self.text[: min(start + end - len(matcher.stop) for matcher, end in ends)]
             self.matched = True
             self.released = len(self.text)
         else:
-            self.released = len(self.text) - self._undecided()
+            pending = max((matcher.pending for matcher in self._matchers), default=0)
+            self.released = len(self.text) - pending
 
     def finish(self) -> None:
         """Release everything: the text is complete."""
         self.released = len(self.text)
 
-    def _undecided(self) -> int:
-        """Return the number of characters at the end that could begin a stop string."""
-        for length in range(min(self._longest - 1, len(self.text)), 0, -1):
-            tail = self.text[-length:]
-            if any(stop.startswith(tail) for stop in self.stops):
-                return length
+
+class _Matcher:
+    """The search for one stop string in a text that comes in parts."""
+
+    def __init__(self, stop: str) -> None:
+        self.stop = stop
+        self.pending = 0
+        """Length of the longest end of the text that begins the stop string."""
+        self._borders = _borders(stop)
+
+    def feed(self, more: str) -> int:
+        """Return the number of characters of `more` up to the end of the first match, or 0."""
+        stop, pending = self.stop, self.pending
+        for count, character in enumerate(more, start=1):
+            while pending and stop[pending] != character:
+                pending = self._borders[pending - 1]
+            pending += stop[pending] == character
+            if pending == len(stop):
+                return count
+        self.pending = pending
         return 0
+
+
+def _borders(stop: str) -> list[int]:
+    """Return, for each prefix, the length of its longest proper prefix that is also its end.
+
+    "abab" gives 0, 0, 1, 2.
+    """
+    borders = [0] * len(stop)
+    length = 0
+    for index in range(1, len(stop)):
+        while length and stop[index] != stop[length]:
+            length = borders[length - 1]
+        length += stop[index] == stop[length]
+        borders[index] = length
+    return borders

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -17,7 +18,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from codegen_lsp.engine.decode import embeddings
-from codegen_lsp.engine.http.bodies import json_body
+from codegen_lsp.engine.http.access import Access, Caller
+from codegen_lsp.engine.http.bodies import parsed_body
 from codegen_lsp.engine.http.guard import Activity, Guard
 from codegen_lsp.engine.http.responses import CompletionResponse, EmbeddingsResponse, error_response
 from codegen_lsp.engine.jobs import Begin, Event, Job
@@ -33,25 +35,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INLINE_CHARACTERS = 16_384
-"""Prompts up to this length are tokenized at once; longer ones in a thread, so that other requests are served."""
+INLINE_LENGTH = 16_384
+"""Prompts of up to this many characters or ids are tokenized at once; longer ones in a thread, so that other requests
+are served in the meantime."""
 
 
 class EngineApp:
     """The routes of one engine."""
 
-    def __init__(self, worker: Worker, stop: Callable[[], None], token: str | None = None) -> None:
-        """Serve a worker; `stop` ends the server, and with a `token` every route but /health requires it."""
+    def __init__(self, worker: Worker, stop: Callable[[], None], access: Access) -> None:
+        """Serve a worker to those whom `access` admits; `stop` ends the server."""
         self.worker = worker
         self.activity = Activity()
         self._stop = stop
-        self.app = self._build(token)
+        self.app = self._build(access)
 
-    def _build(self, token: str | None) -> Starlette:
+    def _build(self, access: Access) -> Starlette:
         routes = [
             Route("/v1/completions", self._completions, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
+            Route("/v1/models/{name:path}", self._one_model, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/unload", self._unload, methods=["POST"]),
@@ -63,35 +67,46 @@ class EngineApp:
             Exception: _other_error,
         }
         app = Starlette(routes=routes, exception_handlers=handlers)
-        app.add_middleware(Guard, activity=self.activity, token=token)
+        app.add_middleware(Guard, activity=self.activity, access=access)
         return app
 
     async def _completions(self, request: Request) -> Response:
-        parsed = parse_request(await json_body(request))
+        caller: Caller = request.scope["caller"]
+        parsed, salt = await parsed_body(request, parse_request, self._limit)
         self._check_model(parsed.model)
-        job, events = await self._submit(parsed)
-        return CompletionResponse(self.worker, job, events)
+        return CompletionResponse(self.worker, *await self._submit(_clamped(parsed, caller), caller, salt))
 
     async def _embeddings(self, request: Request) -> Response:
-        parsed = embeddings.parse(await json_body(request))
-        self._check_model(parsed.texts.model)
+        caller: Caller = request.scope["caller"]
+        parsed, salt = await parsed_body(request, embeddings.parse, self._limit)
+        texts = _clamped(parsed.texts, caller)
+        self._check_model(texts.model)
         vectors: list[list[float]] = []
 
         def begin(prompts: list[PreparedPrompt]) -> Begin:
             return lambda reading: embeddings.compute(reading, parsed, prompts, vectors.append)
 
         try:
-            job, events = await self._submit(parsed.texts, begin)
+            job, events = await self._submit(texts, caller, salt, begin)
         except RequestError as error:
             raise embeddings.renamed(error) from None
         return EmbeddingsResponse(self.worker, job, events, parsed, vectors)
 
+    @property
+    def _limit(self) -> int | None:
+        """Maximum number of tokens in a prompt, if the model is loaded."""
+        model = self.worker.model
+        return model.context if model is not None else None
+
     async def _submit(
-        self, request: CompletionRequest, begin: Callable[[list[PreparedPrompt]], Begin] | None = None
+        self,
+        request: CompletionRequest,
+        caller: Caller,
+        salt: str | None,
+        begin: Callable[[list[PreparedPrompt]], Begin] | None = None,
     ) -> tuple[Job, asyncio.Queue[Any]]:
         """Submit a job, which completes the request if `begin` is None; return it with the queue of its events."""
-        size = sum(len(p) for p in request.prompts if isinstance(p, str))
-        if size <= INLINE_CHARACTERS:
+        if sum(map(len, request.prompts)) <= INLINE_LENGTH:
             prompts = self.worker.prepare(request)
         else:
             prompts = await asyncio.to_thread(self.worker.prepare, request)
@@ -104,7 +119,9 @@ class EngineApp:
             except RuntimeError:
                 log.debug("the server stopped before a request was answered")
 
-        return self.worker.submit(request, prompts, deliver, begin and begin(prompts)), events
+        job = Job(request, prompts, deliver, begin and begin(prompts), caller.name, caller.namespace(salt))
+        self.worker.submit(job)
+        return job, events
 
     def _check_model(self, name: str | None) -> None:
         if name is None or not name.strip():
@@ -130,7 +147,13 @@ class EngineApp:
         supported = (e for e in EXTENSIONS if e != "heal" or model.vocabulary.byte_level)
         return ModelInfo(model.name, model.context, model.tokenizer_file, tuple(supported))
 
-    async def _health(self, _: Request) -> Response:
+    async def _one_model(self, request: Request) -> Response:
+        self._check_model(request.path_params["name"])
+        return JSONResponse(self._model_info().to_json())
+
+    async def _health(self, request: Request) -> Response:
+        if not request.scope["caller"].trusted:
+            return JSONResponse({"status": "alive"})
         health = self.worker.health
         status = 200 if health.state in ("ready", "unloaded") else 503
         return JSONResponse(health.to_json(), status)
@@ -145,6 +168,11 @@ class EngineApp:
     async def _shutdown(self, _: Request) -> Response:
         self._stop()
         return JSONResponse({"status": "stopping"}, 202)
+
+
+def _clamped(request: CompletionRequest, caller: Caller) -> CompletionRequest:
+    """Return a request without a priority over those of other users."""
+    return request if caller.local else replace(request, priority=max(0, request.priority))
 
 
 async def _wire_error(_: Request, error: WireError) -> Response:

@@ -1,14 +1,17 @@
-"""Check who may use the engine, and note when it is used."""
+"""Refuse requests that are not allowed, and note when the engine is used."""
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 import time
 
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from codegen_lsp.wire.errors import UnauthorizedError
+from codegen_lsp.engine.http.access import Access
+from codegen_lsp.engine.http.responses import error_response
+
+SEND_SECONDS = 60.0
+"""Seconds after which a client that doesn't read its answer is dropped."""
 
 
 class Activity:
@@ -25,37 +28,39 @@ class Activity:
 
 
 class Guard:
-    """Middleware that requires the token on every route but /health."""
+    """Middleware that applies the rules of `Access`; routes find the `Caller` in `scope["caller"]`."""
 
-    def __init__(self, app: ASGIApp, activity: Activity, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, activity: Activity, access: Access) -> None:
         self.app = app
         self.activity = activity
-        self.token = token
+        self.access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        path = scope["path"]
         headers = dict(scope["headers"])
-        if path != "/health" and not self._authorized(headers.get(b"authorization", b"").decode("latin-1")):
-            error = UnauthorizedError("the bearer token is missing or wrong")
-            await JSONResponse(error.to_json(), error.status)(scope, receive, send)
+        caller = self.access.caller(headers, scope["client"][0] if scope.get("client") else None)
+        error = self.access.refusal(scope["path"], headers, caller)
+        if error is not None:
+            await error_response(error)(scope, receive, send)
             return
-        if not path.startswith("/v1/"):
-            await self.app(scope, receive, send)
+        scope["caller"] = caller
+        if not scope["path"].startswith("/v1/"):
+            await self.app(scope, receive, _limited(send))
             return
         self.activity.open += 1
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, _limited(send))
         finally:
             self.activity.open -= 1
             self.activity.last = time.monotonic()
 
-    def _authorized(self, header: str) -> bool:
-        """Return whether an `Authorization` header holds the token."""
-        if self.token is None:
-            return True
-        kind, _, given = header.partition(" ")
-        return kind.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self.token.encode())
+
+def _limited(send: Send) -> Send:
+    async def limited(message: Message) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await send(message)
+
+    return limited

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import ipaddress
 import os
 import socket
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,12 +26,16 @@ class AlreadyRunning(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A unix socket, or a host and a port; and the token that clients must send."""
+    """A unix socket, or a host and a port; and the tokens that callers must send."""
 
     path: Path | None = None
     host: str = "127.0.0.1"
     port: int = 0
     token: str | None = None
+    more_tokens: tuple[str, ...] = ()
+    """Tokens of further users; each has a part of the prefix cache and limits that the others don't share."""
+    admin_token: str | None = None
+    """Required by the routes that stop the engine or unload its model, if other machines can connect."""
 
     @property
     def is_loopback(self) -> bool:
@@ -42,34 +48,93 @@ class Address:
             return False
 
 
+def read_tokens(path: Path) -> tuple[str, ...]:
+    """Return the tokens in a file, one per line; empty lines and those that start with # don't count.
+
+    Raises:
+        ConfigError: the file can't be read, other users can read it, or it holds no token.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(f"other users can read the tokens in {path}; run: chmod 600 {path}")
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the tokens in {path} can't be read: {error}") from error
+    tokens = tuple(line for line in lines if line and not line.startswith("#"))
+    if not tokens:
+        raise ConfigError(f"{path} holds no token; write one per line")
+    return tokens
+
+
 @contextlib.contextmanager
 def unix_listener(path: Path) -> Iterator[socket.socket]:
-    """Listen on a unix socket that only this user can connect to, and remove it at the end."""
+    """Listen on a unix socket that only this user can connect to, and remove it at the end.
+
+    Raises:
+        AlreadyRunning: another engine serves this socket.
+        ConfigError: the folder isn't safe, or `path` is a file or the socket of another program.
+    """
     if len(os.fsencode(path)) > SOCKET_BYTES:
         raise ConfigError(
             f"the socket's path is too long ({path}); set CODEGEN_LSP_RUNTIME_DIR to a shorter folder"
         )
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"the folder {path.parent} can't be created: {error.strerror}") from error
+    _check_folder(path.parent)
     with _lock(path):
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        except OSError as error:
-            listener.close()
-            raise ConfigError(f"the socket {path} can't be created: {error.strerror}") from error
-        finally:
-            os.umask(mask)
-        listener.listen(128)
+        _remove_stale_socket(path)
+        listener = _bound(path)
+        inode = path.lstat().st_ino
         try:
             yield listener
         finally:
             listener.close()
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if path.lstat().st_ino == inode:
+                    path.unlink()
+
+
+def _check_folder(folder: Path) -> None:
+    """Create the folder of a socket, or check that other users can't exchange the files in it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        raise ConfigError(f"the folder {folder} can't be created: {error.strerror}") from error
+    shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    if shared or status.st_uid not in (0, os.getuid()):
+        raise ConfigError(
+            f"other users can write to the folder {folder}; choose a folder for the socket that only you can write to"
+        )
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove a socket that an engine left behind, and nothing else; the caller holds the lock."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise ConfigError(f"{path} exists and is not a socket; choose another path, or remove it")
+    if status.st_uid != os.getuid():
+        raise ConfigError(f"the socket {path} belongs to another user; choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
+            raise ConfigError(f"another program listens on {path}; choose another path")
+    path.unlink(missing_ok=True)
+
+
+def _bound(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"the socket {path} can't be created: {error.strerror}") from error
+    finally:
+        os.umask(mask)
+    listener.listen(128)
+    return listener
 
 
 @contextlib.contextmanager
@@ -78,16 +143,16 @@ def _lock(path: Path) -> Iterator[None]:
 
     Raises:
         AlreadyRunning: another engine holds it and answers.
-        ConfigError: another process holds it but does not answer.
+        ConfigError: another process holds it but does not answer, or it is not a file of this user.
     """
     name = path.with_name(path.name + ".lock")
     deadline = time.monotonic() + 5
     while True:
-        handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = _open_lock(name)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Its last holder may have removed the file in between: then this lock guards nothing.
-            if name.exists() and os.fstat(handle).st_ino == name.stat().st_ino:
+            if name.exists() and os.fstat(handle).st_ino == name.lstat().st_ino:
                 break
         except BlockingIOError:
             if _answers(path):
@@ -105,6 +170,24 @@ def _lock(path: Path) -> Iterator[None]:
     finally:
         name.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _open_lock(name: Path) -> int:
+    """Open a lock file, never through a link and never that of another user."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(name, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(
+                f"{name} is a link; remove it, or choose another path for the socket"
+            ) from error
+        raise ConfigError(f"the lock {name} can't be opened: {error.strerror}") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_size:
+        os.close(handle)
+        raise ConfigError(f"{name} is not a lock file of yours; choose another path for the socket")
+    return handle
 
 
 def _answers(path: Path) -> bool:
@@ -133,7 +216,8 @@ def token_file(port: int, token: str) -> Iterator[Path]:
     """Keep the token of a port in a file that only this user can read, and remove it at the end."""
     path = runtime_dir() / f"{port}.token"
     path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with open(os.open(path, flags, 0o600), "w") as file:  # noqa: PTH123
         file.write(token)
     try:
         yield path

@@ -138,5 +138,6 @@ class EmbeddingsResponse(CompletionResponse):
 
 
 def _event(body: dict[str, Any]) -> Message:
-    data = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Plain ASCII: some clients take U+2028, U+2029 and U+0085 for line ends.
+    data = json.dumps(body, separators=(",", ":"), allow_nan=False)
     return {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True}

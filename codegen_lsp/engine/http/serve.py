@@ -14,11 +14,14 @@ import secrets
 import signal
 import socket
 import time
+from dataclasses import replace
 
 import uvicorn
 
 from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.app import EngineApp
+from codegen_lsp.engine.http.connections import LimitedProtocol, QuietAccepts, raise_open_files
 from codegen_lsp.engine.http.listeners import Address, tcp_listener, token_file, unix_listener
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.worker import Worker
@@ -47,7 +50,7 @@ def check_address(address: Address) -> None:
     Raises:
         ConfigError: the address is not a loopback address, and there is no token.
     """
-    if not address.is_loopback and not address.token:
+    if not address.is_loopback and not address.token and not address.more_tokens:
         raise ConfigError(
             f"{address.host} can be reached by other machines, so it needs a token: pass --token or set "
             "CODEGEN_LSP_TOKEN"
@@ -65,21 +68,11 @@ def run(config: EngineConfig, address: Address, idle_timeout: float = 900.0) -> 
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     check_address(address)
     checkpoint = locate.resolve(config.model, config.revision)
+    raise_open_files()
     with contextlib.ExitStack() as stack:
-        token = address.token
-        if address.path is not None:
-            listener = stack.enter_context(unix_listener(address.path))
-            location = f"unix:{address.path}"
-        else:
-            listener = stack.enter_context(tcp_listener(address))
-            port = listener.getsockname()[1]
-            location = f"http://{address.host}:{port}"
-            if token is None:
-                token = secrets.token_urlsafe(24)
-                file = stack.enter_context(token_file(port, token))
-                location += f" (token in {file})"
+        address, listener, location = _listen(address, stack)
         worker = Worker(config, checkpoint, Metrics())
-        server = _Server(worker, idle_timeout, token)
+        server = _Server(worker, idle_timeout, Access(address))
         print(f"serving {checkpoint.name} on {location}", flush=True)  # noqa: T201
         server.run(listener)
         if not worker.close():
@@ -89,19 +82,34 @@ def run(config: EngineConfig, address: Address, idle_timeout: float = 900.0) -> 
             os._exit(0)
 
 
+def _listen(address: Address, stack: contextlib.ExitStack) -> tuple[Address, socket.socket, str]:
+    """Return the address with its token, the listening socket, and the location to print."""
+    if address.path is not None:
+        return address, stack.enter_context(unix_listener(address.path)), f"unix:{address.path}"
+    listener = stack.enter_context(tcp_listener(address))
+    port = listener.getsockname()[1]
+    location = f"http://{address.host}:{port}"
+    if address.token is None and not address.more_tokens:
+        address = replace(address, token=secrets.token_urlsafe(24))
+        file = stack.enter_context(token_file(port, address.token or ""))
+        location += f" (token in {file})"
+    return address, listener, location
+
+
 class _Server:
     """uvicorn, which also ends when the engine is idle or told to stop."""
 
-    def __init__(self, worker: Worker, idle_timeout: float, token: str | None) -> None:
+    def __init__(self, worker: Worker, idle_timeout: float, access: Access) -> None:
         self.worker = worker
         self.idle_timeout = idle_timeout
-        self.engine = EngineApp(worker, self._stop, token)
+        self.engine = EngineApp(worker, self._stop, access)
         options = uvicorn.Config(
             self.engine.app,
-            http="h11",
+            http=LimitedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
@@ -120,6 +128,7 @@ class _Server:
                 signal.signal(number, handler)
 
     async def _serve(self, listener: socket.socket) -> None:
+        asyncio.get_running_loop().set_exception_handler(QuietAccepts())
         self.worker.start()
         watch = asyncio.create_task(self._watch_idle())
         try:

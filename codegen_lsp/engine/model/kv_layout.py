@@ -17,6 +17,9 @@ Piece = tuple[torch.Tensor, ...]
 TOKENS = 3
 """The dimension of a piece's tensors that counts tokens."""
 
+ROOM = 128
+"""Number of tokens that decoding allocates room for at first; requests may need more."""
+
 GROWTH = 128
 """Minimum number of tokens by which a full buffer grows."""
 

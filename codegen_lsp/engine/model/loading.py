@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from codegen_lsp.engine.checkpoints import files, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.locate import locate
+from codegen_lsp.engine.checkpoints.tokenizer import SAMPLE, tokenizer_errors
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.vocabulary import Vocabulary, without_added
 from codegen_lsp.wire.config import EngineConfig, expanded, option
@@ -143,12 +144,12 @@ def _load_failure(folder: Path, error: Exception) -> str:
 
 
 def _tokenizer(checkpoint: Checkpoint, folder: Path) -> Any:
-    try:
+    with tokenizer_errors(folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"the tokenizer in {folder} can't be loaded: {text}") from error
-    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.encode(SAMPLE)
+    if backend is None:
         raise CheckpointError(f"{checkpoint.name} has no fast tokenizer (tokenizer.json)")
     return tokenizer
 

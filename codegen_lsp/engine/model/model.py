@@ -14,7 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from codegen_lsp.engine.model.codegen import network_of
 from codegen_lsp.engine.model.kv import GrowingCache, KVCache
-from codegen_lsp.engine.model.kv_layout import Layout
+from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 
@@ -42,6 +42,23 @@ class Model:
     def bytes_per_token(self) -> int:
         """Bytes of KV cache per stored token; 0 for architectures that keep more than keys and values."""
         return self.layout.bytes_per_token if self.layout is not None else 0
+
+    def request_bytes(self, prompt: int, rows: int, more: int) -> int:
+        """Return an upper bound of the bytes of keys and values of a running request.
+
+        Args:
+            prompt: number of tokens in the prompt.
+            rows: number of rows.
+            more: maximum number of tokens that each row decodes.
+        """
+        if self.layout is None:
+            return 0
+        room, decoded = min(more, ROOM), min(more, max(0, self.context - prompt))
+        if self.forks and rows > 1:
+            tokens = prompt + rows * _grown(room, decoded)
+        else:
+            tokens = rows * _grown(prompt + room, prompt + decoded) + (prompt if rows > 1 else 0)
+        return tokens * self.layout.buffer_bytes_per_token
 
     @property
     def layers(self) -> int:
@@ -125,3 +142,11 @@ def _input_device(module: PreTrainedModel) -> torch.device:
     embeddings: Any = module.get_input_embeddings()
     device: torch.device = embeddings.weight.device
     return torch.device(embeddings._hf_hook.execution_device) if device.type == "meta" else device
+
+
+def _grown(room: int, tokens: int) -> int:
+    """Return the tokens for which a buffer with this room takes memory at most, once it holds `tokens`.
+
+    A buffer that is full grows by a quarter or more, and is copied: then there are two of them.
+    """
+    return room if tokens <= room else 2 * (tokens + tokens // 4 + GROWTH)

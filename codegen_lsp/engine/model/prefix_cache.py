@@ -5,6 +5,9 @@ with a common beginning share its nodes, so it is stored once. The nodes are hel
 (cachetools), in which a parent is always more recently used than its children: only leaves are evicted, and the tree
 never holds a segment whose beginning is missing.
 
+Each namespace has a tree of its own: a client learns from `cached_tokens`, and from the time to the first token, which
+prompts were read before, so it must not share a tree with clients whose prompts it may not know.
+
 Knows token ids and pieces of KV cache. Knows no models and no requests.
 """
 
@@ -47,6 +50,7 @@ class _Node:
     piece: Piece
     parent: _Node | None
     children: dict[int, _Node] = field(default_factory=dict)
+    namespace: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -58,7 +62,7 @@ class PrefixCache:
 
     def __init__(self, limit: int) -> None:
         """`limit` is in bytes."""
-        self._root = _Node((), (), None)
+        self._roots: dict[str, _Node] = {}
         self._nodes: LRUCache[int, _Node] = LRUCache(limit, getsizeof=lambda node: node.nbytes)
         self.evictions = 0
         """Number of nodes evicted so far."""
@@ -74,19 +78,19 @@ class PrefixCache:
         return int(self._nodes.maxsize)
 
     def __len__(self) -> int:
-        """Return number of tokens held."""
-        # Walk the tree: looking a node up in the LRU cache would count as a use.
-        count, nodes = 0, [self._root]
+        """Return the number of tokens held."""
+        # Walk the trees: looking a node up in the LRU cache would count as a use.
+        count, nodes = 0, [*self._roots.values()]
         while nodes:
             node = nodes.pop()
             count += len(node.tokens)
             nodes += node.children.values()
         return count
 
-    def lookup(self, tokens: Sequence[int]) -> Match:
-        """Return the longest cached prefix of `tokens`, and the tokens that remain to be read."""
+    def lookup(self, tokens: Sequence[int], namespace: str = "") -> Match:
+        """Return the longest prefix of `tokens` cached in a namespace, and the tokens that remain to be read."""
         prompt = tuple(tokens)
-        path, length = self._walk(prompt)
+        path, length = self._walk(self._roots.get(namespace) or _Node((), (), None), prompt)
         self._touch(path[-1][0])
         pieces = []
         for node, used in path[1:]:
@@ -94,13 +98,18 @@ class PrefixCache:
             pieces.append(node.piece if whole else _slice(node.piece, 0, used))
         return Match(tuple(pieces), length, prompt[length:])
 
-    def insert(self, tokens: Sequence[int], source: SegmentSource) -> None:
+    def insert(self, tokens: Sequence[int], source: SegmentSource, namespace: str = "") -> None:
         """Store the keys and values of `tokens`, which `source` holds from its first token on.
 
         Segments that are cached already are not copied again. If not everything fits, the beginning is kept.
         """
-        prompt = tuple(tokens)
-        path, length = self._walk(prompt)
+        root = self._roots.setdefault(namespace, _Node((), (), None, namespace=namespace))
+        self._insert(root, tuple(tokens), source)
+        if not root.children:
+            del self._roots[namespace]
+
+    def _insert(self, root: _Node, prompt: tuple[int, ...], source: SegmentSource) -> None:
+        path, length = self._walk(root, prompt)
         node, used = path[-1]
         if length == len(prompt):
             self._touch(node)
@@ -108,7 +117,7 @@ class PrefixCache:
         if used < len(node.tokens):
             node = self._split(node, used)
         self._touch(node)
-        if not node.children and node is not self._root and len(node.tokens) < SEGMENT:
+        if not node.children and node.parent is not None and len(node.tokens) < SEGMENT:
             more = min(SEGMENT - len(node.tokens), len(prompt) - length)
             if not self._grow(
                 node, prompt[length : length + more], lambda: source.copy(length, length + more)
@@ -124,12 +133,12 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Drop everything."""
-        self._root.children.clear()
+        self._roots.clear()
         self._nodes.clear()
 
-    def _walk(self, tokens: tuple[int, ...]) -> tuple[list[tuple[_Node, int]], int]:
+    def _walk(self, root: _Node, tokens: tuple[int, ...]) -> tuple[list[tuple[_Node, int]], int]:
         """Return the nodes along `tokens` with the number of matching tokens in each, and their sum."""
-        node, length = self._root, 0
+        node, length = root, 0
         path = [(node, 0)]
         while length < len(tokens) and (child := node.children.get(tokens[length])) is not None:
             used = _common(child.tokens, tokens, length)
@@ -143,7 +152,7 @@ class PrefixCache:
     def _touch(self, node: _Node) -> None:
         """Mark a node and its ancestors as used now, the one next to the root last."""
         ancestor: _Node | None = node
-        while ancestor is not None and ancestor is not self._root:
+        while ancestor is not None and ancestor.parent is not None:
             self._nodes[id(ancestor)]
             ancestor = ancestor.parent
 
@@ -199,6 +208,8 @@ class PrefixCache:
             assert node.parent is not None
             assert not node.children, "a parent is always more recently used than its children"
             del node.parent.children[node.tokens[0]]
+            if node.parent.parent is None and not node.parent.children and node.parent is not tail:
+                self._roots.pop(node.parent.namespace, None)
             self.evictions += 1
         return True
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,13 @@ import torch
 from support.checkpoints import TinyCodeGen, save
 from support.local import ask, load_model
 
+from codegen_lsp.commands import doctor
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER, CheckpointError
 from codegen_lsp.engine.checkpoints.dimensions import SIZES, VARIANTS
 from codegen_lsp.engine.checkpoints.locate import locate, resolve
+from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.engine.model.model import Model
+from codegen_lsp.wire.config import EngineConfig
 
 
 @pytest.fixture
@@ -95,6 +100,35 @@ def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1000])
 
 
+def in_place(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink(missing_ok=True)
+    make(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def change(folder: Path, **fields: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def change_tokenizer(folder: Path, **fields: object) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+
+
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [{"SpecialToken": {"id": "[X]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+    "special_tokens": {},
+}
+"""It names a token that it doesn't have."""
+
+
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda f: (f / "config.json").unlink(), "holds no config.json"),
     "config is no JSON": (lambda f: (f / "config.json").write_text("{"), "can't be read"),
@@ -128,13 +162,84 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "config is too deep": (
+        lambda f: (f / "config.json").write_text(
+            '{"model_type": "codegen", "x": ' + "[" * 99_999 + "]" * 99_999 + "}"
+        ),
+        "nested too deeply",
+    ),
+    "generation config is too deep": (
+        lambda f: (f / "generation_config.json").write_text('{"x": ' + "[" * 99_999 + "]" * 99_999 + "}"),
+        "nested too deeply",
+    ),
+    "config is a pipe": (lambda f: in_place(f / "config.json", os.mkfifo), "not a regular file"),
+    "config is endless": (lambda f: in_place(f / "config.json", device), "not a regular file"),
+    "tokenizer is a pipe": (lambda f: in_place(f / "tokenizer.json", os.mkfifo), "not a regular file"),
+    "tokenizer settings are endless": (
+        lambda f: in_place(f / "tokenizer_config.json", device),
+        "not a regular file",
+    ),
+    "weights are a pipe": (lambda f: in_place(f / "model.safetensors", os.mkfifo), "not a regular file"),
+    "weights are endless": (lambda f: in_place(f / "model.safetensors", device), "not a regular file"),
+    "a billion layers": (lambda f: change(f, n_layer=10**9), "'n_layer' is 1e\\+09, more than any model"),
+    "a billion positions": (lambda f: change(f, n_positions=10**9), "'n_positions' is 1e\\+09"),
+    "tables of a terabyte": (lambda f: change(f, n_positions=2**26), "more than any model has"),
+    "a billion experts": (lambda f: change(f, text_config={"num_experts": 10**9}), "'num_experts' is"),
+    "a kernel on the hub": (
+        lambda f: change(f, _attn_implementation="kernels-community/flash-attn"),
+        "code from the hub",
+    ),
+    "a kernel in a part": (
+        lambda f: change(f, text_config={"attn_implementation": "owner/kernel@main"}),
+        "code from the hub",
+    ),
+    "tokenizer panics when it is read": (
+        lambda f: change_tokenizer(f, normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        "tokenizer in .* can't be loaded",
+    ),
+    "tokenizer panics when it is used": (
+        lambda f: change_tokenizer(f, post_processor=TEMPLATE),
+        "tokenizer in .* can't be loaded",
+    ),
+}
+"""What somebody may put into a checkpoint on purpose."""
+
+
+@pytest.mark.parametrize("damage", DAMAGES | HOSTILE)
 def test_a_damaged_checkpoint_is_told_in_a_sentence(copy: Path, damage: str) -> None:
-    act, sentence = DAMAGES[damage]
+    act, sentence = (DAMAGES | HOSTILE)[damage]
     act(copy)
     with pytest.raises(CheckpointError, match=sentence) as caught:
         load_model(copy)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("damage", HOSTILE)
+def test_plan_and_doctor_say_what_the_engine_says(
+    copy: Path, damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    act, sentence = HOSTILE[damage]
+    act(copy)
+    (finding,) = doctor._checkpoint(str(copy))
+    assert finding.level == "wrong"
+    assert re.search(sentence, finding.seen)
+    if "generation" not in damage:
+        with pytest.raises(CheckpointError, match=sentence):
+            plan(EngineConfig(model=str(copy)))
+    assert capfd.readouterr().err == "", "a panic prints itself"
+
+
+def test_an_index_names_files_elsewhere(tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", TinyCodeGen().build(), max_shard_size="100KB")
+    path = folder / "model.safetensors.index.json"
+    for name in ("../secret.safetensors", "/etc/passwd", "a/../../b.safetensors", "tokenizer.json", 7):
+        index = json.loads(path.read_text())
+        index["weight_map"] = dict.fromkeys(index["weight_map"], name)
+        path.write_text(json.dumps(index))
+        for use in (load_model, lambda folder: plan(EngineConfig(model=str(folder)))):
+            with pytest.raises(CheckpointError, match=r"outside of|can't be read"):
+                use(folder)
 
 
 def test_a_shard_is_missing(tmp_path: Path) -> None:

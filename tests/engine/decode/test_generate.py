@@ -194,6 +194,30 @@ def test_echo_with_a_continuation(tiny: Model) -> None:
     assert list(logprobs.text_offset) == sorted(logprobs.text_offset)
 
 
+def test_the_end_of_text_has_its_entry_after_an_echoed_prompt(tiny: Model) -> None:
+    """Programs that score a text request one token more than they need, and drop the last entry."""
+    end = min(tiny.vocabulary.ends)
+    head = tiny.module.get_output_embeddings()
+    tokens = tiny.vocabulary.encode(PROMPT)
+    with torch.no_grad():
+        before = head.bias[end].item()
+        head.bias[end] = 1000.0
+    try:
+        for stream in (False, True):
+            answer = ask(tiny, PROMPT, max_tokens=1, echo=True, logprobs=1, stream=stream)
+            logprobs = answer.choices[0].logprobs
+            assert logprobs is not None
+            assert list(logprobs.tokens) == [*names(tiny, tokens), "<|endoftext|>"]
+            assert len(logprobs.token_logprobs) == len(logprobs.top_logprobs) == len(tokens) + 1
+            assert logprobs.token_logprobs[-1] == pytest.approx(0.0, abs=1e-3)
+            assert logprobs.text_offset[-1] == len(PROMPT)
+            assert (answer.text, answer.choices[0].finish_reason) == (PROMPT, "stop")
+        assert tokens_of(tiny, ask(tiny, PROMPT, max_tokens=1, logprobs=0)) == []
+    finally:
+        with torch.no_grad():
+            head.bias[end] = before
+
+
 # Stops and streams
 
 

@@ -57,6 +57,16 @@ def test_the_text_ends_before_the_first_stop_and_nothing_of_it_is_released(
     assert scanner.text.startswith(released)
 
 
+def test_long_stops_cost_no_more_than_short_ones() -> None:
+    """Looked at again with each token, a tail of repeated characters takes a second for each of them."""
+    scanner = Stops(["a" * 100_000 + "b"] * 16)
+    for _ in range(300):
+        scanner.feed("a" * 10)
+    assert scanner.released == 0
+    scanner.feed("c")
+    assert scanner.released == len(scanner.text)
+
+
 def test_what_could_be_a_stop_is_held_back() -> None:
     scanner = Stops(["\n\n", "END"])
     scanner.feed("a\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +120,9 @@ def test_the_openai_client_works(engine: Served) -> None:
         ("stop", [""]),
         ("stop", 1),
         ("stop", ["x"] * 17),
+        ("stop", "x" * 1001),
+        ("cache_salt", 5),
+        ("cache_salt", "x" * 1001),
         ("seed", "x"),
         ("seed", 2**63),
         ("logprobs", 21),
@@ -180,6 +185,57 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     assert model["max_model_len"] == 2048
     assert Path(model["tokenizer_file"]).is_file()
     assert model["extensions"] == ["heal", "branch", "priority", "echo_from"]
+
+
+def test_one_model_by_its_name(engine: Served) -> None:
+    listed = engine.client.get("/v1/models").json()["data"]
+    assert engine.client.get("/v1/models/nano").json() == listed[0]
+    missing = engine.client.get("/v1/models/owner/other")
+    assert missing.status_code == 404
+    assert missing.json()["error"]["code"] == "model_not_found"
+
+
+def test_the_end_user_is_accepted_and_changes_nothing(engine: Served) -> None:
+    answers = [engine.complete("x = ", max_tokens=3, **more)["choices"] for more in ({}, {"user": "me"})]
+    assert answers[0] == answers[1]
+
+
+def test_compressed_bodies_are_refused_by_name(engine: Served) -> None:
+    body = gzip.compress(b'{"prompt": "x"}')
+    response = engine.client.post("/v1/completions", content=body, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
+    assert "'Content-Encoding: gzip' is not supported" in response.json()["error"]["message"]
+
+
+def test_line_separators_do_not_break_a_stream(engine: Served) -> None:
+    text = "a\u2028b\u2029c\u0085d"
+    body = {"prompt": text, "max_tokens": 0, "echo": True, "stream": True}
+    with engine.client.stream("POST", "/v1/completions", json=body) as response:
+        raw = response.read().decode()
+    lines = [line.removeprefix("data: ") for line in raw.splitlines() if line]
+    assert "".join(json.loads(line)["choices"][0]["text"] for line in lines[:-1]) == text
+
+
+def test_a_flood_of_token_ids_is_refused_and_others_are_served(engine: Served) -> None:
+    content = b'{"prompt": [' + b"7," * (7 * 2**20) + b"7]}"
+    responses: list[httpx.Response] = []
+
+    def post() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(engine.socket)), timeout=120) as client:
+            responses.append(client.post("http://engine/v1/completions", content=content))
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    waits = []
+    while thread.is_alive():
+        started = time.monotonic()
+        engine.health()
+        waits.append(time.monotonic() - started)
+    thread.join()
+    assert responses[0].status_code == 400
+    assert responses[0].json()["error"]["code"] == "context_length_exceeded"
+    assert len(waits) > 1
+    assert max(waits) < 2
 
 
 def steps(engine: Served) -> float:
@@ -358,12 +414,19 @@ def test_tcp_asks_for_the_token(tmp_path: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         token = file.read_text()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            assert client.get("/health").json()["model"] == "nano"
+            assert client.get("/health").json() == {"status": "alive"}, "a stranger learns nothing else"
             for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": token}):
                 assert client.get("/v1/models", headers=headers).status_code == 401
                 assert client.post("/shutdown", headers=headers).status_code == 401
             good = {"Authorization": f"Bearer {token}"}
             assert client.get("/v1/models", headers=good).status_code == 200
+            assert client.get("/health", headers=good).json()["model"] == "nano"
+            # A page in the user's browser: of another site, or of one whose name was made to mean this machine.
+            for page in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}):
+                assert client.get("/v1/models", headers=good | page).status_code == 403
+                assert client.get("/health", headers=page).status_code == 403
+            local = good | {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}
+            assert client.get("/v1/models", headers=local).status_code == 200
             assert client.post("/shutdown", headers=good).status_code == 202
         assert process.wait(30) == 0
         assert not file.exists()

@@ -63,6 +63,21 @@ def test_a_look_up_gives_the_longest_prefix_and_what_remains() -> None:
     assert cache.lookup([]).length == 0
 
 
+def test_namespaces_share_nothing_but_the_limit() -> None:
+    cache = PrefixCache(TOKEN_BYTES * 150)
+    kv = FakeKV(range(100))
+    cache.insert(range(100), kv, "a")
+    assert cache.lookup(range(100), "b").length == cache.lookup(range(100)).length == 0
+    cache.insert(range(100), kv, "b")
+    assert_right(range(100), cache.lookup(range(100), "b").pieces, 100)
+    assert cache.lookup(range(100), "a").length < 100
+    assert cache.nbytes <= cache.limit
+    for name in "cdef":
+        cache.insert(range(150), FakeKV(range(150)), name)
+    assert cache.lookup(range(100), "a").length == 0
+    assert len(cache) == 150
+
+
 def test_a_shared_prefix_is_stored_once() -> None:
     cache = PrefixCache(10**6)
     put(cache, range(100))

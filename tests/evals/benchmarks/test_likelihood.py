@@ -34,6 +34,9 @@ PAIRS = [
     ("", "class Stack:\n    def __init__(self):\n        self.items = []\n"),
     ("x = 'é 日本 😀'\n", "y = x.encode()\n\n\n\t\tz"),
     ("# " + "a long comment " * 60 + "\n", "pass"),
+    # nano ends the text after these.
+    ("class A:", "\n    def __init__(self):\n        pass\n"),
+    ("class A(Exception):\n", "    pass\n"),
 ]
 
 HARNESS = """
@@ -72,7 +75,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        with httpx.Client(transport=httpx.HTTPTransport(retries=10)) as client:
+        token = {"Authorization": "Bearer none"}
+        with httpx.Client(transport=httpx.HTTPTransport(retries=10), headers=token) as client:
             ready = False
             while not ready:
                 assert process.poll() is None, (runtime / "log").read_text(encoding="utf-8")
@@ -100,6 +104,12 @@ def logprobs(model: Any, tokens: list[int]) -> torch.Tensor:
     return scores.gather(-1, torch.tensor(tokens[1:])[:, None])[:, 0]
 
 
+@torch.inference_mode()
+def next_token(model: Any, tokens: list[int]) -> int:
+    """The token that is likeliest after these."""
+    return int(model(torch.tensor([tokens])).logits[0, -1].argmax())
+
+
 @pytest.mark.timeout(300)
 def test_the_public_harness_gets_the_likelihoods_of_transformers(
     url: str, reference: tuple[Any, Any]
@@ -119,7 +129,12 @@ def test_the_public_harness_gets_the_likelihoods_of_transformers(
     )
     assert "ANSWER" in done.stdout, done.stderr[-3000:]
     found, rolled, encoded = json.loads(done.stdout.split("ANSWER")[1])
-    _, model = reference
+    tokenizer, model = reference
+    ends = [
+        next_token(model, context + continuation) == tokenizer.eos_token_id
+        for context, continuation in encoded
+    ]
+    assert any(ends), "no text ends, so the entry of its end is not tested"
     for (total, greedy), (context, continuation) in zip(found, encoded, strict=True):
         expected = logprobs(model, context + continuation)[-len(continuation) :]
         assert total == pytest.approx(float(expected.sum()), abs=1e-4)

@@ -1,0 +1,56 @@
+"""Check a tokenizer before a model is loaded for it. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
+
+SAMPLE = "def f(x):\n    return x  # \u00e9\n"
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an error is a panic of the Rust code in tokenizers, which is not an `Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Load the `tokenizer.json` of a folder, if there is one, and tokenize a line with it.
+
+    Raises:
+        CheckpointError: the tokenizer can't be loaded, or fails.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        with tokenizer_errors(folder), _no_stderr():
+            Tokenizer.from_file(str(path)).encode(SAMPLE)
+
+
+@contextlib.contextmanager
+def tokenizer_errors(folder: Path) -> Iterator[None]:
+    """Turn everything that tokenizers raises, panics included, into a CheckpointError."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        text = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"the tokenizer in {folder} can't be loaded: {text}") from None
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Discard what is written to the standard error's file descriptor: a panic prints itself, and a backtrace."""
+    saved = os.dup(2)
+    with open(os.devnull, "w") as sink:  # noqa: PTH123
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
