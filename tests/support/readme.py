@@ -28,6 +28,7 @@ DOCUMENTS = {
 def settings() -> str:
     """The settings, from the server's own options."""
     from codegen_lsp.lsp.option_docs import describe
+    from codegen_lsp.lsp.options import restricted
 
     rows = ["| setting | default | what it does |", "|---|---|---|"]
     for option in describe():
@@ -37,6 +38,8 @@ def settings() -> str:
             text += f" One of {', '.join(f'`{choice}`' for choice in option['enum'])}."
         elif "minimum" in option:
             text += f" From {option['minimum']:g} to {option['maximum']:g}."
+        if option["name"] in restricted():
+            text += " *User only.*"
         rows.append(f"| `{option['name']}` | `{default}` | {text} |")
     return "\n".join(rows)
 
