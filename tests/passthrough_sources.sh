@@ -9,16 +9,6 @@ target=${1:?usage: passthrough_sources.sh FOLDER}
 mkdir -p "$target"
 cd "$target"
 
-sdist() { # NAME==VERSION: the source distribution of a package of PyPI
-    [ -e "py-$1" ] && return
-    pip download --quiet --no-deps --no-build-isolation --no-binary :all: --dest downloads "$1" || true
-    archive=$(find downloads -name '*.tar.gz' | head -n 1)
-    [ -n "$archive" ] || return 0
-    mkdir "py-$1"
-    tar -xzf "$archive" -C "py-$1"
-    rm -r downloads
-}
-
 package() { # NAME@VERSION: a package of npm
     folder=npm-$(echo "$1" | tr '/@' '--')
     [ -e "$folder" ] && return
@@ -28,7 +18,7 @@ package() { # NAME@VERSION: a package of npm
 
 debian() { # NAME: a package of Debian
     [ -e "deb-$1" ] && return
-    apt-get download "$1"
+    apt-get --quiet download "$1" || return 0
     dpkg -x "$1"_*.deb "deb-$1"
     rm "$1"_*.deb
 }
@@ -44,19 +34,19 @@ package express                  # JavaScript, Markdown
 debian golang-github-spf13-cobra-dev # Go, Markdown
 debian golang-github-gorilla-mux-dev # Go
 debian librust-regex-dev         # Rust
-debian librust-clap-builder-dev  # Rust
+debian librust-serde-dev           # Rust
 debian ruby-rack                 # Ruby
 debian ruby-sinatra              # Ruby
 debian rake                      # Ruby
 debian php-symfony-console       # PHP
 debian php-twig                  # PHP
 debian lua-penlight              # Lua
-debian lua-luaunit               # Lua
+debian neovim-runtime            # Lua
 debian git                       # shell
-sdist pythonnet                  # C#
-sdist pybind11                   # C++
-sdist zstandard                  # C
-sdist django                     # Python, HTML, CSS, JavaScript
-sdist ansible-core               # YAML, shell, Python, Makefile
-sdist cryptography               # Rust, Python
-sdist markdown-it-py             # Markdown, YAML
+debian ansible-core              # C#, Python, YAML
+debian ansible                   # YAML, Markdown
+debian python3-django            # Python, HTML, CSS, JavaScript
+package argon2                   # C
+package node-addon-api           # C++, Markdown
+package @fluentui/react-button   # TypeScript
+package html5-boilerplate        # HTML, CSS

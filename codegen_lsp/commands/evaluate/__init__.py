@@ -7,6 +7,7 @@ import typer
 from codegen_lsp.commands.evaluate.humaneval import humaneval
 from codegen_lsp.commands.evaluate.infilling import infilling
 from codegen_lsp.commands.evaluate.mtpb import mtpb
+from codegen_lsp.commands.evaluate.passthrough import passthrough
 from codegen_lsp.commands.evaluate.replay import replay
 
 app = typer.Typer(
@@ -16,3 +17,4 @@ app.command("humaneval")(humaneval)
 app.command("mtpb")(mtpb)
 app.command("infilling")(infilling)
 app.command("replay")(replay)
+app.command("passthrough")(passthrough)

@@ -14,7 +14,7 @@ from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
 from codegen_lsp.lsp.code.lexer import Frame
 
-_ENDS = (";", "{", "}", ":")
+_ENDS = (";", "{", "}", ":", "(", "[", "->", "=>", "|", " in")
 """What a line ends with that the next line doesn't go on with, however deep that is."""
 _LONGEST_HEAD = 60
 """Lines of the longest head that is looked for."""
@@ -114,9 +114,22 @@ def _opening_head(place: LexedCursor, line: str) -> Head | None:
     if lines.opens_block(line, name) and not line.lstrip().startswith(tuple(lines.CLOSERS)):
         start = end - len(line.rstrip()) + 1
         return Head(line, start, place.width(line), len(place.frames))
+    if place.language.blocks not in ("indentation", "keywords"):
+        return None
     head = _head(place, end, len(place.frames))
-    text = head.text.replace("\n", " ")
-    return head if "\n" in head.text and lines.opens_block(text, name) else None
+    if "\n" not in head.text:
+        return None
+    return head if lines.opens_block(_code(place, head).replace("\n", " "), name) else None
+
+
+def _code(place: LexedCursor, head: Head) -> str:
+    """Return the text of a head without its comments and what its strings hold."""
+    pieces, position = [], head.start
+    for token in place.tokens:
+        if token.start >= head.start and token.kind in ("comment", "string"):
+            pieces.append(place.region[position : token.start])
+            position = token.end
+    return "".join([*pieces, place.region[position : head.start + len(head.text)]])
 
 
 def _head(place: LexedCursor, offset: int, depth: int) -> Head:
@@ -133,18 +146,20 @@ def _head(place: LexedCursor, offset: int, depth: int) -> Head:
         start, before = bounds[index].end, bounds[index].depth
         above = region[bounds[index - 1].end if index else 0 : bounds[index].start]
         content = above.rstrip()
-        if not joins or before < depth or not content or content.endswith(_ENDS):
+        if not joins or before < depth or not content:
             break
         if place.language.is_comment(content.rpartition("\n")[2]):
             break
-        deeper = place.width(above) < place.width(region[start:])
-        alone = region[start : offset + 1].strip() == "{" and not content.endswith(",")
+        deeper = place.width(above) < place.width(region[start:]) and not content.endswith(_ENDS)
+        alone = region[start : offset + 1].strip() == "{" and not content.endswith((";", "{", "}", ":", ","))
         if not (deeper or alone):
             break
     else:
         start, before = (0, 0) if len(bounds) < _LONGEST_HEAD else (start, before)
     text = region[start : offset + 1]
-    return Head(text, start, place.width(text), before)
+    widths = [place.width(text)]
+    widths += [place.width(region[bound.end :]) for bound in bounds if start < bound.end <= offset]
+    return Head(text, start, min(widths), before)
 
 
 def _closes(place: LexedCursor, index: int, width: int) -> bool:
@@ -156,11 +171,13 @@ def _closes(place: LexedCursor, index: int, width: int) -> bool:
     if offset is None:
         return False
     start = place.suffix.rfind("\n", 0, offset) + 1
-    if not start or place.suffix[start:offset].strip():
+    if not start:
         return True
+    if place.suffix[start:offset].strip(" \t)]}"):
+        return place.width(place.next_line) > width
     remaining = len(place.frames) - len(place.closings)
     if place.width(place.suffix[start:]) != width:
-        return not remaining
+        return place.is_whole and not remaining
     outer = place.frames[:remaining]
     return not any(place.width(place.line_of(frame.start)) == width for frame in outer)
 

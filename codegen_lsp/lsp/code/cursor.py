@@ -79,6 +79,8 @@ class Cursor:
 
 _SAMPLE = 12 * 1024
 """Characters on each side of the cursor that line endings and indentation are read from."""
+_WHOLE = 256 * 1024
+"""Characters of the longest Python text whose strings are looked at to leave them out of the sample."""
 _LEADING = re.compile(r"^([ \t]*)(?=[^\s#*/])", re.MULTILINE)
 
 
@@ -106,7 +108,8 @@ def read(
         language=document.language_id or "",
         version=document.version,
     )
-    if insert_spaces is None or _evidence(_sample(text, offset)) or _evidence(text[:_SAMPLE]):
+    samples = (_sample(text, offset), text[:_SAMPLE])
+    if insert_spaces is None or any(_evidence(sample, cursor.language) for sample in samples):
         return cursor
     indent = " " * (tab_size if tab_size and 0 < tab_size <= 16 else 4) if insert_spaces else "\t"
     return replace(cursor, indent=indent)
@@ -127,6 +130,10 @@ def at_offset(
         offset -= 1
     prefix = text[:offset]
     sample = _sample(text, offset)
+    shown = sample
+    if language == "python" and len(text) <= _WHOLE:  # examples in strings say nothing of the code
+        before, after = (_without(part, '"""', '"""') for part in (prefix, text[offset:]))
+        shown = before[-_SAMPLE:] + after[:_SAMPLE]
     return Cursor(
         uri=uri,
         language=language,
@@ -135,7 +142,7 @@ def at_offset(
         prefix=prefix,
         suffix=text[offset:],
         newline=_newline(sample),
-        indent=_evidence(sample) or _evidence(text[:_SAMPLE]) or table(language).indent,
+        indent=_evidence(shown, language) or _evidence(text[:_SAMPLE], language) or table(language).indent,
     )
 
 
@@ -173,18 +180,48 @@ def _newline(sample: str) -> str:
     return max(counts, key=lambda ending: counts[ending])
 
 
-def _evidence(sample: str) -> str:
-    """One level of indentation as the text shows it; empty where nothing is indented."""
-    steps: Counter[str] = Counter()
-    previous = ""
-    for match in _LEADING.finditer(sample.replace("\r", "\n") if "\r" in sample else sample):
+def _evidence(sample: str, language: str) -> str:
+    """Return one level of indentation as the text shows it; empty where nothing is indented."""
+    if ("/*", "*/") in table(language).block_comments:
+        sample = _without(sample, "/*", "*/")
+    steps = next((counter for counter in indent_steps(sample) if counter), None)
+    return steps.most_common(1)[0][0] if steps else ""
+
+
+def _without(text: str, opener: str, closer: str) -> str:
+    """Return the text without what is between each `opener` and `closer`."""
+    kept, position = [], 0
+    while (start := text.find(opener, position)) >= 0 and (
+        end := text.find(closer, start + len(opener))
+    ) >= 0:
+        kept.append(text[position:start])
+        position = end + len(closer)
+    return "".join([*kept, text[position:]])
+
+
+def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return how often each step of indentation comes in a text.
+
+    First below lines that surely open a block, then below others, then below lines that only go on:
+
+        int f(int a,
+              int b) {
+          return a;        one sure step of two columns
+    """
+    steps: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
+    previous, end = "", 0
+    text = sample.replace("\r", "\n") if "\r" in sample else sample
+    for match in _LEADING.finditer(text):
         leading = match.group(1)
         if len(leading) > len(previous) and leading.startswith(previous):
             step = leading[len(previous) :]
             if step in _STEPS:
-                steps[step] += 1
-        previous = leading
-    return steps.most_common(1)[0][0] if steps else ""
+                ending = text[end : match.start()].rstrip()[-1:]
+                steps[0 if ending in ("{", ":") else 2 if ending in _GOES_ON else 1][step] += 1
+        previous, end = leading, match.end()
+    return steps
 
 
 _STEPS = frozenset(["\t", "  ", "   ", "    ", "        "])
+_GOES_ON = frozenset(",(=+&|.\\<?")
+"""What a line ends with that the next one goes on with."""

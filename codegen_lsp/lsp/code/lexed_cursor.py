@@ -7,10 +7,11 @@ above it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cached_property
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.code.cursor import Cursor, indent_steps
 from codegen_lsp.lsp.code.languages import Language, language
 from codegen_lsp.lsp.code.lexer import PAIRS, Frame, Token, frames_at_end, tokens
 
@@ -88,6 +89,17 @@ class LexedCursor:
         return lines.width(line, self.cursor.indent)
 
     @cached_property
+    def steps(self) -> Counter[str]:
+        """How often the text around the cursor has each step of indentation, but for lines that only go on."""
+        sure, others, _ = indent_steps(self.region[-_REACH:] + "\n" + self.suffix)
+        return sure + others
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether the lexer reads all of the document."""
+        return len(self.cursor.prefix) <= _LEXED and len(self.cursor.suffix) <= _REACH
+
+    @cached_property
     def shows_spaces(self) -> bool:
         """Whether a model is shown spaces where the document is indented by tabs.
 
@@ -151,7 +163,8 @@ class LexedCursor:
         for token in tokens(self.suffix, self.cursor.language, stack):
             while lowest > len(stack):
                 lowest -= 1
-                found.append((lowest, token.end - 1))
+                if token.text == self.frames[lowest].closer or self.frames[lowest].kind != "bracket":
+                    found.append((lowest, token.end - 1))
             if not lowest:
                 break
         return tuple(found)
@@ -192,5 +205,5 @@ def _lexed_region(prefix: str) -> str:
     start = max(0, len(prefix) - _LEXED)
     if start:
         match = _SURELY_CODE.search(prefix, start)
-        start = match.start() if match is not None else prefix.find("\n", start) + 1
+        start = match.start() if match is not None else prefix.find("\n", start) + 1 or start
     return lines.normalize(prefix[start:])

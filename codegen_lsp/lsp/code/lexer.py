@@ -183,7 +183,7 @@ def _inside_pattern(closer: str, quote: Quote | None) -> re.Pattern[str]:
     return re.compile("|".join(parts), re.DOTALL)
 
 
-_CHARACTER = r"(?<!\w)'(?:\\[^\n]{1,10}?|[^'\\\n])'|'\\''"
+_CHARACTER = r"(?:(?<!\w)|(?<=\b[buUL]))'(?:\\[^\n]{1,10}?|[^'\\\n])'|'\\''"
 _REGEX = r"""(?x:
     (?:  # where a value may start: after an operator or bracket, `return`, or at a line's start
         (?<=[(,=:\[!&|?{};+~]) | (?<=[(,=:\[!&|?{};+~]\ ) | (?<=return\ ) | (?<=\n\ \ )

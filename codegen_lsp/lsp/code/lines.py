@@ -10,6 +10,8 @@ from codegen_lsp.lsp.code.languages import language
 LONG_LINE = 2000
 """Characters past which a line is data or minified, and is looked at only near the cursor."""
 CLOSERS = ")]}"
+_GOES_ON = ("&&", "||", ",", "\\", ".", "+")
+"""What a line ends with that the next line goes on with, so that it opens nothing."""
 _TABS = re.compile(r"(?:^|(?<=\r)) *\t[ \t]*", re.MULTILINE)
 
 
@@ -49,6 +51,8 @@ def opens_block(line: str, name: str) -> bool:
     spec = language(name)
     if len(line) > LONG_LINE:
         return line.endswith("{")
+    if line.rstrip().endswith(_GOES_ON):
+        return False
     pattern = _opener_pattern(name)
     return pattern.fullmatch(line) is not None and not spec.is_comment(line)
 

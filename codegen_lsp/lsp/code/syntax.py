@@ -21,7 +21,7 @@ from codegen_lsp.lsp.code.languages import GRAMMARS
 from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
 
 DEADLINE = 0.2
-"""Seconds that a parse may take."""
+"""Seconds of processor time that a parse may take."""
 _CHUNK = 64 * 1024
 _LONG_LINE = 2000
 """Characters past which a line is not read as a signature, docstring or comment."""
@@ -87,10 +87,10 @@ def parse(language: str, data: bytes) -> Tree | None:
     grammar = _grammar(language)
     if grammar is None:
         return None
-    end = time.monotonic() + DEADLINE
+    end = time.thread_time() + DEADLINE
 
     def is_late(_offset: int, _has_error: bool) -> bool:
-        return time.monotonic() > end
+        return time.thread_time() > end
 
     def chunk(offset: int, _point: Point) -> bytes:
         return data[offset : offset + _CHUNK]

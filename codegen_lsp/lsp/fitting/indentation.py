@@ -1,7 +1,8 @@
-"""Makes a continuation's indentation that of the file.
+"""Give a continuation the indentation of the file.
 
-Knows columns and levels: models write four spaces mostly, files have tabs or two. What is converted is the
-indentation relative to the line that opened the block; what the document has is left as it is.
+Models often write four spaces where the file has tabs or two. What is converted are levels of indentation, relative
+to the head of the block; the document's own text stays. In languages whose blocks aren't known, in comments, and
+where the file has such levels too, the model's indentation is left alone.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from itertools import pairwise
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.blocks import Block
+from codegen_lsp.lsp.code.lexer import tokens
 from codegen_lsp.lsp.code.site import Site
 
 _LEVELS = (2, 3, 4, 8)
+_EVIDENCE = 3
+"""Steps of indentation that say what a level is in a file."""
 
 
 def fit(text: str, site: Site) -> str:
@@ -20,6 +24,9 @@ def fit(text: str, site: Site) -> str:
 
     def f():‸   + `␤    if x:␤        return`   in a file of tabs   →   `␤→if x:␤→→return`
     """
+    known = site.cursor.language == "python" or site.language.blocks in ("braces", "keywords")
+    if not known or site.in_comment or _goes_on(site):
+        return text
     block, blank = site.block, site.is_blank
     first, *others = text.split("\n")
     start = block.base if blank else 0
@@ -27,24 +34,81 @@ def fit(text: str, site: Site) -> str:
         first, *others = "\n".join(others).lstrip("\n").split("\n")
         start = 0
     widths = [start + site.width(first), *map(site.width, others)]
+    written = [first, *others]
     contents = [first.lstrip(" \t") if blank else first, *(line.lstrip(" \t") for line in others)]
-    filled = [i for i, content in enumerate(contents) if content.strip() and (blank or i > 0)]
+    kept = _within_strings("\n".join([first, *others]), site)
+    filled = [
+        i for i, content in enumerate(contents) if content.strip() and (blank or i > 0) and i not in kept
+    ]
+    moved = list(widths)
     if filled:
-        moved = _moved([(widths[i], contents[i]) for i in filled], site, block)
-        for index, width in zip(filled, moved, strict=True):
-            widths[index] = width
-    lead = max(0, widths[0] - block.base) if blank else 0
-    out = [_leading(lead, site, "") + contents[0]]
-    for width, content in zip(widths[1:], contents[1:], strict=True):
-        out.append(_leading(width, site, site.before) + content if content.strip() else "")
+        new = _moved([(widths[i], contents[i]) for i in filled], site, block)
+        for index, width in zip(filled, new, strict=True):
+            moved[index] = width
+    knows_tabs = any("\t" in lines.leading(line) for line in others)
+    out = [_first(written[0], contents[0], moved[0] - block.base if blank else 0, site)]
+    for index, (line, content, width) in enumerate(zip(written[1:], contents[1:], moved[1:], strict=True), 1):
+        if index in kept:
+            out.append(line)
+        elif not content.strip():
+            out.append("")
+        elif site.width(line) == width and _is_as_the_file(line, site, knows_tabs):
+            out.append(line)
+        else:
+            out.append(_leading(width, site, site.before) + content)
     return "\n".join(out)
+
+
+def _goes_on(site: Site) -> bool:
+    """Return whether a line of Python goes on with the one above it, so that it is as deep as it likes."""
+    if site.cursor.language != "python":
+        return False
+    joined = site.is_blank and bool(site.above) and site.above[-1].endswith("\\")
+    return joined or (site.is_blank and site.in_brackets and not site.block.opened)
+
+
+def _within_strings(text: str, site: Site) -> set[int]:
+    """Return the numbers of the lines that start within a string that isn't by itself on its lines.
+
+    A docstring is indented with the code around it, other text stays as it is.
+    """
+    numbers: set[int] = set()
+    for token in tokens(text, site.cursor.language, list(site.frames)):
+        if token.kind != "string" or "\n" not in token.text:
+            continue
+        before = text[: token.start].rpartition("\n")[2].rstrip("\"'")
+        if before.strip():
+            first = text.count("\n", 0, token.start)
+            numbers.update(range(first + 1, first + 1 + token.text.count("\n")))
+    return numbers
+
+
+def _first(line: str, content: str, lead: int, site: Site) -> str:
+    """Return the first line with `lead` columns of white space before its content."""
+    if site.width(line) == lead and _is_as_the_file(line, site, knows_tabs=False):
+        return line
+    return _leading(max(0, lead), site, "") + content
+
+
+def _is_as_the_file(line: str, site: Site, knows_tabs: bool) -> bool:
+    """Return whether a line's white space is of the file's kind: tabs or spaces."""
+    white = lines.leading(line)
+    if white in (lines.leading(site.previous_line), lines.leading(site.next_line)):
+        return True
+    if "\t" in white:
+        return "\t" in site.cursor.indent or "\t" in site.steps
+    if "\t" in site.cursor.indent:
+        return knows_tabs or len(white) < site.unit or any(step != "\t" for step in site.steps)
+    return True
 
 
 def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
     """Return new widths of a block's lines, given as (width, content): the first where it belongs, the others along."""
     unit, blank = site.unit, site.is_blank
     (first, opener), *others = block
-    target = _target(first, place, blank)
+    target = _target(first, site, place)
+    if target == first and (site.cursor.language != "python" or _has_levels_of_the_file(block, site)):
+        return [width for width, _ in block]
     if not (blank or place.opened):
         first = target
     step = _step(block, site, first - place.opener if place.opened else unit)
@@ -58,13 +122,48 @@ def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
     return [target if blank or place.opened else block[0][0], *new]
 
 
-def _target(first: int, place: Block, blank: bool) -> int:
-    """Return where a block's first line belongs."""
-    if not blank:
-        return place.expected if place.opened else place.base
-    if first <= place.base:
+def _has_levels_of_the_file(block: list[tuple[int, str]], site: Site) -> bool:
+    """Return whether the first level within a block is one that the file has, or there is none."""
+    steps = (
+        b - a for (a, opener), (b, _) in pairwise(block) if lines.opens_block(opener, site.cursor.language)
+    )
+    step = next((s for s in steps if s > 0), site.unit)
+    return step == site.unit or step in {lines.unit(level) for level in site.steps}
+
+
+def _target(first: int, site: Site, place: Block) -> int:
+    """Return where a block's first line belongs, which the model wrote `first` columns deep."""
+    blank = site.is_blank
+    if blank and first <= place.base:
         return place.base
-    return max(place.base, place.expected if place.opened else min(first, place.expected))
+    if site.cursor.language == "python":
+        if place.opened and not (blank and place.base > place.opener) and _is_level(first, site, place):
+            return first
+        if not blank:
+            return place.expected if place.opened else place.base
+        return max(place.base, place.expected if place.opened else min(first, place.expected))
+    return max(place.base if blank else 0, place.expected) if _is_foreign(first, site, place) else first
+
+
+def _is_level(first: int, site: Site, place: Block) -> bool:
+    """Return whether a line is deeper than the head of its block by a level that the file has."""
+    return first - place.opener in {lines.unit(level) for level in site.steps}
+
+
+def _is_foreign(first: int, site: Site, place: Block) -> bool:
+    """Return whether the first line of a block is indented by a level that the file doesn't have.
+
+    A line that isn't deeper than the head is a label or stands in a `namespace`; one at no level is aligned.
+    """
+    step = first - place.opener
+    if not place.opened or step not in _LEVELS or step == site.unit:
+        return False
+    if site.steps.total() < _EVIDENCE and site.cursor.indent == site.language.indent:
+        return False  # neither the file nor the user says what a level is
+    if place.head is not None and place.head.text.lstrip()[:1] in ("?", ":", ".", "|", "&"):
+        return False  # within an expression
+    is_braces = place.bracket is None or place.bracket.text == "{"
+    return is_braces and not _is_level(first, site, place)
 
 
 def _step(block: list[tuple[int, str]], site: Site, fallback: int) -> int:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from codegen_lsp.lsp.code.site import Site
 
 _PERIOD = 4
 """Lines of the longest loop that is looked for."""
 _TIMES = 3
+_TIMES_OF_ROWS = 4
+_TIMES_OF_BRACKETS = 6
+"""Lines of the same brackets that are a loop; three in a row may well be right."""
 _REACH = 240
 _SHORTEST = 12
 """Characters of the shortest loop within a line."""
 _TAIL = re.compile(r"(?P<unit>[^\n]{2,40}?)(?P=unit){3,}[^\n]{0,40}\Z")
+_WORDS_OF_A_ROW = 2
+_BLANKS = 100
+"""Blank lines above that are looked past."""
 _BRACKETS = "()[]{};, "
-"""Lines of these alone may well come three times in a row."""
-_WORD = re.compile(r"\w")
+_WORD = re.compile(r"\w+")
 
 
 def loop(text: str) -> int | None:
@@ -26,18 +32,36 @@ def loop(text: str) -> int | None:
 
 
 def loop_of_lines(text: str) -> int | None:
-    """Where the second round starts of up to four lines that come three times in a row.
+    """Return where the second round starts of up to four lines that come again and again.
 
-    The loop that is complete first is the one that is found, so that more text never changes the answer.
+    Three rounds are a loop, four where they may be the rows of a literal, and six lines of the same opening
+    brackets, each deeper. Rounds that come out of blocks (`end`, `end`, `end`) are not. The loop that is complete
+    first is the one that is found, so that more text never changes the answer.
     """
-    pieces = [p.strip() for p in text.split("\n")]
+    written = text.split("\n")
+    pieces = [piece.strip() for piece in written]
     for end in range(_TIMES, len(pieces) + 1):
         for period in range(1, min(_PERIOD, end // _TIMES) + 1):
-            start = end - _TIMES * period
-            cycle = pieces[start : start + period]
-            if pieces[start:end] == cycle * _TIMES and cycle[0] and "".join(cycle).strip(_BRACKETS):
-                return len("\n".join(text.split("\n")[: start + period]))
+            times = _rounds(pieces[end - period : end])
+            start = end - times * period
+            if start < 0 or not pieces[start] or pieces[start:end] != pieces[start : start + period] * times:
+                continue
+            if not _dedents(written[start:end:period]):
+                return len("\n".join(written[: start + period]))
     return None
+
+
+def _rounds(cycle: Sequence[str]) -> int:
+    """Return how many rounds of some lines are a loop."""
+    if not "".join(cycle).strip(_BRACKETS):
+        return _TIMES_OF_BRACKETS
+    return _TIMES_OF_ROWS if cycle[-1].endswith(",") else _TIMES
+
+
+def _dedents(lines: Sequence[str]) -> bool:
+    """Return whether each line is less deep than the one before it."""
+    widths = [len(line) - len(line.lstrip()) for line in lines]
+    return all(a > b for a, b in pairwise(widths))
 
 
 def _loop_at_the_end(text: str) -> int | None:
@@ -58,20 +82,31 @@ def _loop_at_the_end(text: str) -> int | None:
 
 
 def of_lines_below(text: str, site: Site) -> int | None:
-    """Where the text starts to repeat the lines below the cursor's and does nothing else from there on."""
-    below = [ln.strip() for ln in site.below if ln.strip()]
+    """Return where the text starts to repeat the lines below the cursor's and does nothing else from there on.
+
+    Lines at another depth are others: a guard's `return None` above the function's own.
+    """
+    below = [line.rstrip() for line in site.below if line.strip()]
     if not below:
         return None
     offset = 0
     written = (site.before + text).split("\n")
-    for i, line in enumerate(written):
-        if line.strip() == below[0] and _repeats([ln.strip() for ln in written[i:] if ln.strip()], below):
+    for index, line in enumerate(written):
+        if line.rstrip() == below[0] and _repeats(
+            [ln.rstrip() for ln in written[index:] if ln.strip()], below
+        ):
             return max(0, offset - len(site.before) - 1)
         offset += len(line) + 1
     return None
 
 
 def _repeats(continued: Sequence[str], below: Sequence[str]) -> bool:
+    if (
+        len(continued) == 1
+        and continued[0].endswith(",")
+        and len(_WORD.findall(continued[0])) < _WORDS_OF_A_ROW
+    ):
+        return False  # rows of a literal may be equal
     same = 0
     for a, b in zip(continued, below, strict=False):
         if a != b:
@@ -81,9 +116,11 @@ def _repeats(continued: Sequence[str], below: Sequence[str]) -> bool:
 
 
 def lines_above(text: str, site: Site) -> bool:
-    """Whether the text is nothing but the lines right above, once more."""
-    above = [ln.strip() for ln in site.above if ln.strip()]
-    written = [ln.strip() for ln in (site.before + text).split("\n") if ln.strip()]
+    """Return whether the text is nothing but the lines right above, once more, and three words at least."""
+    written = [line.rstrip() for line in (site.before + text).split("\n") if line.strip()]
+    above = [line.rstrip() for line in site.above[-len(written) - _BLANKS :] if line.strip()]
     return (
-        bool(written) and written == above[-len(written) :] and len(_WORD.findall("".join(written))) >= _TIMES
+        bool(written)
+        and written == above[-len(written) :]
+        and len(_WORD.findall(" ".join(written))) >= _TIMES
     )

@@ -25,8 +25,7 @@ def end(text: str, site: Site, shape: Shape, *, body: bool = False) -> int | Non
     """Return where what is wanted of a continuation ends; None where it may go on past the text."""
     if shape == "line":
         start = 0 if site.before else len(text) - len(text.lstrip("\n"))
-        stop = text.find("\n", start)  # at a line's start, blank lines may come first
-        return stop if stop >= 0 else None
+        return _line_end(text, start)  # at a line's start, blank lines may come first
     block = site.block
     if block.bracket is not None:
         return _bracket_end(text, site, block)
@@ -98,7 +97,8 @@ def _statement_end(text: str, start: int, site: Site, block: Block, frames: list
         if token.kind != "newline" or (len(frames) > lowest and clauses):
             continue
         if len(frames) > lowest:
-            return _with_separators(text, stop)
+            is_block = block.bracket is not None and block.bracket.text == "{"
+            return _with_separators(text, stop) if is_block else len(text[:position].rstrip())
         following = _WORD.match(text, position)
         if (clauses or lowest > goal) and following is not None and following.end() == len(text):
             return None  # what comes next isn't written yet
@@ -119,8 +119,8 @@ def _continues(
 
 def _least_depth(site: Site, goal: int) -> int:
     """Return how many brackets stay open after a statement: those that the document closes itself."""
-    if len(site.cursor.suffix) > len(site.suffix) + site.suffix.count("\n"):
-        return goal  # not all of the document was read
+    if not site.is_whole:
+        return goal
     return min(len(site.closings), len(site.frames) - 1)
 
 
@@ -142,6 +142,8 @@ def _dedent_end(text: str, site: Site, block: Block) -> int | None:
     for line in _read(text, site.cursor.language, site.frames):
         if line.previous and site.width(line.text) < block.floor:
             at_head = site.width(line.text) == block.opener
+            if at_head and line.end is None and _may_become(line.text, (*closers, *clauses)):
+                return None
             if at_head and closers and starts_with_word(line.text, closers):
                 return line.end
             if not (at_head and clauses and starts_with_word(line.text, clauses)):
@@ -149,6 +151,11 @@ def _dedent_end(text: str, site: Site, block: Block) -> int | None:
         if line.unbalanced is not None:
             return len(text[: line.unbalanced].rstrip())
     return None
+
+
+def _may_become(line: str, words: tuple[str, ...]) -> bool:
+    """Return whether a line that is still being written may start with one of the words."""
+    return any(word.startswith(line.strip()) for word in words)
 
 
 def _paragraph_end(text: str, site: Site, block: Block, body: bool) -> int | None:
@@ -170,8 +177,15 @@ def _paragraph_end(text: str, site: Site, block: Block, body: bool) -> int | Non
                 return line.previous
         definitions += defines
         if line.unbalanced is not None:
+            if not block.opened and not text[: line.unbalanced].strip():
+                return _line_end(text, line.unbalanced)  # nothing but closers is wanted here
             return _before_closer(text, line.unbalanced, site)
     return None
+
+
+def _line_end(text: str, start: int) -> int | None:
+    stop = text.find("\n", start)
+    return stop if stop >= 0 else None
 
 
 def _before_closer(text: str, closer: int, site: Site) -> int:

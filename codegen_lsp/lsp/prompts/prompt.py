@@ -69,15 +69,17 @@ def decide_shape(site: Site) -> Shape:
         def f():‸␤    return 1          line: the body is there
         x = ‸                           line
     """
-    if site.after.strip(_CLOSING) or site.open_string or site.in_comment:
-        return "line"
     block = site.block
+    if site.open_string or site.in_comment:
+        return "line"
+    if not site.is_blank and _is_closed_here(site, block):
+        return "block" if _is_braces(site, block) else "line"
+    if site.after.strip(_CLOSING):
+        return "line"
     if not site.is_blank:
         if not (block.opened or lines.closes_docstring(site.before)):
             return "line"
-        if site.after.strip() and block.bracket is not None and not _is_braces(site, block):
-            return "line"
-        return "line" if _has_body(site, block.opener) else "block"
+        return "line" if _has_body(site, block, block.opener) else "block"
     above = list(site.above)
     gap = 0
     while above and not above[-1].strip():
@@ -91,9 +93,9 @@ def decide_shape(site: Site) -> Shape:
     documented = lines.closes_docstring(line) and _is_docstring(site, above)
     if block.opened and (documented or not lines.closes_docstring(line)):
         opener = site.width(_opener(above)) if documented else block.opener
-        return "line" if _has_body(site, opener) else "block"
+        return "line" if _has_body(site, block, opener) else "block"
     if documented or line.lstrip().startswith("@"):
-        return "line" if _has_body(site, site.width(_opener(above))) else "block"
+        return "line" if _has_body(site, block, site.width(_opener(above))) else "block"
     return "line"
 
 
@@ -112,18 +114,17 @@ def _build(
     while tokens > budget and (head or tail):
         head, tail = "", tail if head else _shorter(tail)
         tokens = counter.exact(head + tail)
-    opening = hints.opening(site) if shape == "line" else ""
     return Prompt(
         text=head + tail,
         header=head,
         window=tail,
         shape=shape,
-        stop=_stop(site, shape) if not opening else ("\n",),
+        stop=_stop(site, shape),
         max_tokens=max_tokens,
-        heal=bool(tail) and not tail.endswith("\n") and not opening,
+        heal=bool(tail) and not tail.endswith("\n"),
         tokens=tokens,
         body=body,
-        start=opening,
+        start=hints.opening(site) if shape == "line" else "",
     )
 
 
@@ -155,6 +156,8 @@ def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> 
 def _stop(site: Site, shape: Shape) -> tuple[str, ...]:
     if shape == "line" and site.before:
         return ("\n",)
+    if shape == "block" and site.block.bracket is not None:
+        return (_PARAGRAPHS + "\n",)  # its end is told by a bracket
     return (_PARAGRAPHS,)  # at a line's start a blank line or two may come before what is wanted
 
 
@@ -184,17 +187,22 @@ def _opener(above: list[str]) -> str:
     return (_signature(above) or above[-1]) if lines.closes_docstring(above[-1]) else above[-1]
 
 
+def _is_closed_here(site: Site, block: Block) -> bool:
+    """Return whether the bracket right before the cursor is closed right after it: `{‸}`."""
+    return block.bracket is not None and site.after.lstrip().startswith(block.bracket.closer)
+
+
 def _is_braces(site: Site, block: Block) -> bool:
     """Return whether a bracket that the editor closed on the same line holds statements: `{‸}`, not `f(‸)`."""
     return site.language.braces and block.bracket is not None and block.bracket.text == "{"
 
 
-def _has_body(site: Site, opener: int) -> bool:
+def _has_body(site: Site, block: Block, opener: int) -> bool:
     """Return whether the lines below already are the body of a block whose head is `opener` columns deep."""
     line = site.next_line
     if not line or line.lstrip().startswith(tuple(lines.CLOSERS)):
         return False
-    return site.width(line) > opener
+    return site.width(line) > opener and (block.bracket is None or block.closed)
 
 
 def _has_code_next(site: Site) -> bool:
@@ -223,5 +231,5 @@ class Prompt:
     body: bool = False
     """Whether a whole body is asked for (*Write the body*), not what fits while typing."""
     start: str = ""
-    """What the code below the cursor says that the continuation starts with (`hints.py`). The engine continues
-    `text + start`; every candidate starts with it."""
+    """What the code below the cursor hints that the continuation starts with (`hints.py`). One candidate more is
+    asked for that continues `text + start`."""

@@ -152,8 +152,8 @@ def _trailing(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
 def _space(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     if not (site.before.strip() and site.before[-1] in " \t" and candidate.text[:1] in (" ", "\t")):
         return KEEP
-    if site.open_string:
-        return KEEP
+    if site.open_string or (site.in_comment and candidate.text[1:2] in (" ", "\t")):
+        return KEEP  # columns of a comment
     return replaced(candidate.text.lstrip(" \t"), "took back the space that is there already")
 
 

@@ -39,11 +39,12 @@ def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: b
     """Return the request for the candidates of a prompt."""
     more = INVOKED_EXTRA if invoked and options.candidates > 1 else 0
     n = min(MAX_ROWS, options.candidates + more)
+    n -= bool(prompt.start) and n > 1  # one row is for the hint
     temperature = options.temperature
     if not extensions and n > 1 and temperature == 0:
         temperature = PLAIN_TEMPERATURE
     return CompletionRequest(
-        prompts=(prompt.text + prompt.start,),
+        prompts=(prompt.text,),
         max_tokens=prompt.max_tokens,
         n=n,
         temperature=temperature,
@@ -55,6 +56,22 @@ def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: b
         continuous_usage=True,
         heal=prompt.heal,
         branch=n > 1 and temperature == 0,
+    )
+
+
+def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
+    """Return the request for one row that starts with what the code below the cursor hints at."""
+    return CompletionRequest(
+        prompts=(prompt.text + prompt.start,),
+        max_tokens=prompt.max_tokens,
+        n=1,
+        temperature=0.0,
+        stop=("\n",),
+        logprobs=0 if extensions else 1,
+        stream=True,
+        include_usage=True,
+        continuous_usage=True,
+        heal=False,
     )
 
 

@@ -28,7 +28,7 @@ from codegen_lsp.lsp.suggest.generation import Generated, Patience
 from codegen_lsp.lsp.suggest.request_log import Outcome
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
 from codegen_lsp.lsp.suggest.tokenizer_file import load_counter
-from codegen_lsp.lsp.suggest.values import Verdict
+from codegen_lsp.lsp.suggest.values import Candidate, Verdict
 from codegen_lsp.lsp.suggest.warming import Warmer
 from codegen_lsp.wire.errors import (
     NotReadyError,
@@ -245,7 +245,6 @@ class Pipeline:
             lambda text: filters.is_complete(text, site, prompt),
             threshold,
             hurry=not show_all,
-            start=prompt.start,
         )
         generated = await self._read(prompt, options, patience, invoked=invoked)
         timings = dict(generated.timings)
@@ -274,13 +273,28 @@ class Pipeline:
         engine = self.backend.engine
         request = generation.to_request(prompt, options, extensions=engine.extensions, invoked=invoked)
         try:
-            generated = await generation.read(engine, request, patience)
+            generated, hinted = await asyncio.gather(
+                generation.read(engine, request, patience), self._read_hinted(prompt, options, patience)
+            )
         except RequestError as error:
             if is_too_long(error):
                 self._estimates.refused()
             raise
         self._estimates.learn(prompt.text, generated.usage.prompt_tokens)
-        return generated
+        return replace(generated, candidates=(*generated.candidates, *hinted))
+
+    async def _read_hinted(
+        self, prompt: Prompt, options: Options, patience: Patience
+    ) -> tuple[Candidate, ...]:
+        """Return one more candidate that starts with what the code below hints at; nothing without a hint."""
+        if not prompt.start or options.candidates == 1:
+            return ()
+        engine = self.backend.engine
+        request = generation.hinted_request(prompt, extensions=engine.extensions)
+        try:
+            return (await generation.read(engine, request, replace(patience, start=prompt.start))).candidates
+        except WireError:
+            return ()  # the rows without a hint say what is wrong
 
     async def _score_suffixes(
         self,

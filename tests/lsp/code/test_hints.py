@@ -16,7 +16,7 @@ from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.suggest import filters
-from codegen_lsp.lsp.suggest.generation import to_request
+from codegen_lsp.lsp.suggest.generation import hinted_request, to_request
 from codegen_lsp.lsp.suggest.values import Candidate
 
 HEAD = "def f(xs):\n"
@@ -120,13 +120,17 @@ def test_a_long_file_costs_little() -> None:
     assert time.process_time() - started < 0.5
 
 
-def test_candidates_start_with_what_is_known() -> None:
+def test_one_candidate_more_starts_with_the_hint_and_the_others_are_free() -> None:
     at = cursor(HEAD + "‸\n    return total\n")
     prompt = build(Site.of(at), PromptLimits(), estimate, "line")
-    request = to_request(prompt, Options(), extensions=True, invoked=False)
-    assert request.prompts == (HEAD + "    total =",)
-    assert not request.heal
-    assert request.stop == ("\n",)
+    free = to_request(prompt, Options(candidates=3), extensions=True, invoked=False)
+    assert free.prompts == (HEAD,)
+    assert free.n == 2
+    hinted = hinted_request(prompt, extensions=True)
+    assert hinted.prompts == (HEAD + "    total =",)
+    assert hinted.n == 1
+    assert not hinted.heal
+    assert hinted.stop == ("\n",)
     assert (
         filters.run(Candidate("    total = 0", -0.5), Site.of(at), prompt).candidate.text == "    total = 0"
     )
