@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from codegen_lsp import __version__
-from codegen_lsp.commands.evaluate.bench import AsJson, Out, finish
+from codegen_lsp.commands.evaluate.bench import Out, ReportAsJson, finish
 from codegen_lsp.commands.options import Seed
 
 
@@ -17,7 +17,7 @@ def passthrough(
     out: Out = None,
     places: Annotated[int, typer.Option(help="Places of each kind in each language.", min=1)] = 60,
     seed: Seed = 0,
-    as_json: AsJson = False,
+    as_json: ReportAsJson = False,
 ) -> None:
     """Continue real files with what they hold: what arrives intact, cut, dropped, changed or doubled."""
     from codegen_lsp.evals.benchmarks import passthrough as benchmark

@@ -93,20 +93,17 @@ def of_lines_below(text: str, site: Site) -> int | None:
     written = (site.before + text).split("\n")
     for index, line in enumerate(written):
         if line.rstrip() == below[0] and _repeats(
-            [ln.rstrip() for ln in written[index:] if ln.strip()], below
+            site, [ln.rstrip() for ln in written[index:] if ln.strip()], below
         ):
             return max(0, offset - len(site.before) - 1)
         offset += len(line) + 1
     return None
 
 
-def _repeats(continued: Sequence[str], below: Sequence[str]) -> bool:
-    if (
-        len(continued) == 1
-        and continued[0].endswith(",")
-        and len(_WORD.findall(continued[0])) < _WORDS_OF_A_ROW
-    ):
-        return False  # rows of a literal may be equal
+def _repeats(site: Site, continued: Sequence[str], below: Sequence[str]) -> bool:
+    may_be_equal = continued[0].endswith(",") or site.language.blocks == "markup"
+    if len(continued) == 1 and may_be_equal and len(_WORD.findall(continued[0])) < _WORDS_OF_A_ROW:
+        return False  # rows of a literal, closing tags
     same = 0
     for a, b in zip(continued, below, strict=False):
         if a != b:

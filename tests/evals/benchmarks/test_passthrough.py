@@ -90,7 +90,7 @@ def test_paths_without_source_files_are_an_error(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_report(tmp_path: Path) -> None:
-    (tmp_path / "a.java").write_text(JAVA)
+    (tmp_path / "a.java").write_text("// " + "".join(f"{n}, " for n in range(40)) + "\n" + JAVA)
     result = CliRunner().invoke(app, ["passthrough", str(tmp_path), "--out", str(tmp_path / "out"), "--json"])
     assert result.exit_code == 0, result.output
     data = json.loads((tmp_path / "out" / "report.json").read_text())
