@@ -5,13 +5,13 @@ that, and goes on as the file does; prompt, stop rules, filters and edits are th
 What is inserted is then compared with the file.
 """
 
-from codegen_lsp.evals.benchmarks.passthrough.evaluation import Finding, PassthroughSettings, evaluate
+from codegen_lsp.evals.benchmarks.passthrough.evaluation import Arrival, PassthroughSettings, evaluate
 from codegen_lsp.evals.benchmarks.passthrough.places import KINDS, Place, places_of
 from codegen_lsp.evals.benchmarks.passthrough.report import figures, settings_of, write_report
 
 __all__ = [
     "KINDS",
-    "Finding",
+    "Arrival",
     "PassthroughSettings",
     "Place",
     "evaluate",

@@ -67,7 +67,7 @@ class PassthroughSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Arrival:
     """What became of a place."""
 
     place: Place
@@ -78,7 +78,7 @@ class Finding:
     """Why it was dropped, and what the filters did."""
 
 
-def evaluate(paths: Sequence[Path], settings: PassthroughSettings) -> Iterator[Finding]:
+def evaluate(paths: Sequence[Path], settings: PassthroughSettings) -> Iterator[Arrival]:
     """Yield a finding for each place, language by language.
 
     Raises:
@@ -132,7 +132,7 @@ def _read(path: Path) -> str | None:
     return None if max(map(len, text.split("\n"))) > _MINIFIED else text
 
 
-def judge(place: Place) -> Finding:
+def judge(place: Place) -> Arrival:
     """Return what an editor would insert at a place, and how that compares with the file."""
     cursor = at_offset(
         place.prefix + place.suffix, len(place.prefix), uri=f"file:///{place.path}", language=place.language
@@ -143,7 +143,7 @@ def judge(place: Place) -> Finding:
     ranked, final = rank.rank([verdict], site)
     note = " | ".join([prompt.shape, *final[0].trail])
     if not ranked:
-        return Finding(place, "dropped", "", f"{final[0].reason}: {note}")
+        return Arrival(place, "dropped", "", f"{final[0].reason}: {note}")
     (item,) = edits.inline_items(ranked, cursor, "utf-16", ["id"])
     assert item.range is not None
     document = place.prefix + place.suffix
@@ -152,7 +152,7 @@ def judge(place: Place) -> Finding:
     text = item.insert_text if isinstance(item.insert_text, str) else item.insert_text.value
     result = document[:start] + text + document[end:]
     outcome = compare(place, result, ranked[0].candidate.replace)
-    return Finding(place, outcome, result[len(place.prefix) : len(result) - len(document) + end], note)
+    return Arrival(place, outcome, result[len(place.prefix) : len(result) - len(document) + end], note)
 
 
 def compare(place: Place, result: str, replaced: int) -> str:
@@ -194,8 +194,8 @@ def _candidate(place: Place, site: Site, prompt: Prompt) -> Candidate:
 __all__ = [
     "LANGUAGES",
     "OUTCOMES",
+    "Arrival",
     "Cursor",
-    "Finding",
     "PassthroughSettings",
     "compare",
     "evaluate",

@@ -77,7 +77,7 @@ def places_of(path: str, name: str, text: str, seed: int, count: int) -> list[Pl
     return chosen
 
 
-Gap = tuple[int, int, int]
+CutOut = tuple[int, int, int]
 """(start, end of what is wanted, where the text after the gap goes on)."""
 
 
@@ -118,7 +118,7 @@ class _Source:
                     yield start, token.start
 
 
-def _rests(source: _Source) -> Iterator[Gap]:
+def _rests(source: _Source) -> Iterator[CutOut]:
     for start, end in source.lines():
         line = source.text[start:end]
         indent = len(lines.leading(line))
@@ -132,14 +132,14 @@ def _rests(source: _Source) -> Iterator[Gap]:
             yield offset, end, end
 
 
-def _auto_closed(source: _Source) -> Iterator[Gap]:
+def _auto_closed(source: _Source) -> Iterator[CutOut]:
     if not source.language.braces:
         return
     for start, closer in source.blocks():
         yield start, closer, closer
 
 
-def _opened(source: _Source) -> Iterator[Gap]:
+def _opened(source: _Source) -> Iterator[CutOut]:
     if source.language.braces:
         for start, closer in source.blocks():
             match = _AFTER_BRACE.match(source.text, closer)
@@ -150,7 +150,7 @@ def _opened(source: _Source) -> Iterator[Gap]:
             yield start, end, end
 
 
-def _heads(source: _Source) -> Iterator[Gap]:
+def _heads(source: _Source) -> Iterator[CutOut]:
     if source.language.blocks not in ("indentation", "keywords"):
         return
     logical = _logical_lines(source)
@@ -182,13 +182,13 @@ def _logical_lines(source: _Source) -> list[tuple[int, int]]:
     return [(start, end) for start, end in pairs if source.text[start:end].strip()]
 
 
-def _column_0(source: _Source) -> Iterator[Gap]:
+def _column_0(source: _Source) -> Iterator[CutOut]:
     for start, end in source.lines():
         if source.text[start] in " \t":
             yield start, end, end
 
 
-def _closers(source: _Source) -> Iterator[Gap]:
+def _closers(source: _Source) -> Iterator[CutOut]:
     for start, end in source.lines():
         line = source.text[start:end]
         words = line.strip().rstrip(",;)") in source.language.closers
@@ -200,7 +200,7 @@ def _closers(source: _Source) -> Iterator[Gap]:
             yield start + len(lines.leading(line)), end, end
 
 
-def _whole_lines(source: _Source) -> Iterator[Gap]:
+def _whole_lines(source: _Source) -> Iterator[CutOut]:
     for start, end in source.lines():
         yield start + len(lines.leading(source.text[start:end])), end, end
 

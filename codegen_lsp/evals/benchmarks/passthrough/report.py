@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.evals.benchmarks.passthrough.evaluation import OUTCOMES, Finding, PassthroughSettings
+from codegen_lsp.evals.benchmarks.passthrough.evaluation import OUTCOMES, Arrival, PassthroughSettings
 from codegen_lsp.evals.benchmarks.passthrough.places import KINDS
 from codegen_lsp.evals.harness import report
 
@@ -21,7 +21,7 @@ def settings_of(settings: PassthroughSettings) -> dict[str, Any]:
     return asdict(settings)
 
 
-def figures(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, int]]]:
+def figures(findings: Sequence[Arrival]) -> dict[str, dict[str, dict[str, int]]]:
     """Return how often each outcome came, by language and kind of place."""
     counts: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for finding in findings:
@@ -34,7 +34,7 @@ def figures(findings: Sequence[Finding]) -> dict[str, dict[str, dict[str, int]]]
     }
 
 
-def write_report(folder: Path, findings: Sequence[Finding], about: Mapping[str, Any]) -> dict[str, Any]:
+def write_report(folder: Path, findings: Sequence[Arrival], about: Mapping[str, Any]) -> dict[str, Any]:
     """Write the report's files and return its data."""
     folder.mkdir(parents=True, exist_ok=True)
     counts = figures(findings)
@@ -51,7 +51,7 @@ def write_report(folder: Path, findings: Sequence[Finding], about: Mapping[str, 
     return data
 
 
-def _examples(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def _examples(findings: Sequence[Arrival]) -> list[dict[str, Any]]:
     seen: Counter[tuple[str, str, str]] = Counter()
     kept = []
     for finding in findings:
