@@ -1,8 +1,10 @@
-"""Finds and ends the engine processes that a test started."""
+"""Finds and ends the processes that a test started, those of the engine above all."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -15,6 +17,16 @@ def engines_in(folder: Path) -> list[psutil.Process]:
         if "serve" in words and any(str(folder) in word for word in words):
             found.append(process)
     return found
+
+
+def stop(process: subprocess.Popen[Any], seconds: float = 30) -> None:
+    """End a process, politely first, and wait for it."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def stop_engines(folder: Path, seconds: float = 20) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
+from support.engines import stop
+
 
 @dataclass
 class Served:
@@ -143,11 +145,6 @@ def running(
         yield Served(process, client, address)
     finally:
         client.close()
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process)
         if process.stdout is not None:
             process.stdout.close()

@@ -23,6 +23,9 @@ function machine({ files = [], withServer = [], path = '', platform = 'linux' }:
 
 const PREFERENCES: Preferences = { setting: '', python: undefined, folders: ['/code'], trusted: true }
 
+/** What a Python is called with to run the package. */
+const RUN_PACKAGE = ['-P', '-m', 'codegen_lsp']
+
 describe('the setting', () => {
   it('takes precedence', async () => {
     const files = ['/opt/codegen-lsp', '/venv/bin/codegen-lsp', '/usr/bin/codegen-lsp']
@@ -35,12 +38,7 @@ describe('the setting', () => {
 
   it('can be a Python, which runs the package without importing from the workspace', async () => {
     const result = await discover({ ...PREFERENCES, setting: '/venv/bin/python3.12' }, machine({ files: ['/venv/bin/python3.12'] }))
-    assert.deepEqual(result, {
-      kind: 'found',
-      source: 'setting',
-      command: '/venv/bin/python3.12',
-      args: ['-P', '-m', 'codegen_lsp'],
-    })
+    assert.deepEqual(result, { kind: 'found', source: 'setting', command: '/venv/bin/python3.12', args: RUN_PACKAGE })
   })
 
   for (const [setting, file] of [
@@ -79,12 +77,7 @@ describe('the active Python environment', () => {
 
   it('provides its package if there is no script', async () => {
     const result = await discover({ ...PREFERENCES, python: '/venv/bin/python' }, machine({ withServer: ['/venv/bin/python'] }))
-    assert.deepEqual(result, {
-      kind: 'found',
-      source: 'environment',
-      command: '/venv/bin/python',
-      args: ['-P', '-m', 'codegen_lsp'],
-    })
+    assert.deepEqual(result, { kind: 'found', source: 'environment', command: '/venv/bin/python', args: RUN_PACKAGE })
   })
 
   it('is ignored inside an untrusted workspace', async () => {

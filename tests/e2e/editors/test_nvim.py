@@ -24,12 +24,7 @@ from e2e.editors import install_nvim, nvim_picture, shapes
 from e2e.editors.cache import EditorUnavailableError
 from e2e.editors.nvim_screen import Editor, ScreenFrame
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.editor,
-    pytest.mark.slow,
-    pytest.mark.timeout(600),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow, pytest.mark.timeout(600)]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -74,11 +73,19 @@ def offer(editor: Editor, *texts: str, tail: int = 0, col: int | None = None) ->
     editor.lua("fake.offer(...)", list(texts), tail, *([] if col is None else [col]))
 
 
+def offered(
+    start: Open, text: str, *offers: str, keys: str = "A", shown: str = "", tail: int = 0, **options: str
+) -> Editor:
+    """Open a text, let the server offer suggestions, press `keys`, and wait until the first one is `shown`."""
+    editor = start(text, **options)
+    offer(editor, *offers, tail=tail)
+    editor.keys(keys)
+    shows(editor, shown or offers[0])
+    return editor
+
+
 def test_typing_through_shrinks_the_suggestion_in_each_frame(start: Open) -> None:
-    editor = start("total = ")
-    offer(editor, "sum(values) / n")
-    editor.keys("A")
-    shows(editor, "sum(values) / n")
+    editor = offered(start, "total = ", "sum(values) / n")
     frames = editor.type("sum(val", pause=0.12)
     suggestions = [frame.suggestion for frame in frames]
     remainders = ["sum(values) / n"[n:] for n in range(8)]
@@ -91,10 +98,7 @@ def test_typing_through_shrinks_the_suggestion_in_each_frame(start: Open) -> Non
 
 
 def test_a_character_that_does_not_fit_hides_the_suggestion_in_the_same_frame(start: Open) -> None:
-    editor = start("total = ")
-    offer(editor, "sum(values)")
-    editor.keys("A")
-    shows(editor, "sum(values)")
+    editor = offered(start, "total = ", "sum(values)")
     editor.type("su")
     frames = editor.type("x", pause=0.1)
     assert [frame.suggestion for frame in frames if "= sux" in frame.text] == [""] * len(frames)
@@ -103,10 +107,7 @@ def test_a_character_that_does_not_fit_hides_the_suggestion_in_the_same_frame(st
 
 
 def test_accepting_right_after_typing_doubles_nothing(start: Open) -> None:
-    editor = start("total = ")
-    offer(editor, "sum(values)")
-    editor.keys("A")
-    shows(editor, "sum(values)")
+    editor = offered(start, "total = ", "sum(values)")
     editor.keys("sum(" + ALT + "l")
     editor.until(lambda frame: "total = sum(values)" in frame.text and not frame.ghost, "accepted", 5)
     assert saved(editor) == b"total = sum(values)\n"
@@ -114,10 +115,12 @@ def test_accepting_right_after_typing_doubles_nothing(start: Open) -> None:
 
 
 def test_accepting_words_and_lines(start: Open) -> None:
-    editor = start("def f(values):\n    return ")
-    offer(editor, "sum(values) / len(values)\n\n\ndef g():\n    pass")
-    editor.keys("A")
-    shows(editor, "sum(values) / len(values)\ndef g():\n    pass")
+    editor = offered(
+        start,
+        "def f(values):\n    return ",
+        "sum(values) / len(values)\n\n\ndef g():\n    pass",
+        shown="sum(values) / len(values)\ndef g():\n    pass",
+    )
     for remainder in ("(values) / len(values)", "values) / len(values)", ") / len(values)"):
         editor.keys(ALT + "w")
         shows(editor, remainder + "\ndef g():\n    pass")
@@ -151,10 +154,7 @@ def test_one_undo_removes_what_was_accepted_and_no_more(start: Open) -> None:
 
 
 def test_the_chosen_suggestion_is_kept_while_typing(start: Open) -> None:
-    editor = start("x = ")
-    offer(editor, "first(1)", "fast(2)", "other")
-    editor.keys("A")
-    shows(editor, "first(1)")
+    editor = offered(start, "x = ", "first(1)", "fast(2)", "other")
     editor.keys(ALT + "n")
     shows(editor, "fast(2)")
     assert "(2/3)" in editor.frame.text
@@ -171,10 +171,7 @@ def test_the_chosen_suggestion_is_kept_while_typing(start: Open) -> None:
 
 
 def test_a_dismissed_suggestion_stays_away_until_something_is_typed(start: Open) -> None:
-    editor = start("x = ")
-    offer(editor, "first(1)")
-    editor.keys("A")
-    shows(editor, "first(1)")
+    editor = offered(start, "x = ", "first(1)")
     editor.keys("\x1d")
     editor.until(lambda frame: not frame.ghost, "it is hidden", 5)
     start_of = len(editor.frames)
@@ -200,19 +197,13 @@ def test_a_late_answer_does_not_show_what_no_longer_fits(start: Open) -> None:
 
 
 def test_leaving_insert_mode_hides_the_suggestion(start: Open) -> None:
-    editor = start("x = ")
-    offer(editor, "first(1)")
-    editor.keys("A")
-    shows(editor, "first(1)")
+    editor = offered(start, "x = ", "first(1)")
     editor.keys("\x1b")
     editor.until(lambda frame: not frame.ghost, "it is hidden", 5)
 
 
 def test_an_auto_closed_bracket_is_not_doubled(start: Open) -> None:
-    editor = start("print()")
-    offer(editor, "a, b)", tail=1)
-    editor.keys("i")
-    shows(editor, "a, b")
+    editor = offered(start, "print()", "a, b)", keys="i", shown="a, b", tail=1)
     assert "print(a, b)" in editor.frame.text
     editor.type("a, ", pause=0.05)
     shows(editor, "b")
@@ -223,10 +214,7 @@ def test_an_auto_closed_bracket_is_not_doubled(start: Open) -> None:
 
 
 def test_a_suggestion_that_continues_after_the_bracket(start: Open) -> None:
-    editor = start("def f()")
-    offer(editor, "a, b):\n    return a + b", tail=1)
-    editor.keys("i")
-    shows(editor, "a, b):\n    return a + b")
+    editor = offered(start, "def f()", "a, b):\n    return a + b", keys="i", tail=1)
     editor.keys(ALT + "w")
     shows(editor, ", b):\n    return a + b")
     editor.keys(ALT + "j")
@@ -256,10 +244,7 @@ end, { expr = true })
 
 
 def test_typing_through_with_automatically_closed_brackets_and_quotes(start: Open) -> None:
-    editor = start("x = ", before=PAIRS)
-    offer(editor, 'open("a.txt", "r")')
-    editor.keys("A")
-    shows(editor, 'open("a.txt", "r")')
+    editor = offered(start, "x = ", 'open("a.txt", "r")', before=PAIRS)
     frames = editor.type('open("a', pause=0.1)
     assert all(frame.ghost for frame in frames)
     editor.keys(ALT + "l")
@@ -267,10 +252,7 @@ def test_typing_through_with_automatically_closed_brackets_and_quotes(start: Ope
 
 
 def test_an_emoji_before_the_cursor_shifts_nothing(start: Open) -> None:
-    editor = start('name = "😀é" + ')
-    offer(editor, "greeting()")
-    editor.keys("A")
-    shows(editor, "greeting()")
+    editor = offered(start, 'name = "😀é" + ', "greeting()")
     assert 'name = "😀é" + greeting()' in editor.frame.text.replace("😀 ", "😀")
     editor.type("greet", pause=0.1)
     editor.keys(ALT + "l")
@@ -278,10 +260,7 @@ def test_an_emoji_before_the_cursor_shifts_nothing(start: Open) -> None:
 
 
 def test_an_emoji_before_an_auto_closed_bracket(start: Open) -> None:
-    editor = start('print("😀", )')
-    offer(editor, '"🎉")', tail=1)
-    editor.keys("i")
-    shows(editor, '"🎉"')
+    editor = offered(start, 'print("😀", )', '"🎉")', keys="i", shown='"🎉"', tail=1)
     editor.keys(ALT + "l")
     assert saved(editor) == 'print("😀", "🎉")\n'.encode()
 
@@ -299,20 +278,14 @@ def test_tabs_are_written_as_tabs_and_drawn_as_spaces(start: Open) -> None:
 
 
 def test_a_file_with_crlf_keeps_it(start: Open) -> None:
-    editor = start("def f():\r\n    x = 1")
-    offer(editor, "0\r\n    return x")
-    editor.keys("A")
-    shows(editor, "0\n    return x")
+    editor = offered(start, "def f():\r\n    x = 1", "0\r\n    return x", shown="0\n    return x")
     assert "^M" not in editor.frame.text
     editor.keys(ALT + "l")
     assert saved(editor) == b"def f():\r\n    x = 10\r\n    return x\r\n"
 
 
 def test_an_edit_above_moves_the_suggestion(start: Open) -> None:
-    editor = start("import os\n\nx = ")
-    offer(editor, "os.getcwd()")
-    editor.keys("A")
-    shows(editor, "os.getcwd()")
+    editor = offered(start, "import os\n\nx = ", "os.getcwd()")
     editor.lua(
         "(function() vim.api.nvim_buf_set_lines(0, 0, 1, false, { 'import os', 'import re', '' }) return 1 end)()"
     )
@@ -322,10 +295,7 @@ def test_an_edit_above_moves_the_suggestion(start: Open) -> None:
 
 
 def test_a_suggestion_is_typed_through_over_a_line_break(start: Open) -> None:
-    editor = start("def f():")
-    offer(editor, "\n    return 1")
-    editor.keys("A")
-    shows(editor, "    return 1")
+    editor = offered(start, "def f():", "\n    return 1", shown="    return 1")
     frames = editor.type("\rre", pause=0.15)
     assert all(frame.ghost for frame in frames)
     shows(editor, "turn 1")
@@ -359,10 +329,7 @@ def test_a_mapped_tab_accepts_and_otherwise_runs_its_previous_mapping(start: Ope
 
 
 def test_no_keys_are_mapped_with_keymaps_false(start: Open) -> None:
-    editor = start("x = ", options="{ keymaps = false }")
-    offer(editor, "first(1)")
-    editor.keys("A")
-    shows(editor, "first(1)")
+    editor = offered(start, "x = ", "first(1)", options="{ keymaps = false }")
     maps = editor.lua("vim.tbl_map(function(map) return map.lhs end, vim.api.nvim_buf_get_keymap(0, 'i'))")
     assert maps in ([], {})
     editor.lua("require('codegen_lsp').accept()")
@@ -533,35 +500,6 @@ def test_the_cached_part_of_a_prompt_is_shaded(
     )
     line = editor.lua("vim.api.nvim_buf_get_lines(0, ...)", mark[1], mark[1] + 1, True)[0]
     assert line.encode()[mark[2] : mark[3]["end_col"]].decode() == shaded
-
-
-def test_luacheck_reports_nothing() -> None:
-    try:
-        luacheck = install_nvim.install_luacheck()
-    except EditorUnavailableError as error:
-        pytest.skip(f"luacheck can't be installed here: {error}")
-    done = subprocess.run(
-        [*luacheck, "--no-color", "."], cwd=PLUGIN, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout
-
-
-def test_stylua_would_change_nothing() -> None:
-    node = shutil.which("node")
-    try:
-        stylua = install_nvim.install_stylua()
-    except EditorUnavailableError as error:
-        pytest.skip(f"StyLua can't be installed here: {error}")
-    if node is None:
-        pytest.skip("StyLua's npm package requires node")
-    done = subprocess.run(
-        [node, str(HERE / "nvim_stylua.mjs"), str(PLUGIN)],
-        env={**os.environ, "NVIM_STYLUA": str(stylua)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_project_chooses_neither_the_server_nor_the_model(start: Open) -> None:

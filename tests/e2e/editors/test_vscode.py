@@ -26,12 +26,7 @@ from e2e.editors import install_vscode, shapes, vscode_python
 from e2e.editors.cache import EditorUnavailableError
 from e2e.editors.vscode_driver import EditorWindow, browser, code_server, open_window, wait_until
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.editor,
-    pytest.mark.slow,
-    pytest.mark.timeout(900),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.editor, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[3]
 PICTURE = ROOT / "editors" / "pictures" / "vscode.png"

@@ -22,6 +22,7 @@ from typing import Any
 from e2e.editors.install_vscode import VSCode
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from support.engines import stop
 
 STATUS_ITEM = ".statusbar-item[id$='codegen-lsp.status']"
 QUICK_INPUT = ".quick-input-widget:visible"
@@ -355,7 +356,28 @@ def code_server(
     environment: Mapping[str, str],
 ) -> Iterator[tuple[str, Path]]:
     """Run code-server with extensions (`.vsix`); yield its address and the user's settings file."""
+    settings_file = _write_settings(home, settings)
     options = ["--user-data-dir", str(home / "data"), "--extensions-dir", str(home / "ext")]
+    command = [str(editor.node), str(editor.code_server), *options]
+    env = {**os.environ, "PATH": _path(editor), "HOME": str(home), **environment}
+    port = _free_port()
+    served = ["--auth=none", f"--bind-addr=127.0.0.1:{port}", "--disable-telemetry", "--disable-update-check"]
+    installed = [word for vsix in extensions for word in ("--install-extension", str(vsix))]
+    with (home / "log").open("wb") as log:
+        subprocess.run([*command, *installed], env=env, stdout=log, stderr=log, check=True, timeout=180)
+        process = subprocess.Popen(
+            [*command, *served], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_until(lambda: _answers(f"{address}/healthz"), "code-server up")
+            yield address, settings_file
+        finally:
+            stop(process)
+
+
+def _write_settings(home: Path, settings: Mapping[str, Any]) -> Path:
+    """Write the settings of the user and of the machine; return the user's file."""
     settings_file = home / "data" / "User" / "settings.json"
     settings_file.parent.mkdir(parents=True)
     settings_file.write_text(json.dumps({**QUIET_SETTINGS, **settings}), encoding="utf-8")
@@ -363,45 +385,13 @@ def code_server(
     machine_file = home / "data" / "Machine" / "settings.json"
     machine_file.parent.mkdir()
     machine_file.write_text(json.dumps(settings), encoding="utf-8")
-    command = [str(editor.node), str(editor.code_server), *options]
+    return settings_file
+
+
+def _path(editor: VSCode) -> str:
+    """Return PATH with Node.js and without the server: an activated environment puts it there."""
     folders = [str(editor.node.parent), *os.environ["PATH"].split(os.pathsep)]
-    # The server must not be on PATH, where an activated environment puts it: the tests say where it is.
-    path = os.pathsep.join(folder for folder in folders if not Path(folder, "codegen-lsp").exists())
-    env = {**os.environ, "PATH": path, "HOME": str(home), **environment}
-    with (home / "log").open("wb") as log:
-        subprocess.run(
-            [*command, *(word for vsix in extensions for word in ("--install-extension", str(vsix)))],
-            env=env,
-            stdout=log,
-            stderr=log,
-            check=True,
-            timeout=180,
-        )
-        port = _free_port()
-        process = subprocess.Popen(
-            [
-                *command,
-                "--auth=none",
-                f"--bind-addr=127.0.0.1:{port}",
-                "--disable-telemetry",
-                "--disable-update-check",
-            ],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until(lambda: _answers(f"{address}/healthz"), "code-server up")
-            yield address, settings_file
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    return os.pathsep.join(folder for folder in folders if not Path(folder, "codegen-lsp").exists())
 
 
 @contextmanager

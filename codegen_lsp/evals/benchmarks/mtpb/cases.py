@@ -106,9 +106,7 @@ def turns_named(name: str) -> Turns:
     Raises:
         EvaluationError: the name is another one.
     """
-    if name not in get_args(Turns):
-        raise EvaluationError(f"turns must be multi or single, got {name!r}")
-    return cast("Turns", name)
+    return cast("Turns", _one_of("turns", get_args(Turns), name))
 
 
 def judge_named(name: str) -> Judge:
@@ -117,9 +115,13 @@ def judge_named(name: str) -> Judge:
     Raises:
         EvaluationError: the name is another one.
     """
-    if name not in get_args(Judge):
-        raise EvaluationError(f"the judge must be faithful or repaired, got {name!r}")
-    return cast("Judge", name)
+    return cast("Judge", _one_of("the judge", get_args(Judge), name))
+
+
+def _one_of(what: str, allowed: tuple[str, ...], name: str) -> str:
+    if name not in allowed:
+        raise EvaluationError(f"{what} must be {' or '.join(allowed)}, got {name!r}")
+    return name
 
 
 def settings_of(settings: MtpbSettings, data: Path) -> dict[str, Any]:

@@ -47,16 +47,11 @@ local defaults = {
   lsp = {},
 }
 
-local types = {
-  cmd = 'table',
-  filetypes = 'table',
-  root_markers = 'table',
-  settings = 'table',
-  ghost = 'boolean',
-  debounce = 'number',
-  keymaps = 'table',
-  lsp = 'table',
-}
+--- The type of each option: that of its default.
+local types = { cmd = 'table' }
+for name, value in pairs(defaults) do
+  types[name] = type(value)
+end
 
 ---@type codegen_lsp.Options?
 local current
