@@ -25,7 +25,7 @@ MEGABYTE = 2**20
 @pytest.fixture
 async def raw(shared_folder: Path) -> AsyncIterator[RawClient]:
     async with RawClient(environment(shared_folder)) as client:
-        await client.initialize({"workspace": {"configuration": False}})
+        await client.initialize({"workspace": {"configuration": False}}, {"filtersWorkspaceSettings": True})
         await until(lambda: client.status["state"] in ("ready", "busy"), 240)
         yield client
 
