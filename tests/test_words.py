@@ -32,7 +32,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "SECURITY.md": ("`nobody`",),
     "codegen_lsp/evals/sandbox/confined/__main__.py": ("`nobody`",),
     "codegen_lsp/evals/sandbox/confined/namespaces.py": ("`nobody`", "NOBODY"),
-    "codegen_lsp/evals/sandbox/confined/__main__.py": ("`nobody`",),
 }
 """Texts by file that make a line with such a word acceptable: names and quotations."""
 
