@@ -50,7 +50,9 @@ def test_an_untrusted_folder_cannot_choose_program_model_or_address() -> None:
 
 
 def test_no_workspace_can_choose_a_restricted_setting() -> None:
-    _, server = MANIFEST["contributes"]["configuration"]
+    editor, server = MANIFEST["contributes"]["configuration"]
+    for name in ("serverPath", "serverArguments", "serverEnvironment"):
+        assert editor["properties"][f"codegen-lsp.{name}"]["scope"] == "machine"
     scopes = {name: schema["scope"] for name, schema in server["properties"].items()}
     untrusted = set(MANIFEST["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"])
     for name in options.restricted():
