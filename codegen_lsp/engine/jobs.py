@@ -1,20 +1,28 @@
-"""A request on its way through the worker."""
+"""A request on its way through the worker, and which requests may run at the same time."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from codegen_lsp.engine.decode.progress import DecodeProgress, Step
 from codegen_lsp.wire.answers import Choice
-from codegen_lsp.wire.errors import WireError
+from codegen_lsp.wire.errors import RequestError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 
 if TYPE_CHECKING:
     from codegen_lsp.engine.decode.prompts import PreparedPrompt
     from codegen_lsp.engine.decode.reading import Reading
+    from codegen_lsp.engine.model.model import Model
+
+MAX_RUNNING = 16
+"""Maximum number of requests that take turns; each holds a KV cache. Only one of them may be a background request."""
+
+CLIENT_SHARE = 4
+"""One client on the network may have this fraction of the places for waiting and for running requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +76,47 @@ class Job:
         """Deliver new parts of choices, unless the client has left."""
         if not self.cancelled:
             self.deliver(choices)
+
+    def reserve(self, model: Model, chunk: int, budget: int) -> None:
+        """Compute `kv_bytes`; `chunk` is the number of prompt tokens that one step reads.
+
+        Raises:
+            RequestError: the job needs more than `budget` bytes.
+        """
+        request = self.request
+        longest = max((len(prompt.tokens) for prompt in self.prompts), default=0)
+        # Prompts that are scored together take rows of a batch, which has at most the tokens of a chunk.
+        more = max(request.max_tokens, chunk if request.echo and len(self.prompts) > 1 else 0)
+        self.kv_bytes = model.request_bytes(longest, request.n if request.max_tokens else 1, more)
+        if self.kv_bytes > budget:
+            raise RequestError(
+                f"the request may take {self.kv_bytes / 2**20:.0f} MiB of keys and values, more than the "
+                f"{budget / 2**20:.0f} MiB of this engine; request fewer candidates ('n') or fewer tokens "
+                "('max_tokens'), or start the engine with more --request-memory",
+                param="n" if request.n > 1 else "max_tokens",
+                code="out-of-memory",
+            )
+
+
+def admissible(waiting: Sequence[Job], running: Sequence[Job], budget: int) -> list[Job]:
+    """Return the waiting jobs for which there are places, and memory within `budget` bytes.
+
+    A client of several gets at most a share of the places. A job that doesn't fit into memory now waits, and so do
+    those behind it: otherwise a large one would never get its turn. A job that runs alone always fits.
+    """
+    urgent = sum(job.urgent for job in running)
+    places = {True: MAX_RUNNING - urgent, False: 1 - (len(running) - urgent)}
+    clients = Counter(job.client for job in running)
+    used = sum(job.kv_bytes for job in running)
+    admitted: list[Job] = []
+    for job in sorted(waiting, key=lambda job: job.turn):
+        crowded = job.client and clients[job.client] >= MAX_RUNNING // CLIENT_SHARE
+        if places[job.urgent] <= 0 or crowded:
+            continue
+        if used and used + job.kv_bytes > budget:
+            break
+        places[job.urgent] -= 1
+        clients[job.client] += 1
+        used += job.kv_bytes
+        admitted.append(job)
+    return admitted

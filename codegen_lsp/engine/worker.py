@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -22,13 +21,13 @@ from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
 from codegen_lsp.engine.checkpoints.files import first_line
 from codegen_lsp.engine.checkpoints.tokenizer import is_panic
 from codegen_lsp.engine.decode.progress import Step
-from codegen_lsp.engine.jobs import Done, Job
+from codegen_lsp.engine.jobs import CLIENT_SHARE, Done, Job, admissible
 from codegen_lsp.engine.memory import is_out_of_memory
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.model_slot import ModelSlot
 from codegen_lsp.wire.answers import Health
 from codegen_lsp.wire.config import EngineConfig
-from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, RequestError, WireError
+from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 
 if TYPE_CHECKING:
@@ -37,13 +36,6 @@ if TYPE_CHECKING:
     from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
 log = logging.getLogger(__name__)
-
-MAX_RUNNING = 16
-"""Maximum number of requests that take turns; each holds a KV cache. Only one of them may be a background request."""
-
-
-CLIENT_SHARE = 4
-"""One client on the network may have this fraction of the places for waiting and for running requests."""
 
 
 class Worker:
@@ -126,7 +118,7 @@ class Worker:
             NotReadyError: there is no model now.
         """
         model = self._ready_model()
-        job.kv_bytes = self._kv_bytes(model, job)
+        job.reserve(model, self.config.prefill_chunk, self._slot.kv_budget)
         with self._changed:
             if len(self._waiting) >= self.config.max_waiting:
                 raise OverloadedError(f"{len(self._waiting)} requests are waiting; try again later")
@@ -135,26 +127,6 @@ class Worker:
                 raise OverloadedError(f"{waiting} of your requests are waiting; try again later")
             self._waiting.append(job)
             self._changed.notify()
-
-    def _kv_bytes(self, model: Model, job: Job) -> int:
-        """Return the bytes of keys and values that a job may take; the prompts of a job run one after the other."""
-        request, budget = job.request, self._slot.kv_budget
-        rows = request.n if request.max_tokens else 1
-        longest = max((len(prompt.tokens) for prompt in job.prompts), default=0)
-        # Prompts that are scored together take rows of a batch, which has at most the tokens of a chunk.
-        more = max(
-            request.max_tokens, self.config.prefill_chunk if request.echo and len(job.prompts) > 1 else 0
-        )
-        size = model.request_bytes(longest, rows, more)
-        if size > budget:
-            raise RequestError(
-                f"the request may take {size / 2**20:.0f} MiB of keys and values, more than the {budget / 2**20:.0f} "
-                "MiB of this engine; request fewer candidates ('n') or fewer tokens ('max_tokens'), or start the "
-                "engine with more --request-memory",
-                param="n" if request.n > 1 else "max_tokens",
-                code="out-of-memory",
-            )
-        return size
 
     def cancel(self, job: Job) -> None:
         """Stop a job at its next step; it delivers nothing more."""
@@ -207,31 +179,11 @@ class Worker:
         with self._changed:
             while not (self._waiting or self._running or self._closing or self._load_is_due()):
                 self._changed.wait()
-            self._admit()
+            for job in admissible(self._waiting, self._running, self._slot.kv_budget):
+                self._waiting.remove(job)
+                self._running.append(job)
             self.metrics.running.set(len(self._running))
             self.metrics.waiting.set(len(self._waiting))
-
-    def _admit(self) -> None:
-        """Move waiting jobs to the running ones, as far as there are places and memory for them.
-
-        A client of several gets at most a share of the places. A job that doesn't fit into memory now waits, and so do
-        those behind it: otherwise a large one would never get its turn.
-        """
-        urgent = sum(job.urgent for job in self._running)
-        places = {True: MAX_RUNNING - urgent, False: 1 - (len(self._running) - urgent)}
-        clients = Counter(job.client for job in self._running)
-        free = self._slot.kv_budget - sum(job.kv_bytes for job in self._running)
-        for job in sorted(self._waiting, key=lambda job: job.turn):
-            crowded = job.client and clients[job.client] >= MAX_RUNNING // CLIENT_SHARE
-            if places[job.urgent] <= 0 or crowded:
-                continue
-            if job.kv_bytes > free:
-                return
-            places[job.urgent] -= 1
-            clients[job.client] += 1
-            free -= job.kv_bytes
-            self._waiting.remove(job)
-            self._running.append(job)
 
     def _load_is_due(self) -> bool:
         state = self.health.state
