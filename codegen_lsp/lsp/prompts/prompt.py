@@ -106,7 +106,9 @@ def _build(
     cursor = site.cursor
     counter = count if isinstance(count, TokenCounter) else TokenCounter(count)
     max_tokens = max(1, min(max_tokens, limits.context // 2))
-    budget = max(1, limits.context - max_tokens)
+    # The same for both shapes, so that a bracket typed at a line's end doesn't move the window.
+    reserved = max(max_tokens, min(limits.block_tokens, limits.context // 2))
+    budget = max(1, limits.context - reserved)
     head, start, tokens = _fit(site, limits, budget - budget // _SLACK, counter)
     tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
     if tokens + tail.count(" \n") + tail.count("\t\n") > budget:
