@@ -122,7 +122,7 @@ class Worker:
         with self._changed:
             if len(self._waiting) >= self.config.max_waiting:
                 raise OverloadedError(f"{len(self._waiting)} requests are waiting; try again later")
-            waiting = sum(other.client == job.client for other in self._waiting)
+            waiting = sum(queued.client == job.client for queued in self._waiting)
             if job.client and waiting >= max(1, self.config.max_waiting // CLIENT_SHARE):
                 raise OverloadedError(f"{waiting} of your requests are waiting; try again later")
             self._waiting.append(job)

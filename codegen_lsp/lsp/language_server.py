@@ -84,10 +84,10 @@ class CodegenServer(StrictServer):
         for cell in notebook.cells:
             if canonical(cell.document) == canonical(document.uri):
                 break
-            other = self.protocol.documents.find(cell.document)
+            cell_document = self.protocol.documents.find(cell.document)
             is_code = cell.kind == types.NotebookCellKind.Code
-            if is_code and other is not None and other.language_id == document.language_id:
-                texts.append(other.source.rstrip("\r\n") + "\n\n")
+            if is_code and cell_document is not None and cell_document.language_id == document.language_id:
+                texts.append(cell_document.source.rstrip("\r\n") + "\n\n")
         return "".join(texts)
 
     # Options -------------------------------------------------------------------------------------------

@@ -61,8 +61,8 @@ class Access:
         """Return the sender of a request with these headers from the address `peer`."""
         token = _bearer(headers.get(b"authorization", b"").decode("latin-1"))
         admin = self.admin_token is not None and _same(token, self.admin_token)
-        known = [known for known in self.tokens if _same(token, known)]
-        trusted = admin or bool(known) or not self.tokens
+        matches = [entry for entry in self.tokens if _same(token, entry)]
+        trusted = admin or bool(matches) or not self.tokens
         name = "" if self.local else f"{hashlib.sha256(token.encode()).hexdigest()[:16]}@{_network(peer)}"
         return Caller(name, trusted, admin or (trusted and self.anyone_administers))
 

@@ -121,9 +121,11 @@ class Folder:
         if file.exists():
             before = read_json(file)
             names = sorted({*before, *self.settings})
-            other = [n for n in names if before.get(n) != self.settings.get(n)]
-            if other:
-                changes = ", ".join(f"{n} {before.get(n)!r} and now {self.settings.get(n)!r}" for n in other)
+            differing = [n for n in names if before.get(n) != self.settings.get(n)]
+            if differing:
+                changes = ", ".join(
+                    f"{n} {before.get(n)!r} and now {self.settings.get(n)!r}" for n in differing
+                )
                 raise EvaluationError(
                     f"{self.path} was begun with other settings ({changes}); use these, or another --out"
                 )

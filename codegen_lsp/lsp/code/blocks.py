@@ -167,7 +167,7 @@ def _closes(place: LexedCursor, index: int, width: int) -> bool:
 
     A closer that starts a line at another depth than the head's closes something further out.
     """
-    offset = next((at for frame, at in place.closings if frame == index), None)
+    offset = next((position for frame, position in place.closings if frame == index), None)
     if offset is None:
         return False
     start = place.suffix.rfind("\n", 0, offset) + 1

@@ -190,13 +190,13 @@ def _evidence(sample: str, language: str) -> str:
 
 def _without(text: str, opener: str, closer: str) -> str:
     """Return the text without what is between each `opener` and `closer`."""
-    kept, position = [], 0
+    pieces, position = [], 0
     while (start := text.find(opener, position)) >= 0 and (
         end := text.find(closer, start + len(opener))
     ) >= 0:
-        kept.append(text[position:start])
+        pieces.append(text[position:start])
         position = end + len(closer)
-    return "".join([*kept, text[position:]])
+    return "".join([*pieces, text[position:]])
 
 
 def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]:

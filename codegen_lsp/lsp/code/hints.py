@@ -125,17 +125,17 @@ def _block(below: Sequence[Statement]) -> Iterator[Statement]:
 
 def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
     """Return the names that are used below and bound nowhere, in order of use."""
-    known = {name for s in around.above for name in (*s.names(), *s.binds())}
-    found: list[str] = []
+    bound = {name for s in around.above for name in (*s.names(), *s.binds())}
+    unbound: list[str] = []
     for statement in around.below:
-        found += dict.fromkeys(n for n in statement.needs() if n not in known and n not in found)
-        known |= statement.binds()
+        unbound += dict.fromkeys(n for n in statement.needs() if n not in bound and n not in unbound)
+        bound |= statement.binds()
         if statement.word in ("import", "from") and "*" in statement.code:
             return ()
-    if not found or _STARS.search(cursor.prefix) or _STARS.search(cursor.suffix):
+    if not unbound or _STARS.search(cursor.prefix) or _STARS.search(cursor.suffix):
         return ()
     text = visible(cursor)
-    return tuple(n for n in found if not n.isupper() and not is_global(n, text))
+    return tuple(n for n in unbound if not n.isupper() and not is_global(n, text))
 
 
 def visible(cursor: Cursor) -> str:

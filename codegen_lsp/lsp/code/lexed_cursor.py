@@ -91,8 +91,8 @@ class LexedCursor:
     @cached_property
     def steps(self) -> Counter[str]:
         """How often the text around the cursor has each step of indentation, but for lines that only go on."""
-        sure, others, _ = indent_steps(self.region[-_REACH:] + "\n" + self.suffix)
-        return sure + others
+        sure, unsure, _ = indent_steps(self.region[-_REACH:] + "\n" + self.suffix)
+        return sure + unsure
 
     @cached_property
     def is_whole(self) -> bool:
@@ -118,12 +118,12 @@ class LexedCursor:
     def _lexed(self) -> tuple[tuple[Frame, ...], tuple[Token, ...]]:
         """What is open at the cursor, and the tokens before it."""
         frames: list[Frame] = []
-        found = tuple(tokens(self.region, self.cursor.language, frames))
+        before = tuple(tokens(self.region, self.cursor.language, frames))
         if self.language.characters and (not frames or frames[-1].kind in ("bracket", "interpolation")):
             half = _HALF_CHARACTER.search(self.region, max(0, len(self.region) - 16))
             if half is not None and (self.after.startswith("'") or not self.language.lifetimes):
                 frames.append(Frame("string", "'", "'", half.start(), _CHARACTER))
-        return tuple(frames), found
+        return tuple(frames), before
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -159,15 +159,15 @@ class LexedCursor:
         """
         stack = list(self.frames)
         lowest = len(stack)
-        found: list[tuple[int, int]] = []
+        closings: list[tuple[int, int]] = []
         for token in tokens(self.suffix, self.cursor.language, stack):
             while lowest > len(stack):
                 lowest -= 1
                 if token.text == self.frames[lowest].closer or self.frames[lowest].kind != "bracket":
-                    found.append((lowest, token.end - 1))
+                    closings.append((lowest, token.end - 1))
             if not lowest:
                 break
-        return tuple(found)
+        return tuple(closings)
 
     @cached_property
     def suffix(self) -> str:

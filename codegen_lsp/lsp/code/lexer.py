@@ -153,14 +153,14 @@ def _inside(text: str, start: int, top: Frame, frames: list[Frame]) -> tuple[Tok
     position = start
     for match in _inside_pattern(top.closer, top.quote).finditer(text, start):
         position = match.end()
-        found = match.lastgroup
-        if found == "escape":
+        group = match.lastgroup
+        if group == "escape":
             continue
-        if found == "code":
+        if group == "code":
             frames.append(Frame("interpolation", match.group(), CLOSING[match.group()[-1]], match.start()))
         else:  # closed; or at the line's end, left open
             frames.pop()
-            position = match.start() if found == "newline" else position
+            position = match.start() if group == "newline" else position
         piece = text[start:position]
         return (Token(kind, piece, start, len(frames)) if piece else None), position
     piece = text[start:]
@@ -208,9 +208,9 @@ def _code_pattern(name: str) -> re.Pattern[str]:
     if spec.line_comments:
         marks = "|".join(map(re.escape, spec.line_comments))
         parts.append(rf"(?P<comment>{spec.comment_guard}(?:{marks})[^\n]*)")
-    whole = [_CHARACTER] * spec.characters + [_REGEX] * spec.regexes
-    if whole:
-        parts.append(f"(?P<string>{'|'.join(whole)})")
+    literals = [_CHARACTER] * spec.characters + [_REGEX] * spec.regexes
+    if literals:
+        parts.append(f"(?P<string>{'|'.join(literals)})")
     parts += [f"(?P<q{n}>{quote.opener})" for n, quote in enumerate(spec.quotes)]
     parts.append(r"(?P<open>[(\[{])|(?P<close>[)\]}])")
     return re.compile("|".join(parts), re.DOTALL)

@@ -129,12 +129,12 @@ class Outline:
 
     def enclosing(self) -> tuple[Definition, ...]:
         """Return the definitions within which the text ends, outermost first."""
-        found: list[Definition] = []
+        definitions: list[Definition] = []
         level = self.definitions
         while inner := next((d for d in reversed(level) if d.open), None):
-            found.append(inner)
+            definitions.append(inner)
             level = inner.members
-        return tuple(found)
+        return tuple(definitions)
 
 
 @lru_cache(maxsize=16)
@@ -250,18 +250,18 @@ class _Reader:
 
 
 def _comment_above(node: Node) -> str:
-    found: list[str] = []
+    comment: list[str] = []
     row, before = node.start_point.row, node.prev_sibling
     while before is not None and "comment" in before.type and before.end_point.row == row - 1:
-        found.insert(0, " " * before.start_point.column + decode(before.text or b""))
+        comment.insert(0, " " * before.start_point.column + decode(before.text or b""))
         row, before = before.start_point.row, before.prev_sibling
-    return "\n".join(found)
+    return "\n".join(comment)
 
 
 def _first_line(documentation: str) -> str:
     """Return the first line, closed where the rest was cut away."""
-    first, _, rest = documentation.partition("\n")
-    if not rest:
+    first, _, remainder = documentation.partition("\n")
+    if not remainder:
         return documentation
     start = first.lstrip(" \t")
     quote = next((q for q in ('"""', "'''") if q in start[:5]), None)

@@ -58,20 +58,20 @@ def _line_start(text: str, line: int) -> tuple[int, int]:
     """Where a line starts and its number; the last line's for one past the end."""
     if not _only_line_feeds(text):
         text = text.replace("\r\n", " \n").replace("\r", "\n")  # as long as it was
-    seen = chunk = 0
+    count = chunk = 0
     while chunk < len(text):
-        here = text.count("\n", chunk, chunk + _CHUNK)
-        if seen + here >= line:
+        ends = text.count("\n", chunk, chunk + _CHUNK)
+        if count + ends >= line:
             break
-        seen, chunk = seen + here, chunk + _CHUNK
+        count, chunk = count + ends, chunk + _CHUNK
     start = chunk
-    while seen < line and (found := text.find("\n", start)) >= 0:
-        seen, start = seen + 1, found + 1
-    if seen < line:
+    while count < line and (end := text.find("\n", start)) >= 0:
+        count, start = count + 1, end + 1
+    if count < line:
         start = text.rfind("\n") + 1
     elif start == chunk:
         start = text.rfind("\n", 0, chunk) + 1
-    return start, seen
+    return start, count
 
 
 def lines_in(prefix: str) -> int:

@@ -49,8 +49,8 @@ class Statement:
     @property
     def word(self) -> str:
         """The word that it starts with, or nothing."""
-        found = _ANY_NAME.match(self.code)
-        return found.group() if found else ""
+        match = _ANY_NAME.match(self.code)
+        return match.group() if match else ""
 
     @property
     def opens(self) -> bool:
@@ -102,12 +102,12 @@ class Statement:
     def needs(self) -> list[str]:
         """Return the names that must have a value before it runs, in order."""
         *targets, value = _sides(self.code)
-        own = set(self.targets())
-        bound = self.binds() - own
-        before = [n for target in targets for n in _NAME.findall(target) if n not in own]
+        assigned = set(self.targets())
+        bound = self.binds() - assigned
+        before = [n for target in targets for n in _NAME.findall(target) if n not in assigned]
         names = before + _NAME.findall(_KEYWORD_ARGUMENT.sub(r"\1", value))
-        if not targets and own:
-            names = [n for n in names if n not in own]  # an annotation
+        if not targets and assigned:
+            names = [n for n in names if n not in assigned]  # an annotation
         return [n for n in names if n not in _KNOWN and n not in bound and not n.startswith("__")]
 
 

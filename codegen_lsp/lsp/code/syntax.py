@@ -139,9 +139,11 @@ def body_target(cursor: Cursor) -> BodyTarget | None:
 
 
 def _comment_target(cursor: Cursor) -> BodyTarget | None:
-    own = cursor.line_prefix + cursor.line_suffix
-    comment, end, last = [own.strip()], cursor.offset + len(cursor.line_suffix), cursor.line
-    if "*" in own[: len(own) - len(own.lstrip()) + 2] and not own.rstrip().endswith("*/"):
+    cursor_line = cursor.line_prefix + cursor.line_suffix
+    comment, end, last = [cursor_line.strip()], cursor.offset + len(cursor.line_suffix), cursor.line
+    if "*" in cursor_line[
+        : len(cursor_line) - len(cursor_line.lstrip()) + 2
+    ] and not cursor_line.rstrip().endswith("*/"):
         return None  # the inside of a block comment
     suffix = cursor.suffix[len(cursor.line_suffix) :]
     site = LexedCursor(cursor)
@@ -159,16 +161,16 @@ def _comment_target(cursor: Cursor) -> BodyTarget | None:
     if not words:
         return None
     title = f"Write the code for “{words[:40].rstrip()}{'…' if len(words) > 40 else ''}”"
-    return BodyTarget("comment", title, end, end, lines.leading(own), last)
+    return BodyTarget("comment", title, end, end, lines.leading(cursor_line), last)
 
 
 def _function_target(cursor: Cursor) -> BodyTarget | None:
-    own = cursor.line_prefix + cursor.line_suffix
-    if len(own) > _LONG_LINE:
+    line = cursor.line_prefix + cursor.line_suffix
+    if len(line) > _LONG_LINE:
         return None
     text, offset = cursor.prefix + cursor.suffix, cursor.offset
-    if own.strip():
-        offset = max(offset, offset - len(cursor.line_prefix) + len(lines.leading(own)) + 1)
+    if line.strip():
+        offset = max(offset, offset - len(cursor.line_prefix) + len(lines.leading(line)) + 1)
     else:
         offset -= len(text[max(0, offset - _REGION) : offset]) - len(
             text[max(0, offset - _REGION) : offset].rstrip()
@@ -181,8 +183,8 @@ def _function_target(cursor: Cursor) -> BodyTarget | None:
         return None
     data = encode(region)
     end = start + _length(data[: stub.end])
-    at = start + _length(data[: stub.definition])
-    before = lines.normalize(text[:at])
+    definition = start + _length(data[: stub.definition])
+    before = lines.normalize(text[:definition])
     outer = lines.leading(before[before.rfind("\n") + 1 :])
     return BodyTarget(
         kind="function",
@@ -267,13 +269,13 @@ def _is_placeholder(node: Node) -> bool:
 
 def _name(node: Node) -> str:
     """Return the function's name, looked for where each grammar keeps it."""
-    found: Node | None = node
-    while found is not None:
-        if (name := found.child_by_field_name("name")) is not None:
+    holder: Node | None = node
+    while holder is not None:
+        if (name := holder.child_by_field_name("name")) is not None:
             return decode(name.text or b"")
-        found = found.child_by_field_name("declarator")
-        if found is not None and found.type.endswith("identifier"):
-            return decode(found.text or b"")
+        holder = holder.child_by_field_name("declarator")
+        if holder is not None and holder.type.endswith("identifier"):
+            return decode(holder.text or b"")
     parent = node.parent
     name = parent.child_by_field_name("name") if parent is not None else None
     return decode(name.text or b"") if name is not None else "function"

@@ -24,31 +24,33 @@ def fit(text: str, site: Site) -> str:
 
     def f():‸   + `␤    if x:␤        return`   in a file of tabs   →   `␤→if x:␤→→return`
     """
-    known = site.cursor.language == "python" or site.language.blocks in ("braces", "keywords")
-    if not known or site.in_comment or _goes_on(site):
+    has_blocks = site.cursor.language == "python" or site.language.blocks in ("braces", "keywords")
+    if not has_blocks or site.in_comment or _goes_on(site):
         return text
     block, blank = site.block, site.is_blank
-    first, *others = text.split("\n")
+    first, *tail = text.split("\n")
     start = block.base if blank else 0
-    if blank and not first.strip() and any(line.strip() for line in others):  # it starts a line further down
-        first, *others = "\n".join(others).lstrip("\n").split("\n")
+    if blank and not first.strip() and any(line.strip() for line in tail):  # it starts a line further down
+        first, *tail = "\n".join(tail).lstrip("\n").split("\n")
         start = 0
-    widths = [start + site.width(first), *map(site.width, others)]
-    written = [first, *others]
-    contents = [first.lstrip(" \t") if blank else first, *(line.lstrip(" \t") for line in others)]
-    kept = _within_strings("\n".join([first, *others]), site)
+    widths = [start + site.width(first), *map(site.width, tail)]
+    written = [first, *tail]
+    contents = [first.lstrip(" \t") if blank else first, *(line.lstrip(" \t") for line in tail)]
+    literal_lines = _within_strings("\n".join([first, *tail]), site)
     filled = [
-        i for i, content in enumerate(contents) if content.strip() and (blank or i > 0) and i not in kept
+        i
+        for i, content in enumerate(contents)
+        if content.strip() and (blank or i > 0) and i not in literal_lines
     ]
     moved = list(widths)
     if filled:
         new = _moved([(widths[i], contents[i]) for i in filled], site, block)
         for index, width in zip(filled, new, strict=True):
             moved[index] = width
-    knows_tabs = any("\t" in lines.leading(line) for line in others)
+    knows_tabs = any("\t" in lines.leading(line) for line in tail)
     out = [_first(written[0], contents[0], moved[0] - block.base if blank else 0, site)]
     for index, (line, content, width) in enumerate(zip(written[1:], contents[1:], moved[1:], strict=True), 1):
-        if index in kept:
+        if index in literal_lines:
             out.append(line)
         elif not content.strip():
             out.append("")
@@ -105,7 +107,7 @@ def _is_as_the_file(line: str, site: Site, knows_tabs: bool) -> bool:
 def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
     """Return new widths of a block's lines, given as (width, content): the first where it belongs, the others along."""
     unit, blank = site.unit, site.is_blank
-    (first, opener), *others = block
+    (first, opener), *tail = block
     target = _target(first, site, place)
     if target == first and (site.cursor.language != "python" or _has_levels_of_the_file(block, site)):
         return [width for width, _ in block]
@@ -113,12 +115,10 @@ def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
         first = target
     step = _step(block, site, first - place.opener if place.opened else unit)
     # Where the model wrote indentation that is there already, it did so before its first line only.
-    lone = any(width < first for width, _ in others)
-    lone = lone or (
-        bool(others) and others[0][0] == first and lines.opens_block(opener, site.cursor.language)
-    )
+    lone = any(width < first for width, _ in tail)
+    lone = lone or (bool(tail) and tail[0][0] == first and lines.opens_block(opener, site.cursor.language))
     start = target if blank and lone else first
-    new = [w if w < start else target + (w - start) // step * unit + (w - start) % step for w, _ in others]
+    new = [w if w < start else target + (w - start) // step * unit + (w - start) % step for w, _ in tail]
     return [target if blank or place.opened else block[0][0], *new]
 
 

@@ -75,14 +75,14 @@ class _Plan:
 
     def stubs(self, definitions: Sequence[Definition]) -> list[str]:
         """Return the stubs of as many definitions as fit, in order."""
-        taken: list[str] = []
+        stubs: list[str] = []
         for index, definition in enumerate(definitions):
-            if index - len(taken) > _MISSES:
+            if index - len(stubs) > _MISSES:
                 break
             full, brief = definition.stub(), definition.stub(brief=True)
             stub = self.take(*([full, brief] if len(full) <= _LONG_DOCUMENTATION else [brief]))
-            taken += [stub] if stub else []
-        return taken
+            stubs += [stub] if stub else []
+        return stubs
 
 
 def _brief_opening(definition: Definition) -> str:
@@ -95,8 +95,8 @@ def _before(cursor: Cursor, start: int) -> Outline:
     indent = lines.leading(following)
     if start <= _PARSED:
         return outline(cursor.language, lines.normalize(cursor.prefix[:start]), indent)
-    found = _TOP_LEVEL.search(cursor.prefix, start - _PARSED, start)
-    tail = cursor.prefix[found.start() if found else start - _PARSED : start]
+    boundary = _TOP_LEVEL.search(cursor.prefix, start - _PARSED, start)
+    tail = cursor.prefix[boundary.start() if boundary else start - _PARSED : start]
     head = outline(cursor.language, lines.normalize(cursor.prefix[:_HEAD]))
     return Outline(head.imports, outline(cursor.language, lines.normalize(tail), indent).definitions)
 
@@ -105,9 +105,9 @@ def _after(cursor: Cursor) -> tuple[tuple[Definition, ...], tuple[Definition, ..
     """(top-level definitions below the cursor, members of the class around it that are below, its signature)."""
     start = len(cursor.line_suffix)
     text = lines.normalize(cursor.suffix[start : start + _BELOW])
-    found = _TOP_LEVEL.search(text, 1)
-    end = found.start() if found else len(text)
-    top = outline(cursor.language, text[end:]).definitions if found else ()
+    boundary = _TOP_LEVEL.search(text, 1)
+    end = boundary.start() if boundary else len(text)
+    top = outline(cursor.language, text[end:]).definitions if boundary else ()
     owner = _owner(cursor)
     if not owner:
         return top, (), ""
@@ -131,8 +131,8 @@ def _owner(cursor: Cursor) -> str:
 def _members(language: str, text: str) -> tuple[Definition, ...]:
     """Return the members of a class in the rest of its text, from the first that starts there."""
     if language == "python":
-        found = min(_MEMBER.finditer(text), key=lambda m: len(m.group(1)), default=None)
-        body = text[found.start() :] if found else ""
+        member = min(_MEMBER.finditer(text), key=lambda m: len(m.group(1)), default=None)
+        body = text[member.start() :] if member else ""
         head = "class _:\n"
     else:
         indents = [lines.leading(ln) for ln in text.split("\n") if ln[:1] in (" ", "\t") and ln.strip()]

@@ -34,18 +34,18 @@ def inline_items(
     starts with the entry's.
     """
     line = cursor.line_prefix
-    taken, replaced = (
+    entry, replaced = (
         ("", "") if cursor.selected is None else (cursor.selected.text, cursor.selected.replaced)
     )
-    start = units(line[: len(line) - len(taken)], encoding)
+    start = units(line[: len(line) - len(entry)], encoding)
     items = []
-    for one, identifier in zip(ranked, ids, strict=True):
-        covered = replaced + cursor.suffix[: one.candidate.replace]
-        text = taken + _in_document(one.candidate.text, cursor)
+    for suggestion, identifier in zip(ranked, ids, strict=True):
+        covered = replaced + cursor.suffix[: suggestion.candidate.replace]
+        text = entry + _in_document(suggestion.candidate.text, cursor)
         items.append(
             lsp.InlineCompletionItem(
                 insert_text=text,
-                filter_text=text if taken else None,
+                filter_text=text if entry else None,
                 range=_on_line(cursor.line, start, start + units(covered, encoding)),
                 command=_command(identifier),
             )
@@ -64,16 +64,16 @@ def completion_items(
     word = _WORD.search(line[-_LONGEST_WORD:]).group()  # type: ignore[union-attr]  # it matches the empty word too
     start, end = units(line[: len(line) - len(word)], encoding), units(line, encoding)
     items = []
-    for place, (one, identifier) in enumerate(zip(ranked, ids, strict=True)):
-        text = word + one.candidate.text
-        covered = units(cursor.suffix[: one.candidate.replace], encoding)
+    for place, (suggestion, identifier) in enumerate(zip(ranked, ids, strict=True)):
+        text = word + suggestion.candidate.text
+        covered = units(cursor.suffix[: suggestion.candidate.replace], encoding)
         items.append(
             lsp.CompletionItem(
                 label=label(text),
                 kind=lsp.CompletionItemKind.Text,
                 detail="CodeGen",
                 sort_text=f"{place:04d}",
-                filter_text=word + one.candidate.text.split("\n", 1)[0] if word else label(text),
+                filter_text=word + suggestion.candidate.text.split("\n", 1)[0] if word else label(text),
                 insert_text_format=lsp.InsertTextFormat.PlainText,
                 insert_text_mode=lsp.InsertTextMode.AsIs,
                 text_edit=lsp.TextEdit(
@@ -106,7 +106,9 @@ def body_edit(cursor: Cursor, target: BodyTarget, text: str, encoding: str) -> l
     `text` is a candidate's, for `target.cursor(cursor)`: its first line starts at the body's indentation.
     """
     document = cursor.prefix + cursor.suffix
-    start, end = (lsp.Position(*position_at(document, at, encoding)) for at in (target.start, target.end))
+    start, end = (
+        lsp.Position(*position_at(document, offset, encoding)) for offset in (target.start, target.end)
+    )
     new_text = cursor.newline + target.indent + _in_document(text, cursor) + target.tail
     edit = lsp.TextEdit(range=lsp.Range(start, end), new_text=new_text)
     if cursor.version is None:

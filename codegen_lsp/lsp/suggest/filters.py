@@ -96,13 +96,13 @@ def _mean(candidate: Candidate, text: str) -> float | None:
     if end is None or not candidate.tokens or len(candidate.tokens) != len(candidate.token_logprobs):
         return candidate.mean_logprob
     position = len(candidate.raw) - sum(len(t) for t in candidate.tokens)  # healed characters come before it
-    kept: list[float] = []
+    logprobs: list[float] = []
     for token, logprob in zip(candidate.tokens, candidate.token_logprobs, strict=True):
-        if position >= end and kept:
+        if position >= end and logprobs:
             break
-        kept.append(logprob)
+        logprobs.append(logprob)
         position += len(token)
-    return sum(kept) / len(kept)
+    return sum(logprobs) / len(logprobs)
 
 
 def _extent(candidate: Candidate, site: Site, prompt: Prompt) -> FilterResult:
@@ -110,10 +110,10 @@ def _extent(candidate: Candidate, site: Site, prompt: Prompt) -> FilterResult:
     end = len(candidate.text) if end is None else end
     is_line = prompt.shape == "line"
     text = candidate.text[:end].lstrip("\n") if is_line else candidate.text[:end]
-    left = candidate.text[end:].strip()
-    if not left:
+    remainder = candidate.text[end:].strip()
+    if not remainder:
         return KEEP if text == candidate.text else replaced(text, "took back line breaks")
-    count = left.count("\n") + 1
+    count = remainder.count("\n") + 1
     shape = "line" if is_line else "block"
     note = f"ended with the {shape}, {count} line{'s' if count > 1 else ''} left out"
     return replaced(text, note, is_cut=True)
@@ -123,21 +123,21 @@ def _repetition(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     second = repeats.loop(candidate.text)
     if second is None:
         return KEEP
-    kept = stop_rules.complete_part(candidate.text[:second], site)
-    is_open = any(frame.text in ("(", "[") for frame in frames_at_end(kept, site.cursor.language))
-    if "\n" not in kept.strip() or is_open:
-        return dropped(Reason.REPETITION, f"it goes round in circles from {_quote(kept[-40:])}")
-    return replaced(kept, "cut where it starts to go round in circles", is_cut=True)
+    text = stop_rules.complete_part(candidate.text[:second], site)
+    is_open = any(frame.text in ("(", "[") for frame in frames_at_end(text, site.cursor.language))
+    if "\n" not in text.strip() or is_open:
+        return dropped(Reason.REPETITION, f"it goes round in circles from {_quote(text[-40:])}")
+    return replaced(text, "cut where it starts to go round in circles", is_cut=True)
 
 
 def _incomplete(candidate: Candidate, site: Site, prompt: Prompt) -> FilterResult:
     if candidate.finish != "length" or prompt.shape == "line":
         return KEEP
-    kept = candidate.text.rpartition("\n")[0] if candidate.text.strip().count("\n") else ""
-    kept = stop_rules.complete_part(kept, site) if kept.strip() else ""
-    if not kept.strip():
+    text = candidate.text.rpartition("\n")[0] if candidate.text.strip().count("\n") else ""
+    text = stop_rules.complete_part(text, site) if text.strip() else ""
+    if not text.strip():
         return KEEP
-    return replaced(kept, f"left out the unfinished {_quote(candidate.text[len(kept) :].strip())}")
+    return replaced(text, f"left out the unfinished {_quote(candidate.text[len(text) :].strip())}")
 
 
 def _trailing(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
@@ -181,10 +181,10 @@ def _unopened(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     end = stop_rules.unopened(candidate.text, site)
     if end is None:
         return KEEP
-    closer, kept = candidate.text[end], candidate.text[:end].rstrip()
-    if not kept.strip():
+    closer, text = candidate.text[end], candidate.text[:end].rstrip()
+    if not text.strip():
         return dropped(Reason.EMPTY, f"it starts with a {_quote(closer)} that closes nothing")
-    return replaced(kept, f"cut before a {_quote(closer)} that closes nothing", is_cut=True)
+    return replaced(text, f"cut before a {_quote(closer)} that closes nothing", is_cut=True)
 
 
 def _repeats_below(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
@@ -206,15 +206,15 @@ def _overlap(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     if not text.strip():
         note = f"all of it, {_quote(candidate.text)}, is after the cursor already"
         return dropped(Reason.REPEATS_SUFFIX, note)
-    taken = candidate.text[len(text) :]
-    return replaced(text, f"took back {_quote(taken)}, which is after the cursor already")
+    repeated = candidate.text[len(text) :]
+    return replaced(text, f"took back {_quote(repeated)}, which is after the cursor already")
 
 
 def _open_string(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     if site.cursor.language != "python" or candidate.finish == "length" or site.open_string in _TRIPLES:
         return KEEP
-    _first, newline, others = candidate.text.rpartition("\n")
-    line = others if newline else site.before + candidate.text
+    _first, newline, last = candidate.text.rpartition("\n")
+    line = last if newline else site.before + candidate.text
     line += site.after[candidate.replace :]
     if any(quote in line for quote in _TRIPLES):
         return KEEP

@@ -226,19 +226,19 @@ async def score_suffixes(
     InCoder (Fried et al. 2022, section 4.1, left-to-right reranking): how likely the text after the gap is
     once the candidate fills it. One request holds a prompt for each candidate; only the suffixes' tokens come back.
     """
-    asked = [(index, pair) for index, pair in enumerate(pairs) if pair is not None]
-    if not asked:
+    numbered = [(index, pair) for index, pair in enumerate(pairs) if pair is not None]
+    if not numbered:
         return list(verdicts)
     request = CompletionRequest(
-        prompts=tuple(text + suffix for _, (text, suffix) in asked),
+        prompts=tuple(text + suffix for _, (text, suffix) in numbered),
         max_tokens=0,
         echo=True,
         logprobs=0,
-        echo_from=min(len(text) for _, (text, _) in asked),
+        echo_from=min(len(text) for _, (text, _) in numbered),
     )
     answer = await engine.complete(request)
     scored = list(verdicts)
-    for choice, (index, (text, _)) in zip(answer.choices, asked, strict=False):
+    for choice, (index, (text, _)) in zip(answer.choices, numbered, strict=False):
         candidate = replace(scored[index].candidate, suffix_logprob=_mean_from(choice.logprobs, len(text)))
         scored[index] = replace(scored[index], candidate=candidate)
     return scored

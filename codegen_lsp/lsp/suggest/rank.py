@@ -69,14 +69,14 @@ def scoring_prompt(site: Site, prompt: Prompt, candidate: Candidate) -> tuple[st
     following = lines.normalize(
         site.cursor.suffix[candidate.replace : candidate.replace + 8 * _SCORED_CHARACTERS]
     )
-    kept: list[str] = []
+    lines_below: list[str] = []
     filled = 0
     for line in following.split("\n"):
-        kept.append(line)
+        lines_below.append(line)
         filled += bool(line.strip())
         if filled == _SCORED_LINES:
             break
-    suffix = "\n".join(kept)[:_SCORED_CHARACTERS].rstrip()
+    suffix = "\n".join(lines_below)[:_SCORED_CHARACTERS].rstrip()
     text = candidate.text
     if site.shows_spaces:
         text, suffix = lines.with_spaces(text), lines.with_spaces(suffix)
@@ -104,9 +104,9 @@ def rank(
     gives no log-probabilities. Of equal scores the earlier candidate comes first.
     """
     out = list(verdicts)
-    kept = [i for i, v in enumerate(verdicts) if v.reason is None]
-    scored = _score([verdicts[i].candidate for i in kept], site, weights)
-    order = sorted(zip(kept, scored, strict=True), key=lambda pair: -pair[1].score)
+    indexes = [i for i, v in enumerate(verdicts) if v.reason is None]
+    scored = _score([verdicts[i].candidate for i in indexes], site, weights)
+    order = sorted(zip(indexes, scored, strict=True), key=lambda pair: -pair[1].score)
     shown: list[Ranked] = []
     for index, ranked in order:
         candidate = ranked.candidate
@@ -187,16 +187,16 @@ def _errors(candidates: Sequence[Candidate], cursor: Cursor) -> list[int]:
     ]
 
 
-def _same(shown: Candidate, other: Candidate) -> bool:
+def _same(shown: Candidate, candidate: Candidate) -> bool:
     """Whether two are near-duplicates: alike but for white space and kind of quotes, or one starts the other.
 
     One that starts the other on the same line stays apart where it ends in the middle of a word.
     """
-    a, b = _canonical(shown.text), _canonical(other.text)
+    a, b = _canonical(shown.text), _canonical(candidate.text)
     if a == b:
         return True
     short, long = sorted((a, b), key=len)
-    return "\n" in shown.text + other.text and long.startswith(short) and not _splits(short, long)
+    return "\n" in shown.text + candidate.text and long.startswith(short) and not _splits(short, long)
 
 
 def _canonical(text: str) -> str:

@@ -57,10 +57,10 @@ def places_of(path: str, name: str, text: str, seed: int, count: int) -> list[Pl
     chosen: list[Place] = []
     for kind, find in _FINDERS.items():
         gaps = list(find(source))
-        for start, end, rest in sorted(chooser.sample(gaps, min(count, len(gaps)))):
-            closer = text[end:rest] if kind == "auto-closed" else ""
-            wanted = text[start:end].rstrip()
-            if not wanted.strip() or len(wanted) > _LONGEST:
+        for start, end, resume in sorted(chooser.sample(gaps, min(count, len(gaps)))):
+            closer = text[end:resume] if kind == "auto-closed" else ""
+            answer = text[start:end].rstrip()
+            if not answer.strip() or len(answer) > _LONGEST:
                 continue
             chosen.append(
                 Place(
@@ -69,8 +69,8 @@ def places_of(path: str, name: str, text: str, seed: int, count: int) -> list[Pl
                     kind=kind,
                     line=text.count("\n", 0, start) + 1,
                     prefix=text[:start],
-                    suffix=closer + text[rest:],
-                    wanted=wanted,
+                    suffix=closer + text[resume:],
+                    wanted=answer,
                     continuation=text[start : start + _CONTINUATION],
                 )
             )

@@ -52,14 +52,14 @@ def write_report(folder: Path, findings: Sequence[Arrival], about: Mapping[str, 
 
 
 def _examples(findings: Sequence[Arrival]) -> list[dict[str, Any]]:
-    seen: Counter[tuple[str, str, str]] = Counter()
-    kept = []
+    pairs: Counter[tuple[str, str, str]] = Counter()
+    counted = []
     for finding in findings:
         key = (finding.place.language, finding.place.kind, finding.outcome)
-        seen[key] += 1
-        if finding.outcome == "intact" or seen[key] > _EXAMPLES:
+        pairs[key] += 1
+        if finding.outcome == "intact" or pairs[key] > _EXAMPLES:
             continue
-        kept.append(
+        counted.append(
             {
                 "place": f"{finding.place.path}:{finding.place.line}",
                 "language": finding.place.language,
@@ -71,7 +71,7 @@ def _examples(findings: Sequence[Arrival]) -> list[dict[str, Any]]:
                 "note": finding.note,
             }
         )
-    return kept
+    return counted
 
 
 def _page(data: Mapping[str, Any]) -> list[str]:

@@ -103,7 +103,7 @@ def _is_real_root() -> bool:
 def _without_nested(paths: list[str]) -> list[str]:
     """Return the paths that exist and lie below no other of them."""
     existing = sorted({p.rstrip("/") for p in paths if p.rstrip("/") and os.path.lexists(p)})
-    return [p for p in existing if not any(p.startswith(other + "/") for other in existing)]
+    return [p for p in existing if not any(p.startswith(parent + "/") for parent in existing)]
 
 
 def _bind(source: str, target: str) -> None:
