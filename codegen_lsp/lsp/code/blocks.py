@@ -15,7 +15,7 @@ from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
 from codegen_lsp.lsp.code.lexer import Frame
 
 _ENDS = (";", "{", "}", ":", "(", "[", "->", "=>", "|", " in")
-"""What a line ends with that the next line doesn't go on with, however deep that is."""
+"""Endings of a line that is not continued on the next line, however deep that line is."""
 _LONGEST_HEAD = 60
 """Lines of the longest head that is looked for."""
 
@@ -40,7 +40,7 @@ class Block:
     base: int
     """Columns of the cursor's line."""
     floor: int
-    """Columns that a line of the block has at least."""
+    """Minimum indentation of the block's lines, in columns."""
     opened: bool
     """Whether a statement above, or the cursor's own, opened the block."""
     expected: int
@@ -61,7 +61,7 @@ class Block:
 
 
 def block_at(place: LexedCursor) -> Block:
-    """Return what the text around the cursor says of the block at it."""
+    """Return the block at the cursor, as the text around it shows it."""
     bracket = _opening_bracket(place)
     if bracket is not None:
         head = _head(place, bracket.start, len(place.frames) - 1)
@@ -190,7 +190,7 @@ def _closed_by_words(place: LexedCursor, width: int) -> bool:
 
 
 def starts_with_word(line: str, words: tuple[str, ...]) -> bool:
-    """Return whether a line starts with one of the words, as a word of its own."""
+    """Return whether a line starts with one of the words, not as a part of a longer word."""
     text = line.lstrip()
     return any(
         text.startswith(word)

@@ -1,9 +1,9 @@
-"""Documents and LSP positions in, plain `Cursor`s out.
+"""Convert documents and LSP positions to plain `Cursor`s.
 
 Knows LSP columns (UTF-8, UTF-16 and UTF-32 units), line endings and how a file is indented. Nothing past this
 module and `edits.py` counts in anything but characters. Lines end at `\\n`, `\\r\\n` and `\\r` only, as LSP says;
 `str.splitlines` also breaks at form feeds and Unicode separators and is not used. Every step over a whole
-document is one of C's string searches, so that a document of 5 MB costs a few milliseconds.
+document is a string search in C, so that a document of 5 MB costs a few milliseconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pygls.workspace import TextDocument
 
 Shape = Literal["line", "block"]
-"""What the place asks for: the rest of one line, or a block of several."""
+"""The extent of a suggestion: the rest of one line, or a block of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def at_offset(
     prefix = text[:offset]
     sample = _sample(text, offset)
     shown = sample
-    if language == "python" and len(text) <= _WHOLE:  # examples in strings say nothing of the code
+    if language == "python" and len(text) <= _WHOLE:  # examples in strings may be indented otherwise
         before, after = (_without(part, '"""', '"""') for part in (prefix, text[offset:]))
         shown = before[-_SAMPLE:] + after[:_SAMPLE]
     return Cursor(
@@ -147,7 +147,7 @@ def at_offset(
 
 
 def select(cursor: Cursor, text: str, range_: lsp.Range, encoding: str) -> Cursor | None:
-    """Return the cursor as it will be once the menu's selected entry is taken, or None where that can't be.
+    """Return the cursor with the menu's selected entry accepted, or None if that is impossible.
 
     `text` replaces `range_`, which must be on the cursor's line and hold the cursor
     (`InlineCompletionContext.selectedCompletionInfo`).
@@ -202,7 +202,7 @@ def _without(text: str, opener: str, closer: str) -> str:
 def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]:
     """Return how often each step of indentation comes in a text.
 
-    First below lines that surely open a block, then below others, then below lines that only go on:
+    Three counters: below lines that certainly open a block, below other lines, and below lines that are continued:
 
         int f(int a,
               int b) {
@@ -224,4 +224,4 @@ def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]
 
 _STEPS = frozenset(["\t", "  ", "   ", "    ", "        "])
 _GOES_ON = frozenset(",(=+&|.\\<?")
-"""What a line ends with that the next one goes on with."""
+"""Endings of a line that is continued on the next line."""

@@ -1,4 +1,4 @@
-"""What the code around an empty line says of the line that is missing there. Pure.
+"""What the code around an empty line says about the line that is missing. Pure.
 
 A model that reads left to right doesn't see the code below the cursor. Some of what that code says is not a matter of
 likelihood: a name that is used below and bound nowhere must be bound around; where the next line is deeper than any
@@ -26,7 +26,7 @@ _LOOSE = re.compile(r"\w+ = ")
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """What is known of the missing line."""
+    """What is certain about the missing line."""
 
     leading: str | None = None
     """The white space that it starts with; None where more than one is possible."""
@@ -35,11 +35,11 @@ class Hint:
     names: tuple[str, ...] = ()
     """Names that it should bind, in the order in which they are used below."""
     start: str = ""
-    """The text that it starts with after that white space, as far as it is known."""
+    """The text that it starts with after that white space; empty if uncertain."""
 
 
 def hint(site: Site) -> Hint | None:
-    """Return what is known of the cursor's line; None if that is nothing, or if the line holds more than a word."""
+    """Return what is certain about the cursor's line; None if nothing is, or if the line holds more than a word."""
     typed = site.before.lstrip(" \t")
     around = site.statements
     if around is None or site.after.strip() or (typed and not typed.isidentifier()):
@@ -58,7 +58,7 @@ def hint(site: Site) -> Hint | None:
 
 
 def opening(site: Site) -> str:
-    """Return what has to follow at the cursor for its line to start as is known, or nothing."""
+    """Return the text that has to follow the cursor for its line to start as the hint says; empty without a hint."""
     line = hint(site)
     if line is None:
         return ""
@@ -72,13 +72,17 @@ def opening(site: Site) -> str:
 
 
 def _start(names: Sequence[str], around: Surroundings, opens: bool) -> str:
-    """How a line starts that binds these names."""
+    """Return how a line that binds these names starts.
+
+    For `total`, used in `print(total)` below, it is `total =`. If the line opens a block and `f` is used below
+    that block, it is `def f(`.
+    """
     if opens:
         inside = {n for s in _block(around.below) for n in s.needs()}
         outside = next((n for n in names if n not in inside), "")
         return f"def {outside}(" if outside else "for"
     if len(names) > 1 or _use(names[0], around.below) == "(":
-        return ""  # which one comes first can't be known; and what is called is imported or defined in another place
+        return ""  # the order is unknown; and a name that is called is imported or defined in another place
     if _use(names[0], around.below) == "." and names[0] in sys.stdlib_module_names:
         return "import"
     tight = sum(
@@ -88,7 +92,12 @@ def _start(names: Sequence[str], around: Surroundings, opens: bool) -> str:
 
 
 def _options(around: Surroundings, site: Site) -> Iterator[tuple[str, bool]]:
-    """Return the white space that the line may start with, and whether it then has to open a block."""
+    """Yield each indentation that the line may have, and whether it then has to open a block.
+
+    if x:
+    ‸
+        y = 1        the line is in the body of `if x:`, as `y = 1` is: ("    ", False) only
+    """
     previous, following = around.previous, around.following
     if previous is None:
         return
@@ -116,7 +125,7 @@ def _options(around: Surroundings, site: Site) -> Iterator[tuple[str, bool]]:
 
 
 def _block(below: Sequence[Statement]) -> Iterator[Statement]:
-    """Return the statements of the block that the missing line opens."""
+    """Yield the statements of the block that the missing line opens."""
     for statement in below:
         if statement.indent < below[0].indent:
             return
@@ -139,7 +148,7 @@ def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
 
 
 def visible(cursor: Cursor) -> str:
-    """Return the document, or of a long one its start and what is around the cursor: where names are looked up."""
+    """Return the text in which names are looked up: the document, or the start and cursor region of a long one."""
     before, after = cursor.prefix, cursor.suffix[: 4 * REACH]
     if len(before) > 8 * REACH:
         before = f"{before[: 2 * REACH]}\n{before[-4 * REACH :]}"
@@ -147,7 +156,7 @@ def visible(cursor: Cursor) -> str:
 
 
 def is_global(name: str, text: str) -> bool:
-    """Whether a name stands at the file's margin somewhere, in an import, or in a block that isn't a definition's."""
+    """Return whether a name occurs at the file's margin, in an import, or in a block that isn't a definition's."""
     word = re.escape(name)
     if re.search(rf"^(?:(?=[^\s#])|[ \t]+(?:import|from)\b)[^\n]*\b{word}\b", text, re.MULTILINE):
         return True

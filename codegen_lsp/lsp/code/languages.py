@@ -76,7 +76,7 @@ class Language:
         return self.blocks == "braces"
 
     def is_comment(self, line: str) -> bool:
-        """Whether a line holds nothing but a comment, or a part of one."""
+        """Return whether a line holds nothing but a comment, or a part of one."""
         text = line.strip()
         if text.startswith("#!"):
             return False

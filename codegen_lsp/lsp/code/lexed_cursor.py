@@ -1,7 +1,6 @@
 """A cursor with the lines around it and what the lexer says of the text before and after it.
 
-The ground of `Site`: lines, widths, strings, comments and brackets. What blocks and statements are is decided
-above it.
+The base of `Site`: lines, widths, strings, comments and brackets. Blocks and statements are computed from it.
 """
 
 from __future__ import annotations
@@ -20,8 +19,16 @@ _REACH = 16 * 1024
 _LEXED = 32 * 1024
 """Characters before the cursor that the lexer reads, back to a line that is surely code."""
 _SURELY_CODE = re.compile(
-    r"^(?:async def|def|class|import|from|export|function|func|fn|pub|impl|public|static|package|type|struct) ",
-    re.MULTILINE,
+    r"""
+    ^(?:
+        async\ def | def | class | import | from            # Python
+        | export | function                                 # JavaScript, PHP
+        | func | package | type | struct                    # Go, Swift
+        | fn | pub | impl                                   # Rust
+        | public | static                                   # Java, C#
+    )[ ]
+    """,
+    re.MULTILINE | re.VERBOSE,
 )
 _HALF_CHARACTER = re.compile(r"(?<!\w)'(?:\\[^\n]{0,10}|[^'\\\n]?)\Z")
 
@@ -90,7 +97,7 @@ class LexedCursor:
 
     @cached_property
     def steps(self) -> Counter[str]:
-        """How often the text around the cursor has each step of indentation, but for lines that only go on."""
+        """How often the text around the cursor has each step of indentation, without continued lines."""
         sure, unsure, _ = indent_steps(self.region[-_REACH:] + "\n" + self.suffix)
         return sure + unsure
 

@@ -1,6 +1,6 @@
 """The lexer: strings, comments, brackets and line ends of any language, in one pass.
 
-Everything that asks where a string ends, whether text is code, or which brackets are open asks here. What
+All questions of where a string ends, whether text is code, and which brackets are open are answered here. What
 differs from language to language is in the table (`languages.py`). The text may be cut off or wrong anywhere:
 the lexer never fails, and takes time linear in the text, since each of its patterns moves on or gives up within
 a bounded number of characters.
@@ -51,7 +51,7 @@ class Frame(NamedTuple):
     closer: str
     """What closes it; a regular expression in strings and comments."""
     start: int
-    """Where it was opened in the text that was read."""
+    """Offset in the text that was read at which it was opened."""
     quote: Quote | None = None
 
 
@@ -90,7 +90,7 @@ def frames_at_end(text: str, name: str, frames: tuple[Frame, ...] = ()) -> tuple
 
 
 def _token(match: re.Match[str], spec: Language, frames: list[Frame]) -> Token:
-    """Return the token of a match in code; whatever it opens or closes is put on the stack or taken off."""
+    """Return the token of a match in code, and put what it opens on the stack or take off what it closes."""
     kind, text, start = str(match.lastgroup), match.group(), match.start()
     if kind in ("newline", "join", "string"):
         if kind == "newline":
@@ -148,7 +148,7 @@ def _end_line(frames: list[Frame]) -> None:
 
 
 def _inside(text: str, start: int, top: Frame, frames: list[Frame]) -> tuple[Token | None, int]:
-    """Return the rest of a string or comment up to its end, or up to code within it; and where to go on."""
+    """Return the token up to the end of a string or comment, or up to code within it; and the offset to go on from."""
     kind = top.kind
     position = start
     for match in _inside_pattern(top.closer, top.quote).finditer(text, start):

@@ -11,7 +11,7 @@ LONG_LINE = 2000
 """Characters past which a line is data or minified, and is looked at only near the cursor."""
 CLOSERS = ")]}"
 _GOES_ON = ("&&", "||", ",", "\\", ".", "+")
-"""What a line ends with that the next line goes on with, so that it opens nothing."""
+"""Endings of a line that is continued on the next line, so that it opens no block."""
 _TABS = re.compile(r"(?:^|(?<=\r)) *\t[ \t]*", re.MULTILINE)
 
 

@@ -42,7 +42,7 @@ _CLASSES = frozenset(
     ]
 )
 _WHOLE = frozenset(["type_declaration", "type_definition", "enum_specifier", "struct_specifier"])
-"""Shown as they are, where they are short."""
+"""Nodes that are shown as they are if they are short."""
 _PROTOTYPES = frozenset(["declaration", "field_declaration"])
 _WRAPPERS = frozenset(
     [
@@ -97,7 +97,7 @@ class Definition:
     members: tuple[Definition, ...] = ()
     """A class's methods; of a function only what is open."""
     whole: bool = False
-    """Whether the signature is all there is of it: a prototype, a type."""
+    """Whether the signature is the whole definition: a prototype, a type."""
 
     @property
     def opening(self) -> str:
@@ -107,7 +107,10 @@ class Definition:
         return _join(self.signature, self.documentation)
 
     def stub(self, *, brief: bool = False) -> str:
-        """Signature and documentation with no body; no more than the documentation's first line when brief."""
+        """Return signature and documentation without the body; if brief, only the documentation's first line.
+
+        `int add(int a, int b) {…}` becomes `int add(int a, int b);`, and Python's `def f():` becomes `def f(): ...`.
+        """
         documentation = _first_line(self.documentation) if brief else self.documentation
         if self.opener:
             ending = self.opener if self.members else "" if self.whole else ";"
@@ -153,7 +156,10 @@ def outline(language: str, text: str, following: str | None = None) -> Outline:
 
 
 def _ending(language: str, text: str, following: str | None) -> str:
-    """Return what makes a whole of a text that was cut off, so that the parser sees what was open."""
+    """Return the text that completes a text that was cut off, so that the parser sees what was open.
+
+    `def f(a,` in Python is completed by `)` and a line end, `int f() { if (x) {` in C by a line end and `}}`.
+    """
     if language != "python":
         return "\n" + "}" * len(open_brackets(text, language, "{"))
     if following is None:
@@ -181,7 +187,7 @@ class _Reader:
         self._following = following
 
     def imports(self, node: Node, depth: int = 0) -> Iterator[str]:
-        """Return the imports at the top of a file, also within conditions."""
+        """Yield the imports at the top of a file, also within conditions."""
         for child in node.named_children:
             if child.type in _TRANSPARENT and depth < _DEPTH:
                 yield from self.imports(child, depth + 1)
@@ -192,7 +198,11 @@ class _Reader:
                     yield decode(text).rstrip("\n")
 
     def definitions(self, node: Node, depth: int = 0, wrapper: Node | None = None) -> Iterator[Definition]:
-        """Return the definitions below a node, in order."""
+        """Yield the definitions below a node, in order.
+
+        Wrappers (decorators, templates, `export`) belong to the definition inside them; conditions and blocks
+        are looked through: `if x:␤    def f(): …` yields `f`.
+        """
         for child in node.named_children if depth < _DEPTH else ():
             outer = wrapper or child
             if child.type in _WHOLE and self._is_short(child):
@@ -210,7 +220,7 @@ class _Reader:
                 yield from self.definitions(child, depth + 1)
 
     def _is_short(self, node: Node) -> bool:
-        """Whether a type holds data only and can be shown as it is."""
+        """Return whether a type holds data only and can be shown as it is."""
         text = node.text or b""
         return len(text) <= _LONG and node.end_byte <= len(self._data) and b") {" not in text
 
@@ -259,7 +269,7 @@ def _comment_above(node: Node) -> str:
 
 
 def _first_line(documentation: str) -> str:
-    """Return the first line, closed where the rest was cut away."""
+    """Return the first line, with the quotes or comment mark that end it if lines below it were cut away."""
     first, _, remainder = documentation.partition("\n")
     if not remainder:
         return documentation

@@ -1,7 +1,7 @@
 """LSP positions and character offsets: convert between them in UTF-8, UTF-16 and UTF-32 columns.
 
 Lines end at `\\n`, `\\r\\n` and `\\r` only, as LSP says. Every step over a whole document
-is one of C's string searches.
+is a string search in C.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _CHUNK = 64 * 1024
 
 
 def offset_at(text: str, line: int, column: int, encoding: str) -> tuple[int, int]:
-    """Where a position is, in characters, and the line after clamping."""
+    """Return the offset of a position in characters, and its line, both clamped to the text."""
     if line < 0:
         return 0, 0
     start, reached = _line_start(text, line)
@@ -55,7 +55,7 @@ def characters(line: str, column: int, encoding: str) -> int:
 
 
 def _line_start(text: str, line: int) -> tuple[int, int]:
-    """Where a line starts and its number; the last line's for one past the end."""
+    """Return the offset of a line's start and the line's number; those of the last line for a line past the end."""
     if not _only_line_feeds(text):
         text = text.replace("\r\n", " \n").replace("\r", "\n")  # as long as it was
     count = chunk = 0
@@ -81,5 +81,5 @@ def lines_in(prefix: str) -> int:
 
 
 def _only_line_feeds(text: str) -> bool:
-    """Whether every line ends with `\\n`, be it after a `\\r` or not."""
+    """Return whether every line ends with `\\n`, be it after a `\\r` or not."""
     return "\r" not in text or text.count("\r") == text.count("\r\n")

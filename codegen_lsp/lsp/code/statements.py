@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from codegen_lsp.lsp.code.lexer import Frame, tokens
 
 _PREFIX = re.compile(r"\b[a-zA-Z]{1,2}\Z")
-"""What may stand before a string's quote: `f`, `rb`."""
+"""The prefix of a string's quote: `f`, `rb`."""
 _SPACE = re.compile(r"[ \t]*")
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 _ANY_NAME = re.compile(r"[^\W\d]\w*")
@@ -64,7 +64,7 @@ class Statement:
 
     @property
     def continues(self) -> bool:
-        """Whether it goes on with a statement above it: `else`, `except`."""
+        """Whether it is a clause of a statement above it: `else`, `except`."""
         return self.word in _CONTINUES
 
     @property
@@ -73,12 +73,12 @@ class Statement:
         return _DEFINES.match(self.code) is not None
 
     def names(self) -> list[str]:
-        """Return the names in it, attributes, keywords and built-in ones left out; as often as they are there."""
+        """Return each occurrence of a name in it, without attributes, keywords and built-in names."""
         code = _KEYWORD_ARGUMENT.sub(r"\1", self.code)
         return [name for name in _NAME.findall(code) if name not in _KNOWN and not name.startswith("__")]
 
     def binds(self) -> set[str]:
-        """Return the names that it gives a value, in comprehensions and parameters too."""
+        """Return the names that it binds, in comprehensions and parameters too."""
         if self.word in ("import", "from", "global", "nonlocal", "case"):
             return set(_ANY_NAME.findall(self.code))
         defined = _DEFINES.match(self.code)
@@ -90,7 +90,7 @@ class Statement:
         return {name for piece in pieces for name in _NAME.findall(piece)} | set(self.targets())
 
     def targets(self) -> list[str]:
-        """Return the names that an assignment gives a value; none of attributes, items and `+=`."""
+        """Return the names that an assignment binds: `a` and `b` of `a, (b, c.d) = x`, none of `a += 1`."""
         *targets, value = _sides(self.code)
         if not targets:
             annotated = _ANNOTATED.match(self.code)
@@ -100,7 +100,7 @@ class Statement:
         return [piece for piece in pieces if _ANY_NAME.fullmatch(piece) and piece not in _KNOWN]
 
     def needs(self) -> list[str]:
-        """Return the names that must have a value before it runs, in order."""
+        """Return the names that must be bound before it runs, in order: `n` and `x` of `y = [i * n for i in x]`."""
         *targets, value = _sides(self.code)
         assigned = set(self.targets())
         bound = self.binds() - assigned

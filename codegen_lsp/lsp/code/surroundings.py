@@ -27,7 +27,7 @@ class Surroundings:
     below: tuple[Statement, ...]
     """To the end of the function that the cursor is in, or of the file."""
     following: Statement | None
-    """The next statement below, whether or not it belongs to the same function."""
+    """The next statement below, in the same function or not."""
     levels: tuple[Statement, ...]
     """The last statement of each block that is open above, outermost first."""
 

@@ -61,7 +61,7 @@ class BodyTarget:
     """What follows the body: a line's end and the closing brace's indentation, where they shared a line."""
 
     def cursor(self, cursor: Cursor) -> Cursor:
-        """Return the cursor as if it stood on the body's first line, which is what prompt, filters and ranking need."""
+        """Return the cursor moved to the body's first line, as prompt, filters and ranking need it."""
         text = cursor.prefix + cursor.suffix
         before = text[: self.start]
         return replace(
@@ -74,7 +74,7 @@ class BodyTarget:
 
 
 def supported(language: str) -> bool:
-    """Whether there is a grammar for a language id."""
+    """Return whether there is a grammar for a language id."""
     return language in GRAMMARS
 
 
@@ -108,7 +108,7 @@ def _grammar(language: str) -> Language | None:
 
 
 def encode(text: str) -> bytes:
-    """UTF-8, of any text that an editor may send, lone surrogates too."""
+    """Return the UTF-8 bytes of any text that an editor may send, lone surrogates included."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -119,7 +119,7 @@ def decode(data: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def error_count(language: str, text: str) -> int:
-    """Places where the text doesn't parse: errors and missing tokens. 0 for a language without a grammar."""
+    """Return the number of errors and missing tokens in a text; 0 for a language without a grammar."""
     tree = parse(language, encode(text))
     if tree is None or not tree.root_node.has_error:
         return 0
@@ -132,7 +132,7 @@ def error_count(language: str, text: str) -> int:
 
 
 def body_target(cursor: Cursor) -> BodyTarget | None:
-    """Return the comment at the cursor, or the function there that has a docstring or a signature but no body yet."""
+    """Return the comment at the cursor, or the function around it that has a signature or docstring but no body."""
     if lines.is_comment(cursor.line_prefix + cursor.line_suffix, cursor.language):
         return _comment_target(cursor)
     return _function_target(cursor)
@@ -203,7 +203,7 @@ def _length(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Stub:
-    """A function without a body of its own; offsets are bytes."""
+    """A function without a body; offsets are bytes."""
 
     name: str
     definition: int
@@ -227,6 +227,10 @@ def _stub_at(language: str, text: str, offset: int) -> _Stub | None:
 
 
 def _stub(node: Node) -> _Stub | None:
+    """Return the stub that a function's node is, or None if it has a body.
+
+    `int add(int a, int b) { /* Add. */ }` is one: `start` is the end of the comment, `end` the closing brace.
+    """
     body = node.child_by_field_name("body")
     if body is None or any(c.is_error for c in node.children):
         return None
@@ -251,12 +255,12 @@ def _stub(node: Node) -> _Stub | None:
 
 
 def _is_string(node: Node) -> bool:
-    """Whether a statement is a string by itself, as docstrings are."""
+    """Return whether a statement is a string by itself, as docstrings are."""
     return node.type == "expression_statement" and [c.type for c in node.children] == ["string"]
 
 
 def _is_placeholder(node: Node) -> bool:
-    """Whether a statement only holds a body's place."""
+    """Return whether a statement is a placeholder for a body: `...`, `pass`, `raise NotImplementedError`."""
     text = decode(node.text or b"")
     if node.type in ("raise_statement", "throw_statement", "expression_statement", "statement_list"):
         words = text.lower().replace(" ", "")

@@ -1,8 +1,8 @@
 """Give a continuation the indentation of the file.
 
-Models often write four spaces where the file has tabs or two. What is converted are levels of indentation, relative
+Models often write four spaces where the file has tabs or two. Levels of indentation are converted, relative
 to the head of the block; the document's own text stays. In languages whose blocks aren't known, in comments, and
-where the file has such levels too, the model's indentation is left alone.
+if the file has such levels too, the model's indentation is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from codegen_lsp.lsp.code.site import Site
 
 _LEVELS = (2, 3, 4, 8)
 _EVIDENCE = 3
-"""Steps of indentation that say what a level is in a file."""
+"""Minimum number of steps of indentation from which a file's level is inferred."""
 
 
 def fit(text: str, site: Site) -> str:
@@ -62,7 +62,7 @@ def fit(text: str, site: Site) -> str:
 
 
 def _goes_on(site: Site) -> bool:
-    """Return whether a line of Python goes on with the one above it, so that it is as deep as it likes."""
+    """Return whether a line of Python continues the one above it, so that any depth is right."""
     if site.cursor.language != "python":
         return False
     joined = site.is_blank and bool(site.above) and site.above[-1].endswith("\\")
@@ -105,7 +105,7 @@ def _is_as_the_file(line: str, site: Site, knows_tabs: bool) -> bool:
 
 
 def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
-    """Return new widths of a block's lines, given as (width, content): the first where it belongs, the others along."""
+    """Return new widths of a block's lines, given as (width, content): the first at its target, the others with it."""
     unit, blank = site.unit, site.is_blank
     (first, opener), *tail = block
     target = _target(first, site, place)
@@ -114,7 +114,7 @@ def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
     if not (blank or place.opened):
         first = target
     step = _step(block, site, first - place.opener if place.opened else unit)
-    # Where the model wrote indentation that is there already, it did so before its first line only.
+    # A model that repeats the indentation before the cursor does so in its first line only.
     lone = any(width < first for width, _ in tail)
     lone = lone or (bool(tail) and tail[0][0] == first and lines.opens_block(opener, site.cursor.language))
     start = target if blank and lone else first

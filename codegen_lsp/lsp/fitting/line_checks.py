@@ -1,7 +1,7 @@
-"""How well a line fits between those above and below it, as far as that can be told without a model. Pure.
+"""Check whether a line fits between those above and below it, without a model. Pure.
 
 A candidate for a whole line is read as a statement: whether it uses names that nothing binds, and whether it ends a
-function that has no other end. Knows Python; of other languages, and in the middle of a line, everything fits.
+function that has no other end. Only whole lines of Python are checked: everything else fits.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from codegen_lsp.lsp.code.surroundings import Surroundings
 
 @dataclass(frozen=True, slots=True)
 class LineIssues:
-    """What is wrong with a line at its place, and what is right."""
+    """The findings about a line between its neighbours."""
 
     unknown: int = 0
     """Names that it uses and that nothing binds."""

@@ -1,8 +1,8 @@
-"""Where a continuation repeats the text after the cursor.
+"""Find the text after the cursor that a continuation repeats.
 
-Brackets and quotes, above all those that editors close by themselves. What is written twice is taken back from the
-continuation where it comes last, so that the edit only inserts; where the continuation goes on past it, the edit
-takes the place of the text after the cursor:
+That is mostly brackets and quotes, which editors close automatically. The repeated text is removed from the
+continuation if it is at its end, so that the edit only inserts; if the continuation goes on past it, the edit
+replaces the text after the cursor:
 
     print(‸)  + `"x")`        →  inserts `"x"`
     x = foo(‸) + `a) + 1`     →  inserts `a) + 1` in place of `)`
@@ -58,7 +58,7 @@ def _covered(text: str, after: str, site: Site) -> tuple[int, int]:
 
 
 def _closers(text: str, after: str, site: Site) -> tuple[int, int]:
-    """Do as `_covered`, for the brackets and quotes that are open at the cursor and that the text closes."""
+    """Return what `_covered` does, for brackets and quotes that are open at the cursor and closed by the text."""
     position = end = 0
     frames = list(site.frames)
     level = len(frames)

@@ -1,4 +1,4 @@
-"""Where a continuation says again what it, or the document around it, says already."""
+"""Find where a continuation repeats itself or the document around it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PERIOD = 4
 _TIMES = 3
 _TIMES_OF_ROWS = 4
 _TIMES_OF_BRACKETS = 6
-"""Lines of the same brackets that are a loop; three in a row may well be right."""
+"""Lines of the same brackets that are a loop; three in a row are often correct."""
 _REACH = 240
 _SHORTEST = 12
 """Characters of the shortest loop within a line."""
@@ -26,17 +26,17 @@ _WORD = re.compile(r"\w+")
 
 
 def loop(text: str) -> int | None:
-    """Where the second round of the first loop starts; None where there is no loop."""
+    """Return where the second round of the first loop starts; None without a loop."""
     second = loop_of_lines(text)
     return second if second is not None else _loop_at_the_end(text)
 
 
 def loop_of_lines(text: str) -> int | None:
-    """Return where the second round starts of up to four lines that come again and again.
+    """Return where the second round of one to four repeated lines starts.
 
     Three rounds are a loop, four where they may be the rows of a literal, and six lines of the same opening
-    brackets, each deeper. Rounds that come out of blocks (`end`, `end`, `end`) are not. The loop that is complete
-    first is the one that is found, so that more text never changes the answer.
+    brackets, each deeper. Lines that close blocks (`end`, `end`, `end`) are not. The loop that is complete
+    first is returned, so that more text never changes the answer.
     """
     written = text.split("\n")
     pieces = [piece.strip() for piece in written]
@@ -65,7 +65,7 @@ def _dedents(lines: Sequence[str]) -> bool:
 
 
 def _loop_at_the_end(text: str) -> int | None:
-    """Where the second round starts of a piece of the last line that comes four times, and then to no end."""
+    """Return where the second round starts of a piece that fills the end of the last line four times or more."""
     line = text.rfind("\n") + 1
     match = _TAIL.search(text, max(line, len(text) - _REACH))
     if match is None or len(match.group()) < _SHORTEST:
@@ -82,9 +82,9 @@ def _loop_at_the_end(text: str) -> int | None:
 
 
 def of_lines_below(text: str, site: Site) -> int | None:
-    """Return where the text starts to repeat the lines below the cursor's and does nothing else from there on.
+    """Return where the text starts to repeat the lines below the cursor's and only repeats them from there on.
 
-    Lines at another depth are others: a guard's `return None` above the function's own.
+    Lines at another depth are different lines: a guard's `return None` above the function's own.
     """
     below = [line.rstrip() for line in site.below if line.strip()]
     if not below:
@@ -113,7 +113,7 @@ def _repeats(site: Site, continued: Sequence[str], below: Sequence[str]) -> bool
 
 
 def lines_above(text: str, site: Site) -> bool:
-    """Return whether the text is nothing but the lines right above, once more, and three words at least."""
+    """Return whether the text only repeats the lines right above, with three words or more."""
     written = [line.rstrip() for line in (site.before + text).split("\n") if line.strip()]
     above = [line.rstrip() for line in site.above[-len(written) - _BLANKS :] if line.strip()]
     return (

@@ -1,6 +1,6 @@
-"""How far a continuation goes: the line, or the block that its place asks for.
+"""Find the end of a continuation: that of the line, or of the block at the cursor.
 
-What is said of a text holds for every longer one, which is what lets the reader of a stream stop early.
+An end in a text is the end in every longer text too, so that the reader of a stream can stop early.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORD = re.compile(r"\s*(\w*)")
 
 
 def end(text: str, site: Site, shape: Shape, *, body: bool = False) -> int | None:
-    """Return where what is wanted of a continuation ends; None where it may go on past the text."""
+    """Return the end of the useful part of a continuation; None if it may go on past the text."""
     if shape == "line":
         start = 0 if site.before else len(text) - len(text.lstrip("\n"))
         return _line_end(text, start)  # at a line's start, blank lines may come first
@@ -159,7 +159,7 @@ def _may_become(line: str, words: tuple[str, ...]) -> bool:
 
 
 def _paragraph_end(text: str, site: Site, block: Block, body: bool) -> int | None:
-    """Return the end of what nothing opened, or a label did: before the next paragraph, label or dedent."""
+    """Return the end of a block that a label or nothing opened: before the next paragraph, label or dedent."""
     definitions = 0
     for line in _read(text, site.cursor.language, site.frames):
         defines = _DEFINES.match(line.text.lstrip()) is not None
@@ -178,7 +178,7 @@ def _paragraph_end(text: str, site: Site, block: Block, body: bool) -> int | Non
         definitions += defines
         if line.unbalanced is not None:
             if not block.opened and not text[: line.unbalanced].strip():
-                return _line_end(text, line.unbalanced)  # nothing but closers is wanted here
+                return _line_end(text, line.unbalanced)  # only closers belong here
             return _before_closer(text, line.unbalanced, site)
     return None
 
@@ -266,7 +266,7 @@ def _read(text: str, name: str, open_before: Sequence[Frame] = ()) -> Iterator[_
 
 
 def complete_part(text: str, site: Site) -> str:
-    """Return the text without a last Python statement whose brackets are open; all of it where that is all."""
+    """Return the text without a last Python statement whose brackets are open; the whole text if it is the only one."""
     if site.cursor.language != "python" or not open_brackets(text, "python"):
         return text
     *_, last = _read(text, "python")

@@ -1,8 +1,8 @@
-"""The part of a prompt before its window, if the window doesn't hold the whole prefix.
+"""Build the part of a prompt before its window, if the window doesn't hold the whole prefix.
 
-The imports; stubs of the other definitions in the file, those below the cursor too; then signatures and
-docstrings of what encloses the window's start, which the window continues. What is put in depends only on the
-text before the window and on the lines below the cursor's, never on what is being typed, so that it caches.
+It holds the imports; stubs of the other definitions in the file, those below the cursor too; then signatures and
+docstrings of the definitions that enclose the window's start. It depends only on the text before the window and on
+the lines below the cursor's, never on the line that is being typed, so that it stays in the engine's cache.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BELOW = 32 * 1024
 _LINES_UP = 5000
 """Lines above the cursor in which the class around it is looked for."""
 _MISSES = 12
-"""Definitions that don't fit, after which none is tried any more."""
+"""Number of definitions that don't fit after which no more are tried."""
 _LONG_DOCUMENTATION = 400
 """Characters past which a stub's documentation is shortened to its first line."""
 _TOP_LEVEL = re.compile(r"^[^\s)}\]#/*]", re.MULTILINE)
@@ -33,7 +33,7 @@ _MEMBER = re.compile(r"^([ \t]+)(?:@|(?:async )?def |class )", re.MULTILINE)
 
 
 def build(site: Site, start: int, budget: int, count: TokenCounter) -> str:
-    """Return the header of a window that starts at `start` characters, of at most `budget` tokens; maybe empty."""
+    """Return the header of a window that starts at `start` characters, of at most `budget` tokens; it may be empty."""
     before = _before(site.cursor, start)
     top, members, owner = _after(site.cursor)
     enclosing = before.enclosing()
@@ -44,8 +44,8 @@ def build(site: Site, start: int, budget: int, count: TokenCounter) -> str:
     for depth, outer in enumerate(enclosing):
         inner = [m for m in outer.members if not m.open]
         siblings.append(plan.stubs([*inner, *(members if depth == 0 and outer.signature == owner else ())]))
-    elsewhere = members if members and owner not in [d.signature for d in enclosing[:1]] else ()
-    owned = plan.stubs(elsewhere)
+    owner_members = members if members and owner not in [d.signature for d in enclosing[:1]] else ()
+    owned = plan.stubs(owner_members)
     after = plan.stubs(top)
     earlier = plan.stubs([d for d in before.definitions if not d.open])
     if owned:
@@ -58,7 +58,7 @@ def build(site: Site, start: int, budget: int, count: TokenCounter) -> str:
 
 
 class _Plan:
-    """What is left of a budget; lives as long as one call of `build`."""
+    """The remaining budget of one call of `build`."""
 
     def __init__(self, budget: int, count: TokenCounter) -> None:
         self._left = budget - 4  # blank lines between the sections
@@ -102,7 +102,7 @@ def _before(cursor: Cursor, start: int) -> Outline:
 
 
 def _after(cursor: Cursor) -> tuple[tuple[Definition, ...], tuple[Definition, ...], str]:
-    """(top-level definitions below the cursor, members of the class around it that are below, its signature)."""
+    """Return what is defined below the cursor: top-level definitions, members of the class around it, its signature."""
     start = len(cursor.line_suffix)
     text = lines.normalize(cursor.suffix[start : start + _BELOW])
     boundary = _TOP_LEVEL.search(text, 1)
@@ -129,7 +129,7 @@ def _owner(cursor: Cursor) -> str:
 
 
 def _members(language: str, text: str) -> tuple[Definition, ...]:
-    """Return the members of a class in the rest of its text, from the first that starts there."""
+    """Return the members of a class in the text of its end, from the first that starts in that text."""
     if language == "python":
         member = min(_MEMBER.finditer(text), key=lambda m: len(m.group(1)), default=None)
         body = text[member.start() :] if member else ""

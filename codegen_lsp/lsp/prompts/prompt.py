@@ -1,4 +1,4 @@
-"""Cursor -> Prompt: the shape that the place asks for, header, window and budget. Pure.
+"""Build the prompt at a cursor: its shape, header, window and budget. Pure.
 
 A prompt is `header + window`, and the window's end is the text just before the cursor. Where the whole prefix
 fits there is no header. Line endings are `\\n` whatever the document has, and Python is indented by spaces.
@@ -17,7 +17,7 @@ from codegen_lsp.lsp.prompts import header, window
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
 
 _CLOSING = " \t)]}>\"'`;:,"
-"""What may stand after the cursor where the line is as good as at its end: auto-closed pairs, and what ends it."""
+"""Characters after the cursor with which it still counts as the end of the line: auto-closed pairs, separators."""
 _SLACK = 64
 """The part of the budget (1/64) that is kept free, so that a sum over lines needn't be checked against the whole:
 byte-pair encodings may have a token more for a line that ends in white space than the line by itself has."""
@@ -31,11 +31,11 @@ class PromptLimits:
     context: int = 2048
     """Prompt and continuation together."""
     line_tokens: int = 48
-    """A continuation of one line, at most."""
+    """Maximum of a single-line continuation."""
     block_tokens: int = 160
-    """A block, at most."""
+    """Maximum of a block."""
     body_tokens: int = 320
-    """A whole body (*Write the body*), at most."""
+    """Maximum of a whole body (*Write the body*)."""
     header_share: float = 0.25
     """The part of the prompt that the header may take."""
 
@@ -60,10 +60,10 @@ def build_body(cursor: Cursor, target: BodyTarget, limits: PromptLimits, count: 
 
 
 def decide_shape(site: Site) -> Shape:
-    """Return what the place asks for: the rest of the line, or a block.
+    """Return what to complete at a site: the rest of the line, or a block.
 
     A block where the statement before opens one that has no body yet, below a docstring without code, and on the
-    empty line below a comment; a line everywhere else:
+    empty line below a comment; a line in all other cases:
 
         def f():‸                       block
         def f():‸␤    return 1          line: the body is there
@@ -131,7 +131,7 @@ def _build(
 
 
 def _shown(site: Site) -> Site:
-    """Return the site of the document as the model is shown it."""
+    """Return the site in the document as the prompt shows it to the model."""
     if not site.shows_spaces:
         return site
     before, after = lines.with_spaces(site.cursor.prefix), lines.with_spaces(site.cursor.suffix)
@@ -139,7 +139,7 @@ def _shown(site: Site) -> Site:
 
 
 def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
-    """(header, the window's start, tokens of both)."""
+    """Return (header, the window's start, tokens of both)."""
     cursor = site.cursor
     everything = window.whole(cursor.prefix, budget, count)
     if everything is not None:
@@ -159,8 +159,8 @@ def _stop(site: Site, shape: Shape) -> tuple[str, ...]:
     if shape == "line" and site.before:
         return ("\n",)
     if shape == "block" and site.block.bracket is not None:
-        return (_PARAGRAPHS + "\n",)  # its end is told by a bracket
-    return (_PARAGRAPHS,)  # at a line's start a blank line or two may come before what is wanted
+        return (_PARAGRAPHS + "\n",)  # a bracket shows its end
+    return (_PARAGRAPHS,)  # at a line's start the continuation may start with a blank line or two
 
 
 def _shorter(text: str) -> str:
@@ -217,7 +217,7 @@ def _has_code_next(site: Site) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is sent to the model, and how its answer is to be read."""
+    """The text that is sent to the model, and how to read the answer."""
 
     text: str
     """`header + window`: what the engine continues. Line endings are `\\n` whatever the document has, and Python is
@@ -231,7 +231,7 @@ class Prompt:
     tokens: int = 0
     """Tokens of `text`, counted or estimated."""
     body: bool = False
-    """Whether a whole body is asked for (*Write the body*), not what fits while typing."""
+    """Whether the prompt is for a whole body (*Write the body*), not for a suggestion while typing."""
     start: str = ""
     """What the code below the cursor hints that the continuation starts with (`hints.py`). One candidate more is
     asked for that continues `text + start`."""

@@ -1,7 +1,6 @@
-"""How many tokens a text is, cheaply enough to ask on every keystroke.
+"""Count the tokens of a text, cheaply enough for every keystroke.
 
-Knows a function that counts tokens and remembers what it said of each line. Knows no tokenizer: the caller
-hands one in, or takes `estimate` where there is none.
+The counts of lines are cached. The caller passes a function that counts, or `estimate` if there is no tokenizer.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ _LINES = 16_384
 
 
 class TokenCounter:
-    """Counts tokens line by line and remembers the lines; made once a model, owned by the server.
+    """A counter that caches the counts of lines; the server has one for each model.
 
-    Byte-pair encodings join tokens across a line's end, so that the sum is rather too high than too low; `exact`
-    asks about the text as a whole, which costs milliseconds where the sum costs microseconds.
+    Byte-pair encodings join tokens across a line's end, so that the sum tends to be too high; `exact`
+    counts the text as a whole, which costs milliseconds where the sum costs microseconds.
     """
 
     def __init__(self, count: Count, head: Callable[[str, int], str] | None = None) -> None:
-        """`head` gives the text of a text's first tokens; None where the tokens are only estimated."""
+        """Set the function that counts, and `head`, which returns the text of the first tokens; None with estimates."""
         self.exact = count
         self.line = lru_cache(maxsize=_LINES)(count)
         self._head = head
@@ -33,7 +32,7 @@ class TokenCounter:
         return sum(self.line(line) for line in text.splitlines(keepends=True))
 
     def covered(self, text: str, tokens: int) -> int | None:
-        """Return the characters of a text that its first tokens hold whole; None where that can't be known."""
+        """Return the number of characters that the first tokens of a text spell; None if tokens are estimated."""
         if self._head is None:
             return None
         same = itertools.takewhile(
@@ -43,10 +42,10 @@ class TokenCounter:
 
 
 _FIRST = 8
-"""Tokens for twenty bytes until a server has counted some: more than most tokenizers make of code."""
+"""Tokens per twenty bytes until a server has counted some: more than most tokenizers need for code."""
 _LEAST, _MOST = 2, 20
 _ENOUGH = 256
-"""Bytes of a text from which on its count says something about others."""
+"""Minimum number of bytes of a text whose count is used for other texts."""
 
 
 def estimate(text: str, step: int = _FIRST) -> int:
@@ -55,7 +54,7 @@ def estimate(text: str, step: int = _FIRST) -> int:
 
 
 class Estimates:
-    """Guesses that follow what the server itself counted of earlier prompts.
+    """Estimates that follow the server's own counts of earlier prompts.
 
     Whole steps and a tenth on top: a rate that moved with every answer would move the start of the window too, and
     with it throw away what the server has cached. A higher rate counts at once, a lower one when several agree.
@@ -67,7 +66,7 @@ class Estimates:
         self._use(_FIRST)
 
     def learn(self, text: str, tokens: int) -> None:
-        """Take note of the number of tokens that the server counted in a prompt."""
+        """Record the number of tokens that the server counted in a prompt."""
         size = _size(text)
         if size < _ENOUGH or tokens <= 0:
             return
@@ -77,7 +76,7 @@ class Estimates:
             self._use(highest)
 
     def refused(self) -> None:
-        """Take note that the server found a prompt too long that was expected to fit."""
+        """Record that the server refused a prompt as too long, and estimate more tokens from now on."""
         self._seen.clear()
         self._use(min(_MOST, self._step + max(2, self._step // 4)))
 

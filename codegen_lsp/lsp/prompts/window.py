@@ -1,6 +1,6 @@
-"""Where a prompt's window starts: the last part of the prefix that fits, cut so that it stays put.
+"""Choose a prompt's window: the last part of the prefix that fits, cut so that its start rarely moves.
 
-Knows lines and token counts. The start moves in steps of about a quarter of the window, at fixed offsets of the
+The start moves in steps of about a quarter of the window, at fixed offsets of the
 document, so that it is the same for hundreds of keystrokes and the engine's prefix cache holds.
 """
 
@@ -15,7 +15,7 @@ from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 
 _CHARACTERS_PER_TOKEN = 3
 _MOST_PER_TOKEN = 16
-"""No more characters than these times the budget are looked at."""
+"""Maximum number of characters per token of the budget that are looked at."""
 _SMALLEST_STEP = 64
 _LONE_RETURN = re.compile(r"\r(?!\n)")
 _DEFINITION = re.compile(r"^[ \t]*(?:async def|def|class)\b", re.MULTILINE)
@@ -58,7 +58,7 @@ def cut(prefix: str, budget: int, count: TokenCounter) -> Window:
 
 
 def extended(prefix: str, window: Window, start: int, budget: int, count: TokenCounter) -> Window:
-    """Return the window from `start` on, or what fits of it, where that is longer than the window."""
+    """Return the window extended to `start`, or as far as the budget allows, unless it starts there already."""
     if start >= window.start:
         return window
     tokens = count(lines.normalize(prefix[start:]))
@@ -66,7 +66,7 @@ def extended(prefix: str, window: Window, start: int, budget: int, count: TokenC
 
 
 def after_string(prefix: str, window: Window, count: TokenCounter) -> Window:
-    """Return the window past the end of the Python docstring that it would start in, where little is lost by that."""
+    """Return the window without the Python docstring that it starts in, if that takes less than half of it."""
     frames = frames_before(prefix[: window.start], "python")
     quote = frames[-1].text if frames and frames[-1].kind == "string" else ""
     end = prefix.find(quote, window.start) if len(quote) == 3 else -1
@@ -77,7 +77,10 @@ def after_string(prefix: str, window: Window, count: TokenCounter) -> Window:
 
 
 def specification_start(prefix: str, language: str) -> int:
-    """Where the docstring, comment and signature right above the cursor start; the prefix's length without."""
+    """Return the offset at which the docstring, comment and signature right above the cursor start.
+
+    `x = 1␤def f():␤    \"\"\"Doc.\"\"\"␤    ‸` gives the offset of `def`. Without them it is the prefix's length.
+    """
     end = prefix.rfind("\n") + 1
     end = max(end, prefix.rfind("\r", end) + 1)
     reach = prefix[max(0, end - 16 * 1024) : end]

@@ -1,6 +1,6 @@
-"""Ranked candidates + Cursor -> LSP items. Pure.
+"""Convert ranked candidates to LSP items. Pure.
 
-Knows what editors need: ranges on one line, columns in the negotiated encoding, the document's line endings,
+The items are as editors need them: ranges on one line, columns in the negotiated encoding, the document's line endings,
 and texts that still match what is typed.
 """
 
@@ -18,7 +18,7 @@ from codegen_lsp.lsp.code.syntax import BodyTarget
 from codegen_lsp.lsp.suggest.values import Ranked
 
 _LABEL = 60
-"""Characters of a menu entry's label, at most."""
+"""Maximum number of characters in a menu entry's label."""
 _LONGEST_WORD = 100
 _WORD = re.compile(r"\w*\Z")
 _TICKS = re.compile(r"`{3,}")
@@ -28,7 +28,7 @@ ACCEPTED = "codegen.accepted"
 def inline_items(
     ranked: Sequence[Ranked], cursor: Cursor, encoding: str, ids: Sequence[str]
 ) -> list[lsp.InlineCompletionItem]:
-    """Ghost text, best first. `ids[i]` is the argument of item i's `codegen.accepted` command.
+    """Return the items of ghost text, best first. `ids[i]` is the argument of item i's `codegen.accepted` command.
 
     The range starts at the cursor, or covers what the menu's selected entry replaces, in which case the text
     starts with the entry's.
@@ -58,7 +58,7 @@ def completion_items(
 ) -> lsp.CompletionList:
     """Return the menu's entries. `data` holds `{"id", "language", "text"}`; `resolve` turns it into documentation.
 
-    The list is incomplete always: an editor that kept it would filter it by words, and never ask again.
+    The list is always incomplete: otherwise editors keep it and filter it by words without another request.
     """
     line = cursor.line_prefix
     word = _WORD.search(line[-_LONGEST_WORD:]).group()  # type: ignore[union-attr]  # it matches the empty word too
@@ -118,7 +118,7 @@ def body_edit(cursor: Cursor, target: BodyTarget, text: str, encoding: str) -> l
 
 
 def label(text: str) -> str:
-    """Return a short line for a menu: the first that says something, `…` where it was cut, `⏎` where lines follow."""
+    """Return a short line for a menu: the first that isn't blank, `…` if it was cut, `⏎` if lines follow."""
     content = text.strip()
     first, newline, _ = content.partition("\n")
     first = re.sub(r"\s+", " ", first)

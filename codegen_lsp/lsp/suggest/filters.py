@@ -1,7 +1,7 @@
-"""What becomes of a candidate: one short function for each thing that goes wrong with continuations. Pure.
+"""Filter candidates: one short function for each thing that goes wrong with continuations. Pure.
 
-Each filter keeps a candidate, replaces it or drops it, and says in a sentence what it did, for the user who asks
-why. Their order matters: first how far the continuation goes, then what is in it.
+Each filter keeps a candidate, replaces it or drops it, and describes in a sentence what it did, for the user to
+read. The order matters: first the filters of the continuation's length, then those of its content.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TRIPLES = ('"""', "'''")
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """What one filter says of a candidate. Made by `replaced`, `dropped`, or taken from `KEEP`."""
+    """One filter's decision about a candidate: made by `replaced` or `dropped`, or `KEEP`."""
 
     text: str | None = None
     """The candidate's new text; None where it stays."""
@@ -34,7 +34,7 @@ class FilterResult:
     reason: Reason | None = None
     """Why the candidate is dropped; None where it isn't."""
     note: str = ""
-    """The sentence for the user; empty where nothing was done."""
+    """The sentence for the user; empty if the candidate stays."""
 
 
 KEEP = FilterResult()
@@ -67,7 +67,7 @@ def run(candidate: Candidate, site: Site, prompt: Prompt) -> Verdict:
 
 
 def is_complete(text: str, site: Site, prompt: Prompt) -> bool:
-    """Return whether more text could no longer change what `run` keeps, so that a stream may be left."""
+    """Return whether more text could no longer change what `run` keeps, so that a stream may be closed."""
     text = lines.normalize(text)
     if stop_rules.end(text, site, prompt.shape, body=prompt.body) is not None:
         return True
@@ -90,12 +90,12 @@ def _applied(result: FilterResult, candidate: Candidate) -> Candidate:
 def _mean(candidate: Candidate, text: str) -> float | None:
     """Return the mean log-probability of the tokens that spell a candidate's text up to where it was cut.
 
-    Of all its tokens where it isn't known which these are.
+    The mean of all its tokens if it is unknown which these are.
     """
     end = len(text) if candidate.raw.startswith(text) else None
     if end is None or not candidate.tokens or len(candidate.tokens) != len(candidate.token_logprobs):
         return candidate.mean_logprob
-    position = len(candidate.raw) - sum(len(t) for t in candidate.tokens)  # healed characters come before it
+    position = len(candidate.raw) - sum(len(t) for t in candidate.tokens)  # healed characters come first
     logprobs: list[float] = []
     for token, logprob in zip(candidate.tokens, candidate.token_logprobs, strict=True):
         if position >= end and logprobs:

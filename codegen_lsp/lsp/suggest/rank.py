@@ -1,16 +1,16 @@
-"""Scores, folds near-duplicates and orders candidates. Pure.
+"""Score candidates, drop near-duplicates and sort. Pure.
 
 score = mean log-probability + tokens + suffix gain + parse + fit + length, each times its weight:
 
 - **mean log-probability** of the candidate's tokens. The mean ranks samples, the sum does not (Chen et al.,
   arXiv 2107.03374, section 3.3).
-- **tokens**: between lines that is not the whole truth. The mean of a long line is good because its later tokens
-  follow from its earlier ones, however unlikely those are. Lines are told apart by what lies between mean and sum.
+- **tokens**: the mean alone favours long lines, whose later tokens follow from the earlier ones, however unlikely
+  those are. Lines are compared by a value between mean and sum.
   Of 403 lines to fill in (single-line infilling, nano), 16 were right by the mean and 29 by this.
 - **suffix gain**: how much likelier than after the other candidates the text after the cursor becomes
   (Fried et al., InCoder, arXiv 2204.05999, section 4: left-to-right with reranking).
 - **parse**: whether the code around the cursor has fewer or more syntax errors with it.
-- **fit**: whether a line uses names that nothing binds, or ends a function that has no other end (`fit.py`).
+- **fit**: whether a line uses names that nothing binds, or ends a function that has no other end (`line_checks.py`).
 - **length**: between equals, the one that says more.
 """
 
@@ -39,7 +39,7 @@ _TOP_LEVEL = re.compile(r"^[^\s)}\]]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each part of a score counts."""
+    """The weight of each part of a score."""
 
     mean_logprob: float = 1.0
     """Of the candidate's mean log-probability, in nats a token."""
@@ -61,10 +61,10 @@ DEFAULT_WEIGHTS = Weights()
 
 
 def scoring_prompt(site: Site, prompt: Prompt, candidate: Candidate) -> tuple[str, str] | None:
-    """(text up to and with the candidate, text after the cursor to score), or None where nothing follows.
+    """Return (text up to and with the candidate, text after the cursor to score), or None if nothing follows.
 
-    The text to score is the rest of the cursor's line and the next lines that hold something: what an editor
-    shows right below. The two are to be joined as they are.
+    The text to score is the rest of the cursor's line and the next lines that aren't blank, as an editor
+    shows them below. The two texts are joined without a separator.
     """
     following = lines.normalize(
         site.cursor.suffix[candidate.replace : candidate.replace + 8 * _SCORED_CHARACTERS]
@@ -100,7 +100,7 @@ def rank(
 ) -> tuple[tuple[Ranked, ...], tuple[Verdict, ...]]:
     """Return (the candidates to show, best first; all verdicts in their order, duplicates and low confidence marked).
 
-    `threshold` is the least mean log-probability that is shown; None shows all, and so does a server that
+    `threshold` is the minimum mean log-probability that is shown; None shows all, and so does a server that
     gives no log-probabilities. Of equal scores the earlier candidate comes first.
     """
     out = list(verdicts)
@@ -155,7 +155,7 @@ def _count(candidate: Candidate) -> int:
     end = candidate.raw.find(candidate.text) + len(candidate.text)
     position = len(candidate.raw) - sum(
         map(len, candidate.tokens)
-    )  # what healing spelt, or a hint, comes before
+    )  # the text of healing or of a hint comes first
     count = 0
     for token in candidate.tokens:
         if position >= end and count:
@@ -170,7 +170,7 @@ def _finite(value: float | None) -> float:
 
 
 def _errors(candidates: Sequence[Candidate], cursor: Cursor) -> list[int]:
-    """For each candidate, how many more syntax errors the code around the cursor has with it than without."""
+    """Return for each candidate how many syntax errors it adds to the code around the cursor."""
     if not supported(cursor.language) or not candidates:
         return [0] * len(candidates)
     before = cursor.prefix[-_AROUND:]
@@ -188,7 +188,7 @@ def _errors(candidates: Sequence[Candidate], cursor: Cursor) -> list[int]:
 
 
 def _same(shown: Candidate, candidate: Candidate) -> bool:
-    """Whether two are near-duplicates: alike but for white space and kind of quotes, or one starts the other.
+    """Return whether two are near-duplicates: equal but for white space and quotes, or one starts the other.
 
     One that starts the other on the same line stays apart where it ends in the middle of a word.
     """

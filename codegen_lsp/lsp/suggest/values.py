@@ -1,9 +1,9 @@
-"""The plain values that travel between the language server's pure functions.
+"""The plain values that the language server's pure functions pass on.
 
     Cursor ▶ Prompt ▶ (wire request) ▶ Candidate ▶ Verdict ▶ Ranked
 
 Knows no LSP types and no wire types. All offsets are Python string indexes (code points); only `cursor.py` and
-`edits.py` speak of LSP columns.
+`edits.py` convert from and to LSP columns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Candidate:
     mean_logprob: float | None = None
     """Mean log-probability (natural) of the tokens of `raw`; None where the server gave none."""
     finish: str | None = None
-    """`stop`, `length`, or None where the stream was left early."""
+    """`stop`, `length`, or None if the stream was closed early."""
     raw: str = ""
     """What the model wrote, before any filter."""
     tokens: tuple[str, ...] = ()
@@ -35,11 +35,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one candidate: the trail of the filters, for the user to read."""
+    """The filters' decision about one candidate, with their trail for the user to read."""
 
     candidate: Candidate
     reason: Reason | None = None
-    """Why it was dropped; None where it was kept."""
+    """Why it was dropped; None if it was kept."""
     trail: tuple[str, ...] = ()
     """A sentence for each filter that changed or dropped it: `close-brackets: took back ")"`."""
 

@@ -135,7 +135,7 @@ def drop_capabilities(keep: int = 0) -> None:
 
 
 def forbid_new_privileges() -> None:
-    """No program that this process or its children start can gain privileges."""
+    """Keep the programs that this process or its children start from gaining privileges."""
     _prctl("NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
 
 

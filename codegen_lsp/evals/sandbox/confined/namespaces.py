@@ -93,7 +93,7 @@ _REAL_ROOT: list[bool] = []
 
 
 def _is_real_root() -> bool:
-    """Whether this process is root outside of user namespaces too; asked first while `/proc` is there."""
+    """Return whether this process is root outside of user namespaces too; asked first while `/proc` is there."""
     if not _REAL_ROOT:
         mapped = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
         _REAL_ROOT.append(mapped == ["0", "0", str(2**32 - 1)])

@@ -98,7 +98,7 @@ class UnsupportedError(OSError):
 
 
 def _argument(index: int) -> int:
-    """Where the low half of an argument lies in `struct seccomp_data`."""
+    """Return the offset of the low half of an argument in `struct seccomp_data`."""
     return 16 + 8 * index + (0 if sys.byteorder == "little" else 4)
 
 
