@@ -59,15 +59,15 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(values, percent)) if values else math.nan
 
 
-def edit_similarity(one: str, other: str) -> float:
+def edit_similarity(first: str, second: str) -> float:
     """Return 1 - Levenshtein distance / length of the longer text; 1 for two empty texts."""
     from rapidfuzz.distance import Levenshtein
 
-    return Levenshtein.normalized_similarity(one, other)
+    return Levenshtein.normalized_similarity(first, second)
 
 
-def levenshtein(one: str, other: str) -> int:
+def levenshtein(first: str, second: str) -> int:
     """Return the least number of insertions, deletions and replacements that turn one text into the other."""
     from rapidfuzz.distance import Levenshtein
 
-    return Levenshtein.distance(one, other)
+    return Levenshtein.distance(first, second)

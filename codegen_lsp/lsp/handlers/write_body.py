@@ -32,9 +32,9 @@ def code_action(server: CodegenServer, params: types.CodeActionParams) -> list[t
     cursor = _cursor(server, params.text_document.uri, params.range.start)
     if not server.session.options.write_body or server.session.refusal(cursor) is not None:
         return None
-    from codegen_lsp.lsp.code import syntax
+    from codegen_lsp.lsp.code import bodies
 
-    target = syntax.body_target(cursor)
+    target = bodies.body_target(cursor)
     if target is None:
         return None
     position = {"line": params.range.start.line, "character": params.range.start.character}
@@ -77,9 +77,9 @@ def _cursor(server: CodegenServer, uri: str, position: types.Position) -> Cursor
 
 async def _write(server: CodegenServer, cursor: Cursor, position: types.Position) -> dict[str, Any]:
     """Write a body and apply it; if that fails, tell the user why."""
-    from codegen_lsp.lsp.code import syntax
+    from codegen_lsp.lsp.code import bodies
 
-    target = syntax.body_target(cursor)
+    target = bodies.body_target(cursor)
     session = server.session
     reason = session.refusal(cursor)
     if target is None:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
-from codegen_lsp.lsp.code.outline import Definition, Outline, outline
 from codegen_lsp.lsp.code.site import Site
+from codegen_lsp.lsp.prompts.outline import Definition, Outline, outline
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 
 _PARSED = 48 * 1024

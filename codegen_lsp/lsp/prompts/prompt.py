@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp.code import hints, lines
 from codegen_lsp.lsp.code.blocks import Block
+from codegen_lsp.lsp.code.bodies import BodyTarget
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
-from codegen_lsp.lsp.code.syntax import BodyTarget, supported
+from codegen_lsp.lsp.code.syntax import supported
 from codegen_lsp.lsp.prompts import header, window
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
 

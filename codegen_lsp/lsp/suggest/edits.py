@@ -12,9 +12,9 @@ from typing import Any
 
 from lsprotocol import types as lsp
 
+from codegen_lsp.lsp.code.bodies import BodyTarget
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.positions import position_at, units
-from codegen_lsp.lsp.code.syntax import BodyTarget
 from codegen_lsp.lsp.suggest.values import Ranked
 
 _LABEL = 60

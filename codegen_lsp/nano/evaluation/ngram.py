@@ -169,7 +169,7 @@ class FileCache:
         """Replace the file; the cost depends on the number of tokens that differ at its end."""
         pairs = zip(self.tokens, tokens, strict=False)
         common = next(
-            (i for i, (mine, other) in enumerate(pairs) if mine != other), min(len(self.tokens), len(tokens))
+            (i for i, (old, new) in enumerate(pairs) if old != new), min(len(self.tokens), len(tokens))
         )
         if common < len(self.tokens) // 2:
             self.tokens, common = [], 0

@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from codegen_lsp.lsp.code.bodies import body_target
 from codegen_lsp.lsp.code.cursor import at_offset
-from codegen_lsp.lsp.code.outline import outline
 from codegen_lsp.lsp.code.site import Site
-from codegen_lsp.lsp.code.syntax import DEADLINE, body_target, encode, error_count, parse
+from codegen_lsp.lsp.code.syntax import DEADLINE, encode, error_count, parse
+from codegen_lsp.lsp.prompts.outline import outline
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
 from codegen_lsp.lsp.suggest import filters, rank

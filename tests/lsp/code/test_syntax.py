@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from lsprotocol import types as lsp
 from support.golden import GoldenCase, cases, cursor
 
-from codegen_lsp.lsp.code import syntax
+from codegen_lsp.lsp.code import bodies, syntax
 from codegen_lsp.lsp.code.cursor import at_offset
-from codegen_lsp.lsp.code.outline import outline
 from codegen_lsp.lsp.code.positions import offset_at
 from codegen_lsp.lsp.code.site import Site
+from codegen_lsp.lsp.prompts.outline import outline
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build_body
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.suggest import edits, filters
@@ -24,7 +24,7 @@ ALL = ["python", "c", "cpp", "go", "java", "javascript", "javascriptreact"]
 @pytest.mark.parametrize("case", cases("body"), ids=str)
 def test_body(case: GoldenCase) -> None:
     at = case.cursor()
-    target = syntax.body_target(at)
+    target = bodies.body_target(at)
     if case.has("none"):
         assert target is None
         return
@@ -48,7 +48,7 @@ def applied(document: str, edit: lsp.TextEdit) -> str:
 
 def test_a_body_stops_where_the_next_turn_would_start() -> None:
     at = cursor("# Make a list.\nxs = [1, 2]\n\n# Add them up.‸\n")
-    target = syntax.body_target(at)
+    target = bodies.body_target(at)
     assert target is not None
     prompt = build_body(at, target, PromptLimits(), estimate)
     text = "total = 0\n\nfor x in xs:\n    total += x\n\n# Print it.\nprint(total)\n"
@@ -59,7 +59,7 @@ def test_a_body_stops_where_the_next_turn_would_start() -> None:
 
 def test_the_target_of_a_versioned_document_is_edited_at_that_version() -> None:
     at = at_offset("def f():", 8, language="python", uri="file:///a", version=7)
-    target = syntax.body_target(at)
+    target = bodies.body_target(at)
     assert target is not None
     (change,) = edits.body_edit(at, target, "pass", "utf-16").document_changes or ()
     assert isinstance(change, lsp.TextDocumentEdit)
@@ -152,7 +152,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join), st.integers(0, 200), st.sampled_from(ALL))
 def test_nothing_breaks_on_half_typed_code(text: str, offset: int, language: str) -> None:
     at = at_offset(text, offset, language=language)
-    target = syntax.body_target(at)
+    target = bodies.body_target(at)
     syntax.error_count(language, text)
     outline(language, text, "    ")
     if target is not None:

@@ -15,10 +15,10 @@ from support.golden import GoldenCase, cases, cursor, site
 from tokenizers import Tokenizer
 
 import codegen_lsp
+from codegen_lsp.lsp.code.bodies import body_target
 from codegen_lsp.lsp.code.cursor import Cursor, at_offset
 from codegen_lsp.lsp.code.lines import normalize
 from codegen_lsp.lsp.code.site import Site
-from codegen_lsp.lsp.code.syntax import body_target
 from codegen_lsp.lsp.prompts.prompt import Prompt, PromptLimits, build, build_body, decide_shape
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
 from codegen_lsp.lsp.suggest import filters

@@ -130,8 +130,8 @@ def drop_capabilities(keep: int = 0) -> None:
         except OSError:  # past the last one, or not ours to drop (then exec is what no_new_privs guards)
             break
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    capabilities = (ctypes.c_uint32 * 6)(keep, keep, 0)
-    syscall("capset", _CAPSET.get(MACHINE), ctypes.byref(header), ctypes.byref(capabilities))
+    capability_sets = (ctypes.c_uint32 * 6)(keep, keep, 0)
+    syscall("capset", _CAPSET.get(MACHINE), ctypes.byref(header), ctypes.byref(capability_sets))
 
 
 def forbid_new_privileges() -> None:

@@ -1,7 +1,7 @@
-"""A piece of code as a list of imports and definitions, for the header of a prompt.
+"""Read the imports and definitions of a text, for the header of a prompt.
 
-Knows each grammar's names for imports, classes and functions, and what a stub of one looks like: signature
-and documentation, without the body. Outlines are pure functions of a text and are remembered by it.
+Knows each grammar's names for imports, classes and functions, and what a stub of one looks like: signature and
+documentation, without the body. Outlines are pure functions of a text, and cached.
 """
 
 from __future__ import annotations
