@@ -145,8 +145,8 @@ def test_others_stopped_at_any_moment_end_in_the_same_report(
     kind: str, url: str, tmp_path: Path, walls: Sandbox
 ) -> None:
     entries = {
-        "mtpb": [STEPS | {"id": str(n)} for n in range(1, 9)],
-        "infilling": [GAP | {"task_id": f"S/{n}", "prompt": f"# {n}\n{GAP['prompt']}"} for n in range(16)],
+        "mtpb": [STEPS | {"id": str(n)} for n in range(1, 25)],
+        "infilling": [GAP | {"task_id": f"S/{n}", "prompt": f"# {n}\n{GAP['prompt']}"} for n in range(48)],
     }
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(entry) + "\n" for entry in entries[kind]), encoding="utf-8")

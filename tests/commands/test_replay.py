@@ -126,6 +126,8 @@ def test_replay_stopped_between_files_goes_on_to_the_same_keys(
     tmp_path: Path, runtime: Path, files: tuple[Path, Path], signum: signal.Signals
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
+    second = files[1]
+    second.write_text(second.read_text(encoding="utf-8") * 3, encoding="utf-8")  # not over before the signal
     run(runtime, whole, *files)
     process = subprocess.Popen(
         command(parts, *files),

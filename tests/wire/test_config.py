@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -61,13 +62,14 @@ def test_a_named_folder_is_made_private_if_it_is_missing(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("mode", [0o755, 0o1777, 0o750])
 def test_a_named_folder_keeps_its_mode(tmp_path: Path, mode: int) -> None:
-    folder = tmp_path / "named"
-    folder.mkdir()
-    folder.chmod(mode)
-    path, log = places(tmp_path, CODEGEN_LSP_RUNTIME_DIR=str(folder))
-    assert stat.S_IMODE(folder.stat().st_mode) == mode
-    assert path.parent == log.parent
-    assert path.parent.parent == folder
+    with tempfile.TemporaryDirectory() as short:  # pytest's own folders are too long for a socket
+        folder = Path(short, "named")
+        folder.mkdir()
+        folder.chmod(mode)
+        path, log = places(tmp_path, CODEGEN_LSP_RUNTIME_DIR=str(folder))
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
+        assert path.parent == log.parent
+        assert path.parent.parent == folder
 
 
 def test_a_link_to_a_folder_of_others_is_not_followed(tmp_path: Path) -> None:

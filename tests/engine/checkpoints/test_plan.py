@@ -163,7 +163,7 @@ def test_a_synthesized_checkpoint_is_whole_and_sharded(tmp_path: Path) -> None:
 
 
 def test_what_can_not_be_synthesized(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no shape '3B'"):
+    with pytest.raises(CheckpointError, match="no size '3B'"):
         synthesize("3B", tmp_path / "x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()

@@ -102,23 +102,23 @@ async def test_raw_is_greedy_and_its_first_line_that_holds_something() -> None:
 async def test_server_goes_its_own_way() -> None:
     """Its prompt, its decoding options, its filters: a candidate that repeats the next line is dropped."""
     task = Task("S/2", "h", "def h(x):\n    y = x\n", "    z = y\n    return z\n", "    y += 1\n", "")
-    lines = ["z = y", "y += 1", "y += 2", "y += 1", ""]
+    lines = ["    z = y", "    y += 1", "    y += 2", "    y += 1"]
 
     def write(prompt: str, seed: int, request: CompletionRequest) -> str:
-        return lines[seed] if request.stream else ""
+        hinted = prompt.endswith("    ")
+        return lines[seed] if request.stream and not hinted else ""
 
     engine = ScriptedClient(write)
     rows = await filler(engine).server(task)
-    request = engine.requests[0]
+    request, hinted, scoring = engine.requests
     assert request.branch
-    assert request.n == 5
+    assert (request.n, hinted.n) == (4, 1)
     assert [r["reason"] for r in rows] == ["repeats-suffix", None, None, "duplicate", "empty"]
     record = {"raw": "    z = 3", "rows": rows}
     chosen = infilling.choices(record)
     assert chosen["raw"] == "    z = 3"
     assert chosen["prompt"] == ""
     assert chosen["server"] == "    y += 1"
-    scoring = engine.requests[1]
     assert scoring.echo
     assert scoring.max_tokens == 0
 
@@ -146,14 +146,16 @@ async def test_a_slow_engine_ranks_like_a_fast_one() -> None:
 async def test_the_code_below_says_how_the_line_starts() -> None:
     engine = ScriptedClient(lambda *_: " x + 1")
     rows = await filler(engine).server(TASKS[0])
-    assert engine.requests[0].prompts == ("def f(x):\n    y =",)
-    assert rows[0]["text"] == "    y = x + 1"
+    free, hinted = engine.requests[:2]
+    assert free.prompts == ("def f(x):\n",)
+    assert (hinted.prompts, hinted.n) == (("def f(x):\n    y =",), 1)
+    assert rows[-1]["text"] == "    y = x + 1"
 
 
 def writer(prompt: str, seed: int, request: CompletionRequest) -> str:
-    if not request.branch:
-        return "    pass\n"
-    return " x + 1" if prompt.endswith("y =") else "    return y"
+    if prompt.endswith("y ="):
+        return " x + 1"
+    return "    return y" if request.branch else "    pass\n"
 
 
 async def run(folder: Path, engine: ScriptedClient, walls: Sandbox) -> dict[str, Any]:
@@ -170,7 +172,7 @@ async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
     assert whole["ways"]["server"]["exact_match"]["mean"] == 1.0
     assert whole["ways"]["server"]["pass_rate"]["mean"] == 1.0
     assert whole["gain_exact_match"] == 1.0
-    assert whole["gain_of_each_part"] == {"prompt": 1.0, "mean": 0.0, "server": 0.0}
+    assert whole["gain_of_each_part"] == {"prompt": 0.5, "mean": 0.5, "server": 0.0}
     page = (tmp_path / "whole" / "report.md").read_text(encoding="utf-8")
     assert "+100.00 points" in page
     assert (tmp_path / "whole" / "report.png").exists()
