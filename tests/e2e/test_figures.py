@@ -27,7 +27,7 @@ from codegen_lsp.headless_editor import HeadlessEditor
 pytestmark = [pytest.mark.benchmark, pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).parents[2]
-FILE = ROOT / "codegen_lsp" / "wire" / "answers.py"
+FILE = ROOT / "codegen_lsp" / "lsp" / "suggest" / "pipeline.py"
 KEYSTROKES = 200
 
 
@@ -84,7 +84,9 @@ class Typist:
 async def keystrokes(session: HeadlessEditor, figures: dict[str, list[float]]) -> None:
     """Take the middle out of a real file and type it again."""
     lines = FILE.read_text().splitlines(keepends=True)
-    start = next(i for i, line in enumerate(lines) if i > 300 and line.startswith("    def "))
+    start = next(
+        i for i, line in enumerate(lines) if i > 220 and line.lstrip().startswith(("def ", "async def "))
+    )
     typed = "".join(lines[start : start + 12])[:KEYSTROKES]
     rest = "".join(lines[:start]) + "\n" + "".join(lines[start + 12 :])
     uri = session.open(FILE, rest)
