@@ -11,19 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codegen_lsp.commands.options import (
-    AllowPickle,
-    Context,
-    DeviceMapOption,
-    DtypeOption,
-    MaxMemoryOption,
-    ModelName,
-    OffloadFolderOption,
-    RevisionOption,
-    Threads,
-    engine_config,
-    with_options,
-)
+from codegen_lsp.commands.options import Context, LoadOptions, with_options
 from codegen_lsp.commands.terminal import escape, say
 from codegen_lsp.wire.config import ConfigError, EngineConfig, expanded, socket_path
 
@@ -43,22 +31,14 @@ class EscapingFormatter(logging.Formatter):
 
 
 @dataclass(frozen=True)
-class ServeOptions:
-    """What the engine loads, and how it works; the fields are those of `EngineConfig`."""
+class ServeOptions(LoadOptions):
+    """How the engine loads a model, and how it works; the fields are those of `EngineConfig`."""
 
-    model: ModelName = "nano"
-    revision: RevisionOption = None
-    dtype: DtypeOption = "auto"
-    device_map: DeviceMapOption = "auto"
-    max_memory: MaxMemoryOption = ""
-    offload_folder: OffloadFolderOption = None
     prefix_cache: Annotated[str, typer.Option(help="Size of the prefix cache, as 1GiB; 0 disables it.")] = (
         "1GiB"
     )
     context: Context = 0
     prefill_chunk: Annotated[int, typer.Option(help="Prompt tokens that one step reads.")] = 256
-    threads: Threads = 0
-    allow_pickle: AllowPickle = False
     max_waiting: Annotated[
         int, typer.Option(help="Maximum number of waiting requests; more are refused.")
     ] = 64
@@ -129,7 +109,7 @@ def serve(
     from codegen_lsp.engine.http.listeners import AlreadyRunning
     from codegen_lsp.engine.http.serve import run
 
-    config = engine_config(**vars(options))
+    config = options.config()
     _log_to_stderr(log_level)
     try:
         run(config, listening.address(config), idle_timeout)

@@ -198,6 +198,19 @@ def _c_like(name: str, *extensions: str, **more: object) -> Language:
     return Language(name, extensions, **{**_C_LIKE, **more})  # type: ignore[arg-type]
 
 
+def _markup(name: str, *extensions: str) -> Language:
+    """Return a language of tags, with HTML's comments and attributes, indented by two spaces."""
+    return Language(
+        name,
+        extensions,
+        block_comments=(("<!--", "-->"),),
+        quotes=_ATTRIBUTES,
+        blocks="markup",
+        opener=_TAG_OPENER,
+        indent="  ",
+    )
+
+
 _TABLE = (
     Language(
         "python",
@@ -366,42 +379,10 @@ _TABLE = (
     ),
     Language("toml", (".toml",), line_comments=("#",), quotes=(_TRIPLE, _DOUBLE, _SINGLE)),
     Language("ini", (".ini", ".cfg"), line_comments=("#", ";"), comment_guard=r"(?<![^\n])"),
-    Language(
-        "html",
-        (".html", ".htm"),
-        block_comments=(("<!--", "-->"),),
-        quotes=_ATTRIBUTES,
-        blocks="markup",
-        opener=_TAG_OPENER,
-        indent="  ",
-    ),
-    Language(
-        "xml",
-        (".xml", ".svg"),
-        block_comments=(("<!--", "-->"),),
-        quotes=_ATTRIBUTES,
-        blocks="markup",
-        opener=_TAG_OPENER,
-        indent="  ",
-    ),
-    Language(
-        "vue",
-        (".vue",),
-        block_comments=(("<!--", "-->"),),
-        quotes=_ATTRIBUTES,
-        blocks="markup",
-        opener=_TAG_OPENER,
-        indent="  ",
-    ),
-    Language(
-        "svelte",
-        (".svelte",),
-        block_comments=(("<!--", "-->"),),
-        quotes=_ATTRIBUTES,
-        blocks="markup",
-        opener=_TAG_OPENER,
-        indent="  ",
-    ),
+    _markup("html", ".html", ".htm"),
+    _markup("xml", ".xml", ".svg"),
+    _markup("vue", ".vue"),
+    _markup("svelte", ".svelte"),
     Language("markdown", (".md",), block_comments=(("<!--", "-->"),)),
     Language("plaintext", (".txt",)),
     Language(
