@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.served import environment
 
-from codegen_lsp.engine.http.listeners import read_tokens, unix_listener
+from codegen_lsp.engine.http.listeners import Address, read_tokens, tcp_listener, unix_listener
 from codegen_lsp.wire.config import ConfigError
 
 
@@ -103,3 +104,21 @@ def test_tokens_are_read_from_a_private_file(tmp_path: Path) -> None:
     path.write_text("# nothing\n")
     with pytest.raises(ConfigError, match="holds no token"):
         read_tokens(path)
+
+
+async def test_connections_over_tcp_send_without_waiting_for_acknowledgements() -> None:
+    """The option is read from the connection that the server itself has accepted."""
+    options: asyncio.Queue[int] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        options.put_nowait(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    with tcp_listener(Address()) as listener:
+        server = await asyncio.start_server(serve, sock=listener)
+        async with server:
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            assert await asyncio.wait_for(options.get(), 10)
+            writer.close()
+            await writer.wait_closed()
