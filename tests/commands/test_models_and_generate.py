@@ -114,3 +114,42 @@ def test_synthesize_refuses_a_folder_that_holds_something(tmp_path: Path) -> Non
     result = run(tmp_path, "models", "synthesize", "350M", "-o", str(tmp_path))
     assert result.returncode == 2
     assert b"not empty" in result.stderr
+
+
+def test_nano_is_exported_for_other_engines(tmp_path: Path) -> None:
+    folder = run(tmp_path, "models", "export", "nano", "--to", "phi", str(tmp_path / "phi"))
+    assert folder.returncode == 0, folder.stderr
+    assert folder.stdout.decode().strip() == str(tmp_path / "phi")
+    file = run(
+        tmp_path,
+        "models",
+        "export",
+        "nano",
+        "--to",
+        "gguf",
+        str(tmp_path / "nano.gguf"),
+        "--quantize",
+        "q8_0",
+    )
+    assert file.returncode == 0, file.stderr
+    assert b"numbers of more than three digits" in file.stderr
+    assert (tmp_path / "nano.gguf").read_bytes()[:4] == b"GGUF"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--to", "onnx"), b"--to must be phi or gguf"),
+        (("--to", "phi", "--quantize", "f16"), b"--quantize requires --to gguf"),
+        (("--to", "gguf", "--quantize", "q5_k"), b"--quantize must be one of f16, q8_0, q4_0"),
+        (("--to", "gguf"), b"exists; name a new file"),
+        (("--to", "phi"), b"can't be written to"),
+    ],
+    ids=["kind", "phi", "format", "file", "folder"],
+)
+def test_export_fails_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...], sentence: bytes) -> None:
+    (tmp_path / "file").touch()
+    result = run(tmp_path, "models", "export", "nano", str(tmp_path / "file"), *arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1

@@ -1,27 +1,26 @@
 """Write checkpoints of CodeGen's dimensions with random weights, to test speed and memory without the hub.
 
-Knows dimensions and the safetensors format. Writes shard by shard, so that only one shard is in memory at a time.
+Knows dimensions; `shards` writes the weights, one shard at a time.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from transformers import CodeGenConfig
 
 from codegen_lsp.engine.checkpoints import placement
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER, CheckpointError
-from codegen_lsp.engine.checkpoints.dimensions import SIZES, Dimensions
+from codegen_lsp.engine.checkpoints.dimensions import SIZES
+from codegen_lsp.engine.checkpoints.shards import PlannedTensor, prepare_folder, write_shards
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 DEVIATION = 0.02
-
-Tensors = list[tuple[str, torch.Size]]
 
 
 def synthesize(
@@ -48,14 +47,14 @@ def synthesize(
         raise CheckpointError(f"there is no size {name!r}; use one of {', '.join(SIZES)}")
     config = CodeGenConfig(**dimensions.config())
     module = placement.empty_module(config, dtype)
-    shards = list(_shards([(n, t.shape) for n, t in module.state_dict().items()], dtype, shard_bytes))
-    total = sum(_bytes(size, dtype) for shard in shards for _, size in shard)
-    _prepare_folder(folder, total, dimensions)
+    generator = torch.Generator().manual_seed(0)
+    tensors = [
+        PlannedTensor(n, t.shape, dtype, partial(_weights, n, t.shape, dtype, generator))
+        for n, t in module.state_dict().items()
+    ]
+    prepare_folder(folder, sum(tensor.size for tensor in tensors), f"a {dimensions.name} checkpoint")
     _write_config(config, folder, dtype)
-    weight_map = _write_shards(shards, folder, dtype, report or (lambda _, __: None))
-    # Last: a folder without an index is not a checkpoint, so an interrupted one is not mistaken for a whole one.
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
+    write_shards(tensors, folder, shard_bytes, report)
     return folder
 
 
@@ -69,58 +68,6 @@ def _write_config(config: CodeGenConfig, folder: Path, dtype: torch.dtype) -> No
     config.architectures = ["CodeGenForCausalLM"]
     config.dtype = dtype
     config.save_pretrained(folder)
-
-
-def _write_shards(
-    shards: Sequence[Tensors], folder: Path, dtype: torch.dtype, report: Callable[[int, int], None]
-) -> dict[str, str]:
-    """Write the weights; return the file of each tensor."""
-    total = sum(_bytes(size, dtype) for shard in shards for _, size in shard)
-    generator = torch.Generator().manual_seed(0)
-    weight_map: dict[str, str] = {}
-    written = 0
-    for number, shard in enumerate(shards, start=1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        tensors = {}
-        for key, size in shard:
-            tensors[key] = _weights(key, size, dtype, generator)
-            weight_map[key] = file
-            written += _bytes(size, dtype)
-            report(written, total)
-        save_file(tensors, folder / file, metadata={"format": "pt"})
-    return weight_map
-
-
-def _prepare_folder(folder: Path, total: int, dimensions: Dimensions) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise CheckpointError(f"{folder} is not empty; name a new folder")
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise CheckpointError(f"{folder} can't be written to: {error.strerror}") from error
-    if free < total * 1.01:
-        folder.rmdir()
-        raise CheckpointError(
-            f"a {dimensions.name} checkpoint takes {total / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free"
-        )
-
-
-def _bytes(size: torch.Size, dtype: torch.dtype) -> int:
-    return size.numel() * dtype.itemsize
-
-
-def _shards(tensors: Tensors, dtype: torch.dtype, limit: int) -> Iterator[Tensors]:
-    shard: Tensors = []
-    held = 0
-    for name, size in tensors:
-        if shard and held + _bytes(size, dtype) > limit:
-            yield shard
-            shard, held = [], 0
-        shard.append((name, size))
-        held += _bytes(size, dtype)
-    if shard:
-        yield shard
 
 
 def _weights(name: str, size: torch.Size, dtype: torch.dtype, generator: torch.Generator) -> torch.Tensor:

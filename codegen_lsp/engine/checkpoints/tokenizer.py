@@ -1,4 +1,4 @@
-"""Check a tokenizer before a model is loaded for it. Imports no torch."""
+"""Check and load tokenizers. Imports no torch, except to load one as transformers does."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
+from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 
 SAMPLE = "def f(x):\n    return x  # \u00e9\n"
 
@@ -29,6 +30,24 @@ def check_tokenizer(folder: Path) -> None:
     if path.is_file():
         with tokenizer_errors(folder), _no_stderr():
             Tokenizer.from_file(str(path)).encode(SAMPLE)
+
+
+def load_tokenizer(checkpoint: Checkpoint, folder: Path) -> Any:
+    """Return transformers' tokenizer of a checkpoint, whose `backend_tokenizer` is that of tokenizers.
+
+    Raises:
+        CheckpointError: it can't be loaded, or is not of the fast kind.
+    """
+    from transformers import AutoTokenizer
+
+    with tokenizer_errors(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.encode(SAMPLE)
+    if backend is None:
+        raise CheckpointError(f"{checkpoint.name} has no fast tokenizer (tokenizer.json)")
+    return tokenizer
 
 
 @contextlib.contextmanager

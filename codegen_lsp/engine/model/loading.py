@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codegen_lsp.engine.checkpoints import files, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.locate import locate
-from codegen_lsp.engine.checkpoints.tokenizer import SAMPLE, tokenizer_errors
+from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
 from codegen_lsp.engine.model.model import Model
-from codegen_lsp.engine.model.vocabulary import Vocabulary, without_added
+from codegen_lsp.engine.model.vocabulary import CODEGEN_END, Vocabulary, without_added
 from codegen_lsp.wire.config import EngineConfig, expanded, option
 
 SMALL = 50_000_000
@@ -27,8 +27,6 @@ SMALL = 50_000_000
 
 PAGE = 4096
 """Bytes that the system maps at a time."""
-
-CODEGEN_END = "<|endoftext|>"
 
 
 def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | None = None) -> Model:
@@ -40,7 +38,7 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     folder = locate(checkpoint, allow_pickle=config.allow_pickle, progress=progress)
-    tokenizer = _tokenizer(checkpoint, folder)
+    tokenizer = load_tokenizer(checkpoint, folder)
     module = _load_module(config, folder, progress)
     _set_threads(config.threads, module)
     limit = getattr(module.config.get_text_config(), "max_position_embeddings", None) or 2**20
@@ -141,17 +139,6 @@ def _load_failure(folder: Path, error: Exception) -> str:
     if "trust_remote_code" in text or "custom code" in text:
         return f"{folder} requires code of its authors, which this engine never runs"
     return f"{folder} could not be loaded: {text}"
-
-
-def _tokenizer(checkpoint: Checkpoint, folder: Path) -> Any:
-    with tokenizer_errors(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is not None:
-            backend.encode(SAMPLE)
-    if backend is None:
-        raise CheckpointError(f"{checkpoint.name} has no fast tokenizer (tokenizer.json)")
-    return tokenizer
 
 
 def _vocabulary(tokenizer: Any, size: int, module: PreTrainedModel, checkpoint: Checkpoint) -> Vocabulary:

@@ -15,6 +15,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+CODEGEN_END = "<|endoftext|>"
+"""The end of text in CodeGen's vocabulary."""
+
 MAX_HEAL = 8
 """Maximum number of tokens that healing gives back."""
 
