@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +65,21 @@ def corpus() -> list[str]:
     return texts
 
 
-@pytest.fixture(scope="module")
-def llama() -> Callable[[Path], Any]:
+@pytest.fixture
+def llama() -> Iterator[Callable[[Path], Any]]:
     """Load a GGUF file in llama.cpp, in one thread."""
     llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 
-    def load(path: Path) -> Any:
-        return llama_cpp.Llama(str(path), n_ctx=256, n_threads=1, logits_all=True, verbose=False)
+    models: list[Any] = []
 
-    return load
+    def load(path: Path) -> Any:
+        threads = {"n_threads": 1, "n_threads_batch": 1}
+        models.append(llama_cpp.Llama(str(path), n_ctx=256, logits_all=True, verbose=False, **threads))
+        return models[-1]
+
+    yield load
+    for model in models:
+        model.close()
 
 
 def greedy(model: Any, tokens: list[int], count: int) -> list[int]:
