@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from codegen_lsp.engine.decode.progress import DecodeProgress, Step
+from codegen_lsp.engine.decode.progress import DecodeProgress, Planned, Steps
 from codegen_lsp.wire.answers import Choice
 from codegen_lsp.wire.errors import RequestError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
@@ -36,7 +36,7 @@ class Done:
 Event = Sequence[Choice] | Done | WireError
 """New parts of choices, any number of times, then the end of the job."""
 
-Begin = Callable[["Reading"], Iterator[Step]]
+Begin = Callable[["Reading"], Steps]
 """Starts the steps of a job."""
 
 
@@ -60,7 +60,9 @@ class Job:
     submitted: float = field(default_factory=time.perf_counter)
     started: float = 0.0
     cancelled: bool = False
-    steps: Iterator[Step] | None = None
+    steps: Steps | None = None
+    planned: Planned | None = None
+    """The forward pass that the job needs next."""
 
     @property
     def turn(self) -> tuple[int, float]:

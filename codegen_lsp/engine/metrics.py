@@ -53,7 +53,7 @@ class Metrics:
             self.requests.labels(outcome)
 
     def count_step(self, kind: Step | None, before: DecodeProgress, after: DecodeProgress) -> None:
-        """Count one forward pass (None: the end of a request) and the tokens by which a request progressed."""
+        """Count one step of a request, if it made a forward pass, and the tokens by which a request progressed."""
         if kind is not None:
             self.steps.labels(kind).inc()
         self.prompt_tokens.inc(after.prompt_tokens - before.prompt_tokens)

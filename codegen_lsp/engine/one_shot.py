@@ -10,6 +10,7 @@ from codegen_lsp.engine.decode.generate import generate
 from codegen_lsp.engine.decode.progress import DecodeProgress
 from codegen_lsp.engine.decode.prompts import prepare
 from codegen_lsp.engine.decode.reading import Reading
+from codegen_lsp.engine.decode.shared import run
 from codegen_lsp.engine.model.loading import load
 from codegen_lsp.wire.answers import Choice, Completion, Usage, join_chunks
 from codegen_lsp.wire.config import EngineConfig
@@ -29,7 +30,7 @@ def complete(
     progress = DecodeProgress()
     choices: list[Choice] = []
     reading = Reading(model, None, progress, config.prefill_chunk)
-    for _ in generate(reading, request, prepare(model, request), choices.extend):
+    for _ in run(model, generate(reading, request, prepare(model, request), choices.extend)):
         pass
     created = int(time.time())
     chunks = [Completion("local", model.name, created, (choice,)) for choice in choices]

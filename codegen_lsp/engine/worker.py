@@ -5,7 +5,8 @@ in the thread, so that the HTTP side answers before that is done.
 
 Turns: in each round every running request makes one step (a chunk of its prompt, or one token for all its rows), the
 lowest `priority` first; requests with a priority of 1 and above only while there are no others. So a long request
-never makes a short one wait until it ends. Requests run only if their keys and values fit into memory together.
+never makes a short one wait until it ends. The steps of a round share forward passes. Requests run only if their keys
+and values fit into memory together.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
 from codegen_lsp.engine.checkpoints.files import first_line
 from codegen_lsp.engine.checkpoints.tokenizer import is_panic
-from codegen_lsp.engine.decode.progress import Step
-from codegen_lsp.engine.jobs import CLIENT_SHARE, Done, Job, admissible
+from codegen_lsp.engine.decode.progress import Planned, Steps
+from codegen_lsp.engine.jobs import CLIENT_SHARE, MAX_RUNNING, Done, Job, admissible
 from codegen_lsp.engine.memory import is_out_of_memory
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.model_slot import ModelSlot
@@ -163,8 +164,7 @@ class Worker:
         while not self._closing:
             self._wait()
             if self._running or self._closing or not self._load_is_due():
-                for job in self._round():
-                    self._step(job)
+                self._make_steps(self._round())
             elif self._wants_model:
                 self._slot.load()
             else:
@@ -194,26 +194,48 @@ class Worker:
         urgent = [job for job in self._running if job.urgent or job.cancelled]
         return sorted(urgent or self._running, key=lambda job: job.turn)
 
-    def _step(self, job: Job) -> None:
-        if job.cancelled:
-            self._finish(job, None)
+    def _make_steps(self, jobs: Sequence[Job]) -> None:
+        """Make one step of each job."""
+        for job in jobs:
+            if job.cancelled:
+                self._finish(job, None)
+            elif job.planned is None:
+                self._resume(job)
+        waiting = [job for job in jobs if job.planned is not None]
+        if not waiting:
             return
-        before = replace(job.progress)
+        assert self.model is not None
+        from codegen_lsp.engine.decode.shared import make
+
+        planned = [job.planned for job in waiting if job.planned is not None]
+        passes = make(self.model, planned, self.config.prefill_chunk + MAX_RUNNING)
+        for job, result in zip(waiting, passes, strict=True):
+            self._resume(job, result)
+
+    def _resume(self, job: Job, result: Any = None) -> None:
+        """Run a job, which gets the logits of its last forward pass or the reason for its failure, to its next one."""
+        before, made = replace(job.progress), job.planned
+        job.planned = None
         try:
             if job.steps is None:
                 job.started = time.perf_counter()
                 job.steps = self._begin(job)
-            kind = next(job.steps, None)
+            item = job.steps.throw(result) if isinstance(result, Exception) else job.steps.send(result)
+        except StopIteration:
+            item = None
         except Exception as error:
             self._finish(job, self._explain(error))
             return
+        if isinstance(item, Planned):
+            job.planned = item
+        kind = made.kind if made is not None else None if isinstance(item, Planned) else item
         self.metrics.count_step(kind, before, job.progress)
         if self.cache is not None:
             self.metrics.count_cache(self.cache.nbytes, self.cache.evictions)
-        if kind is None:
+        if item is None:
             self._finish(job, Done(job.progress, (job.started - job.submitted) * 1000))
 
-    def _begin(self, job: Job) -> Iterator[Step]:
+    def _begin(self, job: Job) -> Steps:
         from codegen_lsp.engine.decode.generate import generate
         from codegen_lsp.engine.decode.reading import Reading
 
@@ -228,10 +250,10 @@ class Worker:
         """Remove a job; `end` is None if its client has left."""
         if job.steps is not None:
             try:
-                job.steps.close()  # type: ignore[attr-defined]
+                job.steps.close()
             except Exception:
                 log.exception("a request could not be closed cleanly")
-        job.steps = None
+        job.steps = job.planned = None
         with self._changed:
             if job in self._running:
                 self._running.remove(job)

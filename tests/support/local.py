@@ -13,6 +13,7 @@ from codegen_lsp.engine.decode.generate import generate
 from codegen_lsp.engine.decode.progress import DecodeProgress
 from codegen_lsp.engine.decode.prompts import prepare
 from codegen_lsp.engine.decode.reading import Reading
+from codegen_lsp.engine.decode.shared import run
 from codegen_lsp.engine.model.loading import load
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
@@ -57,7 +58,7 @@ def ask(
     progress = DecodeProgress()
     emitted: list[Sequence[Choice]] = []
     reading = Reading(model, cache, progress, chunk)
-    steps = list(generate(reading, request, prepare(model, request), emitted.append))
+    steps = list(run(model, generate(reading, request, prepare(model, request), emitted.append)))
     chunks = [Completion("", "", 0, tuple(choices)) for choices in emitted]
     return Answer(join_chunks(chunks).choices, progress, [str(s) for s in steps], emitted)
 

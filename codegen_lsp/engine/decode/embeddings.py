@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from codegen_lsp.wire.requests import CompletionRequest
 if TYPE_CHECKING:
     import torch
 
-    from codegen_lsp.engine.decode.progress import Step
+    from codegen_lsp.engine.decode.progress import Step, Steps
     from codegen_lsp.engine.decode.prompts import PreparedPrompt
     from codegen_lsp.engine.decode.reading import Reading
 
@@ -106,7 +106,7 @@ def compute(
     request: EmbeddingsRequest,
     prompts: Sequence[PreparedPrompt],
     emit: Callable[[list[float]], None],
-) -> Iterator[Step]:
+) -> Steps:
     """Compute one vector per text and pass it to `emit`; each item is one forward pass that was made.
 
     Raises:
@@ -143,14 +143,17 @@ def _pooled(
     kv = reading.restore(tokens[:-1] if last else (), len(tokens))
     position = kv.length
     total: torch.Tensor | None = None
-    while position < len(tokens):
-        part = tokens[position : position + reading.chunk]
-        states = reading.model.hidden_states(torch.tensor([part]), kv, request.layer)[0]
-        total = states[-1] if last else states.sum(0) + (0 if total is None else total)
-        position += len(part)
-        reading.progress.prefilled_tokens += len(part)
-        reading.remember(tokens[:position], kv)
-        yield "prefill"
+    try:
+        while position < len(tokens):
+            part = tokens[position : position + reading.chunk]
+            states = reading.model.hidden_states(torch.tensor([part]), kv, request.layer)[0]
+            total = states[-1] if last else states.sum(0) + (0 if total is None else total)
+            position += len(part)
+            reading.progress.prefilled_tokens += len(part)
+            reading.remember(tokens[:position], kv)
+            yield "prefill"
+    finally:
+        reading.release(kv)
     assert total is not None
     return total if last else total / len(tokens)
 

@@ -1,27 +1,28 @@
 """A request as a sequence of steps: read the prompt in chunks, once; then decode its rows as one batch.
 
-Each item that a generator here yields is one forward pass that was made, so that its caller can take turns among
-requests and stop any of them between two steps. Knows no threads and no HTTP.
+Each item that a generator here yields is a forward pass that it needs; its logits are sent back. So the caller can take
+turns among requests, make their passes together, and stop any of them between two steps. Knows no threads and no HTTP.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.echo import Echo
-from codegen_lsp.engine.decode.generation import Emit, Generation, prefill
-from codegen_lsp.engine.decode.progress import Step
+from codegen_lsp.engine.decode.generation import Emit, Generation, prefill, restored
+from codegen_lsp.engine.decode.progress import Planned, Steps
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading, not_finite
 from codegen_lsp.engine.decode.rows import Row
 from codegen_lsp.engine.decode.scoring import score_together
 from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.wire.requests import CompletionRequest
 
 WARM_CHUNK = 64
@@ -30,8 +31,8 @@ WARM_CHUNK = 64
 
 def generate(
     reading: Reading, request: CompletionRequest, prompts: Sequence[PreparedPrompt], emit: Emit
-) -> Iterator[Step]:
-    """Run a completion request; each item is one forward pass that was made.
+) -> Steps:
+    """Run a completion request; each item is a forward pass that it needs.
 
     Raises:
         InternalError: the model computed values that are not finite.
@@ -46,29 +47,28 @@ def generate(
         yield from _complete(generation, prompt, number * request.n)
 
 
-def _complete(generation: Generation, prompt: PreparedPrompt, first_index: int) -> Iterator[Step]:
+def _complete(generation: Generation, prompt: PreparedPrompt, first_index: int) -> Steps:
     reading, request = generation.reading, generation.request
     progress = reading.progress
     progress.prompt_tokens += len(prompt.tokens)
     started = time.perf_counter()
     echo = Echo(reading.model, request, prompt) if request.echo else None
     tokens = prompt.tokens[: prompt.kept]
-    logits, kv = yield from prefill(generation, tokens, echo)
-    progress.timings["prefill_ms"] += (time.perf_counter() - started) * 1000
-
-    started = time.perf_counter()
-    rows = generation.rows(prompt, first_index, echo)
+    kv = restored(generation, tokens, echo)
     try:
+        logits = yield from prefill(generation, tokens, echo, kv)
+        progress.timings["prefill_ms"] += (time.perf_counter() - started) * 1000
+        rows = generation.rows(prompt, first_index, echo)
         if logits is not None:
             yield from _decode(generation, tokens, rows, logits, kv)
     finally:
-        progress.timings["decode_ms"] += (time.perf_counter() - started) * 1000
+        reading.release(kv)
     generation.deliver(rows)
 
 
 def _decode(
     generation: Generation, prompt: tuple[int, ...], rows: Sequence[Row], logits: torch.Tensor, kv: KVStore
-) -> Iterator[Step]:
+) -> Steps:
     """Choose tokens for all rows, one forward pass per step, until each has ended or the context is full.
 
     The keys and values of the first row are kept for later prompts: it is usually the text that the user accepts.
@@ -77,6 +77,7 @@ def _decode(
     model = reading.model
     live = list(rows)
     first_row: list[int] = []
+    started = time.perf_counter()
 
     def remember() -> None:
         reading.remember([*prompt, *first_row[: kv.length - len(prompt)]], kv)
@@ -101,11 +102,12 @@ def _decode(
                     remember()
                 kv.keep(unfinished)
             live = [live[i] for i in unfinished]
-            logits = model.forward(torch.tensor([[tokens[i]] for i in unfinished]), kv)[:, -1]
-            yield "decode"
+            part = Pass(torch.tensor([[tokens[i]] for i in unfinished]), kv)
+            logits = (yield Planned("decode", part))[:, -1]
     finally:
         if live[0] is rows[0]:
             remember()
+        reading.progress.timings["decode_ms"] += (time.perf_counter() - started) * 1000
 
 
 def _choose(generation: Generation, live: Sequence[Row], logits: torch.Tensor) -> list[int]:

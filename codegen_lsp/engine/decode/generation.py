@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from codegen_lsp.engine.decode.echo import Echo
-from codegen_lsp.engine.decode.progress import Step
+from codegen_lsp.engine.decode.progress import Planned, Step
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading
 from codegen_lsp.engine.decode.rows import Row
 from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.wire.answers import Choice
 from codegen_lsp.wire.requests import CompletionRequest
 
@@ -50,33 +51,34 @@ class Generation:
             self.emit(choices)
 
 
-def prefill(
-    generation: Generation, tokens: tuple[int, ...], echo: Echo | None
-) -> Generator[Step, None, tuple[torch.Tensor | None, KVStore]]:
-    """Read a prompt, except for the part that the cache holds.
-
-    Returns:
-        the logits (1, vocabulary) of the last position, None if nothing is to be decoded; and the KV cache.
-    """
+def restored(generation: Generation, tokens: tuple[int, ...], echo: Echo | None) -> KVStore:
+    """Return the KV cache that a prompt is read into, with the part of it that the prefix cache holds."""
     reading, request = generation.reading, generation.request
-    decodes = request.max_tokens > 0
-    usable = len(tokens) - 1 if decodes else len(tokens)
+    usable = len(tokens) - 1 if request.max_tokens else len(tokens)
     if echo is not None:
         usable = min(usable, echo.read_from)
-    kv = reading.restore(
-        tokens[:usable], len(tokens) + (min(request.max_tokens, ROOM) if request.n == 1 else 0)
-    )
+    return reading.restore(tokens[:usable], len(tokens) + ROOM)
+
+
+def prefill(
+    generation: Generation, tokens: tuple[int, ...], echo: Echo | None, kv: KVStore
+) -> Generator[Planned | Step, torch.Tensor, torch.Tensor | None]:
+    """Read a prompt, except for the part that `kv` holds.
+
+    Returns:
+        the logits (1, vocabulary) of the last position, None if nothing is to be decoded.
+    """
+    reading = generation.reading
     logits = None
     position = kv.length
     while position < len(tokens):
         part = tokens[position : position + reading.chunk]
         keep: int | torch.Tensor = 1 if echo is None else echo.needed(position, len(part))
-        output = reading.model.forward(torch.tensor([part]), kv, keep)
+        output = yield Planned("prefill", Pass(torch.tensor([part]), kv, keep))
         position += len(part)
         if echo is not None:
             echo.take(position, output[0])
         logits = output[:, -1]
         reading.progress.prefilled_tokens += len(part)
         reading.remember(tokens[:position], kv)
-        yield "prefill"
-    return (logits if decodes else None), kv
+    return logits if generation.request.max_tokens else None

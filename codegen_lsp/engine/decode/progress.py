@@ -1,12 +1,31 @@
-"""What a request has cost so far. No torch, so that the HTTP side can import it before torch is loaded."""
+"""The steps of a request and what they have cost so far.
+
+Imports no torch, so that the HTTP side can import it before torch is loaded.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from codegen_lsp.engine.model.passes import Pass
 
 Step = Literal["prefill", "decode"]
 """The kind of one forward pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A forward pass that a request needs next. Its logits are sent back into the request's steps."""
+
+    kind: Step
+    part: Pass
+
+
+Steps = Generator[Planned | Step, Any, None]
+"""A request as steps. Each item is a forward pass to be made, or the kind of one that the request made itself."""
 
 
 @dataclass(slots=True)

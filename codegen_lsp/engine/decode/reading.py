@@ -27,18 +27,25 @@ class Reading:
     """The part of the prefix cache that is used."""
 
     def restore(self, tokens: Sequence[int], room: int) -> KVStore:
-        """Return a KV cache with room for `room` tokens that holds the longest cached prefix of `tokens`."""
-        kv = self.model.new_cache(room)
-        if self.cache is not None and kv.has_pieces:
-            for piece in self.cache.lookup(tokens, self.namespace).pieces:
-                kv.append(piece)
+        """Return a KV cache with room for `room` tokens that holds the longest cached prefix of `tokens`.
+
+        Pass it to `release` once it is not used any more.
+        """
+        if self.cache is None:
+            return self.model.new_cache(room)
+        kv = self.cache.restore(tokens, room, self.namespace, self.model)
         self.progress.cached_tokens += kv.length
         return kv
 
     def remember(self, tokens: Sequence[int], kv: KVStore) -> None:
         """Put the keys and values of `tokens`, the first ones of row 0, into the prefix cache."""
-        if self.cache is not None and kv.has_pieces:
-            self.cache.insert(tokens, kv, self.namespace)
+        if self.cache is not None:
+            self.cache.remember(tokens, kv, self.namespace)
+
+    def release(self, kv: KVStore) -> None:
+        """Give back what `restore` returned."""
+        if self.cache is not None:
+            self.cache.release(kv)
 
 
 def not_finite() -> InternalError:

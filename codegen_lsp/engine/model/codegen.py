@@ -4,20 +4,14 @@ Knows the arithmetic of transformers' CodeGen and this engine's KV caches. Calls
 so that everything done to them (weights on other devices or on disk, quantization) applies here too. A step of a small
 model consists mostly of calls: this makes a third as many.
 
-Rows that share a prompt read its keys and values once for all of them. The split into a shared prefix and tails is that
-of Hydragen (Juravsky et al. 2024, section 3), but both parts go through one softmax, so that there is nothing to merge
-afterwards.
-
-Scores and softmax are computed in float32, as CodeGen was trained. On the processor so is the product with the values:
-the library behind 16-bit products compiles, and keeps, code for each size that it meets, and the context has another
-size at each step.
+The linear layers read the tokens of all requests that share a pass at once; attention goes request by request.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -26,10 +20,8 @@ from torch.nn.functional import gelu
 from transformers import CodeGenForCausalLM, PreTrainedModel
 from transformers.activations import NewGELUActivation
 
-from codegen_lsp.engine.model.kv_layers import Forked
-from codegen_lsp.engine.model.kv_store import KVStore
-
-TensorParts = torch.Tensor | Forked
+from codegen_lsp.engine.model.attention import attend
+from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
 
 CHUNKS = 4
 """CodeGen's projection holds queries, values and keys four times, each for a quarter of the heads, because it was
@@ -45,101 +37,79 @@ class Network:
         first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
         self._width: int = first.attn.head_dim
-        self._scale = math.sqrt(self._width)
+        self._input = _device(self._body.wte)
         self._devices = [_device(block.ln_1) for block in self._body.h]
         turns = _turns(first.attn)
         self._turns = {device: turns.to(device) for device in {*self._devices}}
+        self._masks: dict[torch.device, torch.Tensor] = {}
         activation = first.mlp.act
         self._activation: Callable[[torch.Tensor], torch.Tensor] = (
             _gelu_tanh if isinstance(activation, NewGELUActivation) else activation
         )
 
-    def logits(self, tokens: torch.Tensor, kv: KVStore, keep: int | torch.Tensor) -> torch.Tensor:
-        """Read tokens (rows, t) at the end of `kv`; return logits (rows, kept, vocabulary) of the kept positions."""
-        last = deque(self._states(tokens, kv), maxlen=1)[0]
-        kept = last[:, -keep:] if isinstance(keep, int) else last[:, keep.to(last.device)]
-        logits: torch.Tensor = self._module.lm_head(self._body.ln_f(kept))
-        return logits
+    def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
+        """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
+        last = deque(self._states(passes), maxlen=1)[0]
+        kept = last[kept_indices(passes).to(last.device)]
+        return split_logits(self._module.lm_head(self._body.ln_f(kept)), passes)
 
-    def states(self, tokens: torch.Tensor, kv: KVStore, layer: int) -> torch.Tensor:
+    def states(self, part: Pass, layer: int) -> torch.Tensor:
         """Return the features (rows, t, width) after `layer` layers; those of the last layer are normalised."""
         count = len(self._devices)
         layer = layer if layer >= 0 else layer + count + 1
-        state = next(islice(states := self._states(tokens, kv), layer, None))
+        state = next(islice(states := self._states([part]), layer, None))
         deque(states, maxlen=0)
         final: torch.Tensor = self._body.ln_f(state) if layer == count else state
-        return final
+        return final.view(part.rows, part.new, -1)
 
-    def _states(self, tokens: torch.Tensor, kv: KVStore) -> Iterator[torch.Tensor]:
-        """Yield the residual stream: the output of the embedding table, then that of each layer."""
-        start, new = kv.length, tokens.shape[1]
-        x: torch.Tensor = self._body.wte(tokens)
+    def _states(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
+        """Yield the residual stream (tokens, width): the output of the embedding table, then that of each layer."""
+        order = positions(passes)
+        turns = {device: table[order.to(device)] for device, table in self._turns.items()}
+        x: torch.Tensor = self._body.wte(flat(passes).to(self._input))
         yield x
-        mask = None
-        for block, layer, device in zip(self._body.h, kv.cache.layers, self._devices, strict=True):
-            if x.device != device:
-                x, mask = x.to(device), None
-            if new > 1 and mask is None:
-                mask = torch.ones(new, new, dtype=torch.bool, device=device).triu_(1)
-            turns = self._turns[device][start : start + new, None, None, None]
+        for index, (block, device) in enumerate(zip(self._body.h, self._devices, strict=True)):
+            x = x.to(device)
             normed = block.ln_1(x)
-            mixed = self._mix(block.attn, normed, layer, turns, mask)
+            mixed = self._mix(block.attn, normed, index, turns[device], passes)
             hidden = self._activation(block.mlp.fc_in(normed))
             x = mixed + block.mlp.fc_out(hidden) + x
             yield x
 
     def _mix(
-        self, attention: Any, x: torch.Tensor, layer: Any, turns: torch.Tensor, mask: torch.Tensor | None
+        self, attention: Any, x: torch.Tensor, index: int, turns: torch.Tensor, passes: Sequence[Pass]
     ) -> torch.Tensor:
-        rows, new, _ = x.shape
-        parts = attention.qkv_proj(x).view(rows, new, CHUNKS, 3, self._heads // CHUNKS, self._width)
-        # Rotate queries and keys together, pairs of numbers as complex ones.
-        pairs = torch.view_as_complex(parts[:, :, :, 0::2].float().unflatten(-1, (-1, 2)))
-        turned = torch.view_as_real(pairs * turns).flatten(-2)
-        query = turned[:, :, :, 0].flatten(2, 3).transpose(1, 2)
-        key = turned[:, :, :, 1].flatten(2, 3).transpose(1, 2).to(x.dtype)
-        value = parts[:, :, :, 1].flatten(2, 3).transpose(1, 2)
-        keys, values = layer.update(key, value)
-        mixed = self._attend(query, keys, values, mask)
-        out: torch.Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(rows, new, -1).to(x.dtype))
+        # Queries, values and keys of each chunk of heads. Queries and keys are rotated in place, pairs of numbers as
+        # complex ones; the rotation of queries also divides them by the square root of the width.
+        parts = attention.qkv_proj(x).float().view(-1, CHUNKS, 3, self._heads // CHUNKS, self._width)
+        torch.view_as_complex(parts[:, :, 0::2].unflatten(-1, (-1, 2))).mul_(turns)
+        mixed, start = [], 0
+        for part in passes:
+            stop = start + part.rows * part.new
+            mixed.append(self._attend(parts[start:stop], part, index))
+            start = stop
+        joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        out: torch.Tensor = attention.out_proj(joined.to(x.dtype))
         return out
 
-    def _attend(
-        self, query: torch.Tensor, keys: TensorParts, values: TensorParts, mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Attend from the last positions of each row.
+    def _attend(self, parts: torch.Tensor, part: Pass, index: int) -> torch.Tensor:
+        """Return the mixed values (tokens, heads * width) of one pass, whose keys and values are stored."""
+        rows, new = part.rows, part.new
+        layer: Any = part.kv.cache.layers[index]
+        # (3, rows, chunks, heads of a chunk, new, width)
+        parts = parts.view(rows, new, *parts.shape[1:]).permute(3, 0, 2, 4, 1, 5)
+        layer.put(parts[1:])
+        query = parts[0].reshape(rows, self._heads, new, self._width)
+        mixed = attend(query, layer, self._mask(new, parts.device))
+        return mixed.transpose(1, 2).reshape(rows * new, -1)
 
-        Args:
-            query: (rows, heads, new, width), in float32.
-            keys, values: (rows, heads, positions, width), or forked.
-            mask: (new, new), true where a new position must not see another; None for a single new position.
-
-        Returns:
-            (rows, heads, new, width).
-        """
-        if isinstance(keys, torch.Tensor):
-            assert isinstance(values, torch.Tensor)
-            weights = self._weights(query @ keys.float().transpose(-1, -2), mask)
-            values = _computable(values)
-            return weights.to(values.dtype) @ values
-        assert isinstance(values, Forked)
-        rows, heads, new, width = query.shape
-        border = keys.shared.shape[1]
-        together = query.transpose(0, 1).reshape(heads, rows * new, width)
-        of_prompt = together @ keys.shared.float().transpose(-1, -2)
-        of_prompt = of_prompt.view(heads, rows, new, border).transpose(0, 1)
-        of_tails = query @ keys.tails.float().transpose(-1, -2)
-        shared, tails = _computable(values.shared), _computable(values.tails)
-        weights = self._weights(torch.cat([of_prompt, of_tails], -1), mask).to(tails.dtype)
-        together = weights[..., :border].transpose(0, 1).reshape(heads, rows * new, border)
-        of_prompt = (together @ shared).view(heads, rows, new, width).transpose(0, 1)
-        return of_prompt + weights[..., border:] @ tails
-
-    def _weights(self, scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        scores /= self._scale
-        if mask is not None:
-            scores[..., -mask.shape[0] :].masked_fill_(mask, -torch.inf)
-        return scores.softmax(-1)
+    def _mask(self, new: int, device: torch.device) -> torch.Tensor | None:
+        if new == 1:
+            return None
+        mask = self._masks.get(device)
+        if mask is None or mask.shape[0] < new:
+            mask = self._masks[device] = torch.ones(new, new, dtype=torch.bool, device=device).triu_(1)
+        return mask[:new, :new]
 
 
 def network_of(module: PreTrainedModel) -> Network | None:
@@ -148,16 +118,18 @@ def network_of(module: PreTrainedModel) -> Network | None:
 
 
 def _turns(attention: Any) -> torch.Tensor:
-    """Return the rotations of positions as complex numbers (positions, width / 2), 1 beyond the rotary part.
+    """Return the rotations of queries and keys at each position, as complex numbers (positions, 1, 2, 1, width / 2).
 
-    As transformers' `create_sinusoidal_positions` computes them (Su et al., RoFormer, arXiv 2104.09864, section 3.2).
+    Beyond the rotary part they are 1. Those of queries are divided by the square root of the width. The angles are as
+    in transformers' `create_sinusoidal_positions` (Su et al., RoFormer, arXiv 2104.09864, section 3.2).
     """
     rotary = attention.pos_embd_dim
     inverse = 1.0 / (10000 ** (torch.arange(0, rotary, 2, dtype=torch.int64) / rotary))
     angles = torch.arange(attention.max_positions).float()[:, None] * inverse
     turns = torch.ones(attention.max_positions, attention.head_dim // 2, dtype=torch.complex64)
     turns[:, : rotary // 2] = torch.complex(angles.cos(), angles.sin())
-    return turns
+    scales = torch.tensor([1 / math.sqrt(attention.head_dim), 1.0])
+    return (turns[:, None, :] * scales[None, :, None])[:, None, :, None]
 
 
 def _device(part: Any) -> torch.device:
@@ -172,7 +144,3 @@ def _device(part: Any) -> torch.device:
 def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:
     """Compute transformers' `gelu_new` in one call instead of eight."""
     return gelu(x, approximate="tanh")
-
-
-def _computable(values: torch.Tensor) -> torch.Tensor:
-    return values.float() if values.device.type == "cpu" else values

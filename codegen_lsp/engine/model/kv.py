@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache
 
 from codegen_lsp.engine.model.kv_forked import ForkedCache
-from codegen_lsp.engine.model.kv_layers import PlainLayer, bind, move_rows, resized
+from codegen_lsp.engine.model.kv_layers import KEYS, VALUES, PlainLayer, bind, cut, move_rows, resized, write
 from codegen_lsp.engine.model.kv_layout import GROWTH, TOKENS, Layout, Piece
 
 
@@ -50,23 +50,31 @@ class KVCache(Cache):
         """Bytes of the buffers, unused room included."""
         return sum(buffer.nbytes for buffer in self._buffers)
 
-    def filled_layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return the keys and values (rows, heads, length, width) of each layer, as views of the buffers."""
-        return [layer.filled() for layer in self._layers]
+    def shared_layers(self, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the first `length` keys and values (heads, length, width) of row 0 in each layer, as views."""
+        pairs = [layer.pair[:, 0, :, :length] for layer in self._layers]
+        return [(pair[KEYS], pair[VALUES]) for pair in pairs]
 
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` more tokens in each row."""
         if self.length + tokens > self.room:
-            self._resize(self.rows, self.length + max(tokens, GROWTH, self.room // 4))
+            room = self.length + max(tokens, GROWTH, self.room // 4)
+            self._bind(resized(self.layout, self._buffers, (self.rows, self.rows), self.length, room))
 
-    def expand(self, rows: int, more: int) -> None:
-        """Repeat the only row `rows` times, with room for `more` tokens in each."""
-        if rows > self.rows or self.length + more > self.room:
-            self._resize(rows, self.length + more)
+    @torch.inference_mode()
+    def repeat(self, rows: int, more: int) -> KVCache:
+        """Return a store of `rows` rows that each hold a copy of the only row, with room for `more` tokens."""
+        copies = KVCache(self.layout, 0, rows)
+        copies._bind(resized(self.layout, self._buffers, (1, rows), self.length, self.length + more))
+        copies._set_length(self.length)
+        return copies
 
-    def fork(self, rows: int, more: int) -> ForkedCache:
-        """Return a store of `rows` rows that share the tokens of the only row, which must not change afterwards."""
-        return ForkedCache(self, rows, more)
+    def fork(self, rows: int, more: int, length: int | None = None) -> ForkedCache:
+        """Return a store of `rows` rows that share the first `length` tokens of the only row: by default, all.
+
+        The shared tokens must not change as long as the store is used.
+        """
+        return ForkedCache(self, rows, more, self.length if length is None else length)
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
@@ -79,26 +87,16 @@ class KVCache(Cache):
         """Drop the tokens from `length` on; a negative number drops that many at the end."""
         self._set_length(length if length >= 0 else self.length + length)
 
-    @torch.inference_mode()
     def append(self, piece: Piece) -> None:
         """Add the keys and values of more tokens at the end of every row."""
-        start, stop = self.length, self.length + piece[0].shape[TOKENS]
-        self.reserve(stop - start)
-        for buffer, part in zip(self._buffers, piece, strict=True):
-            buffer[:, :, :, :, start:stop] = part.unsqueeze(2)
-        self._set_length(stop)
+        self.reserve(count := piece[0].shape[TOKENS])
+        write(self._buffers, piece, self.length)
+        self._set_length(self.length + count)
 
     @torch.inference_mode()
     def copy(self, start: int, stop: int) -> Piece:
         """Return a copy of row 0's keys and values of the tokens from `start` to `stop`."""
-        pairs = zip(self.layout.groups, self._buffers, strict=True)
-        return tuple(group.piece(buffer[:, :, 0, :, start:stop]) for group, buffer in pairs)
-
-    @torch.inference_mode()
-    def _resize(self, rows: int, room: int) -> None:
-        buffers = resized(self.layout, self._buffers, (self.rows, rows), self.length, room)
-        self.rows = rows
-        self._bind(buffers)
+        return cut(self._buffers, start, stop)
 
     def _bind(self, buffers: list[torch.Tensor]) -> None:
         self._buffers = buffers
@@ -134,18 +132,22 @@ class GrowingCache:
     def reserve(self, tokens: int) -> None:
         """Do nothing: the cache grows by itself."""
 
-    def expand(self, rows: int, more: int) -> None:  # noqa: ARG002
-        """Repeat the only row `rows` times."""
-        if rows > 1:
-            self.keep([0] * rows)
+    def repeat(self, rows: int, more: int) -> GrowingCache:  # noqa: ARG002
+        """Repeat the only row `rows` times in place."""
+        self.keep([0] * rows)
+        return self
 
-    def fork(self, rows: int, more: int) -> ForkedCache:
+    def fork(self, rows: int, more: int, length: int | None = None) -> ForkedCache:
         """Refuse: only plain keys and values can be shared."""
-        raise NotImplementedError(f"{rows} rows with room for {more} tokens")
+        raise NotImplementedError(f"{rows} rows with room for {more} tokens after {length}")
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these."""
         self.cache.reorder_cache(torch.LongTensor(list(rows)))
+
+    def crop(self, length: int) -> None:
+        """Refuse: recurrent states can't go back."""
+        raise NotImplementedError(f"{length} tokens")
 
     def append(self, piece: Piece) -> None:
         """Refuse: there are no pieces of this cache."""

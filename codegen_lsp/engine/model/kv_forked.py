@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from transformers.cache_utils import Cache
 
-from codegen_lsp.engine.model.kv_layers import ForkedLayer, bind, move_rows, resized
+from codegen_lsp.engine.model.kv_layers import ForkedLayer, bind, cut, move_rows, resized, write
 from codegen_lsp.engine.model.kv_layout import GROWTH, TOKENS, Layout, Piece
 
 
@@ -21,15 +21,11 @@ class SharedPrompt(Protocol):
     layout: Layout
 
     @property
-    def length(self) -> int:
-        """Number of tokens."""
-
-    @property
     def nbytes(self) -> int:
         """Bytes held."""
 
-    def filled_layers(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Return the keys and values (1, heads, length, width) of each layer, as views."""
+    def shared_layers(self, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Return the first `length` keys and values (heads, length, width) of row 0 in each layer, as views."""
 
     def copy(self, start: int, stop: int) -> Piece:
         """Return a copy of the keys and values of the tokens from `start` to `stop`."""
@@ -40,11 +36,12 @@ class ForkedCache(Cache):
 
     has_pieces = True
 
-    def __init__(self, prompt: SharedPrompt, rows: int, room: int) -> None:
-        """Create `rows` tails with room for `room` tokens; `prompt` must not change afterwards."""
+    def __init__(self, prompt: SharedPrompt, rows: int, room: int, border: int) -> None:
+        """Create `rows` tails with room for `room` tokens; the first `border` tokens of `prompt` must not change."""
         self.prompt = prompt
+        self.border = border
         self.rows = rows
-        self._layers = [ForkedLayer(keys[0], values[0]) for keys, values in prompt.filled_layers()]
+        self._layers = [ForkedLayer(keys, values) for keys, values in prompt.shared_layers(border)]
         super().__init__(layers=list(self._layers))
         self._bind([group.empty(rows, room) for group in prompt.layout.groups])
 
@@ -66,39 +63,55 @@ class ForkedCache(Cache):
     @torch.inference_mode()
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` more tokens in each row."""
-        used, room = self.length - self.prompt.length, self._tails[0].shape[4]
+        used, room = self.length - self.border, self._tails[0].shape[4]
         if used + tokens > room:
-            room = used + max(tokens, GROWTH, room // 4)
-            self._bind(resized(self.prompt.layout, self._tails, (self.rows, self.rows), used, room))
+            self._bind(self._resized(self.rows, used + max(tokens, GROWTH, room // 4)))
 
-    def expand(self, rows: int, more: int) -> None:
-        """Refuse: a forked cache is never forked again."""
-        raise NotImplementedError(f"{rows} rows with room for {more} tokens")
+    @torch.inference_mode()
+    def fork(self, rows: int, more: int, length: int | None = None) -> ForkedCache:
+        """Return a store of `rows` rows that share the same prompt, with copies of the only row's tail."""
+        assert length is None or length == self.length
+        forked = ForkedCache(self.prompt, rows, 0, self.border)
+        forked._bind(self._resized(rows, self.length - self.border + more))
+        forked.crop(self.length)
+        return forked
 
-    def fork(self, rows: int, more: int) -> ForkedCache:
-        """Refuse: a forked cache is never forked again."""
-        raise NotImplementedError(f"{rows} rows with room for {more} tokens")
+    def repeat(self, rows: int, more: int) -> ForkedCache:
+        """Return a store of `rows` rows, as `fork` does."""
+        return self.fork(rows, more)
+
+    def crop(self, length: int) -> None:
+        """Drop the tokens from `length` on, which must be after the shared ones."""
+        assert length >= self.border
+        for layer in self._layers:
+            layer.length = length
 
     def append(self, piece: Piece) -> None:
-        """Refuse: pieces are put in before rows fork."""
-        raise NotImplementedError(f"a piece of {piece[0].shape[TOKENS]} tokens")
+        """Add the keys and values of more tokens at the end of every row."""
+        self.reserve(count := piece[0].shape[TOKENS])
+        start = self.length - self.border
+        write(self._tails, piece, start)
+        self.crop(self.length + count)
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these (ascending indices)."""
-        move_rows(self._tails, rows, self.length - self.prompt.length)
+        move_rows(self._tails, rows, self.length - self.border)
         self.rows = len(rows)
         self._bind(self._tails)
 
     @torch.inference_mode()
     def copy(self, start: int, stop: int) -> Piece:
         """Return a copy of row 0's keys and values of the tokens from `start` to `stop`."""
-        border = self.prompt.length
+        border = self.border
         head = self.prompt.copy(min(start, border), min(stop, border))
         low, high = max(start - border, 0), max(stop - border, 0)
-        pairs = zip(self.prompt.layout.groups, self._tails, strict=True)
-        tails = (group.piece(tail[:, :, 0, :, low:high]) for group, tail in pairs)
-        return tuple(torch.cat(pair, TOKENS) for pair in zip(head, tails, strict=True))
+        tail = cut(self._tails, low, high)
+        return tuple(torch.cat(pair, TOKENS) for pair in zip(head, tail, strict=True))
+
+    def _resized(self, rows: int, room: int) -> list[torch.Tensor]:
+        used = self.length - self.border
+        return resized(self.prompt.layout, self._tails, (self.rows, rows), used, room)
 
     def _bind(self, tails: list[torch.Tensor]) -> None:
         self._tails = tails

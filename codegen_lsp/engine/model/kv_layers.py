@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import CacheLayerMixin
 
-from codegen_lsp.engine.model.kv_layout import Layout
+from codegen_lsp.engine.model.kv_layout import TOKENS, Layout, Piece
+
+VALUES, KEYS = 0, 1
+"""The places of values and keys in a buffer, in the order in which CodeGen's projection gives them."""
 
 
 class BufferLayer(CacheLayerMixin):
@@ -21,6 +24,8 @@ class BufferLayer(CacheLayerMixin):
 
     is_sliding = False
     length: int
+    pair: torch.Tensor
+    """Values and keys (2, rows, heads, room, width)."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -41,14 +46,25 @@ class BufferLayer(CacheLayerMixin):
         """Return -1, for no maximum: the cache makes room."""
         return -1
 
-    def _write(self, keys: torch.Tensor, values: torch.Tensor, start: int) -> int:
-        """Write (rows, heads, t, width) into the buffers from token `start` on; return where it ends."""
-        assert self.keys is not None
-        assert self.values is not None
+    @property
+    def shared_length(self) -> int:
+        """Number of tokens that are not in this layer's own buffer."""
+        return 0
+
+    def put(self, states: torch.Tensor) -> None:
+        """Add values and keys (2, rows, chunks, heads of a chunk, t, width) at the end."""
+        start = self.length - self.shared_length
+        target = self.pair[:, :, :, start : start + states.shape[4]]
+        target.view(states.shape).copy_(states)
+        self.length += states.shape[4]
+
+    def _write(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Add (rows, heads, t, width) at the end."""
+        start = self.length - self.shared_length
         stop = start + keys.shape[2]
-        self.keys[:, :, start:stop] = keys
-        self.values[:, :, start:stop] = values
-        return stop
+        self.pair[KEYS, :, :, start:stop] = keys
+        self.pair[VALUES, :, :, start:stop] = values
+        self.length += keys.shape[2]
 
 
 class PlainLayer(BufferLayer):
@@ -64,14 +80,13 @@ class PlainLayer(BufferLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Add (rows, heads, t, width) at the end; return everything that is filled, as views of the buffers."""
-        self.length = self._write(key_states, value_states, self.length)
+        self._write(key_states, value_states)
         return self.filled()
 
     def filled(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return keys and values (rows, heads, length, width) as views of the buffers."""
-        assert self.keys is not None
-        assert self.values is not None
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        filled = self.pair[:, :, :, : self.length]
+        return filled[KEYS], filled[VALUES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +111,32 @@ class ForkedLayer(BufferLayer):
         self.prompt = keys.shape[1]
         self.length = self.prompt
 
+    @property
+    def shared_length(self) -> int:
+        """Number of tokens of the prompt."""
+        return self.prompt
+
     def update(  # type: ignore[override]
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: object, **__: object
     ) -> tuple[Forked, Forked]:
         """Add (rows, heads, t, width) at the end of the tails; return everything that is filled."""
-        stop = self._write(key_states, value_states, self.length - self.prompt)
-        assert self.keys is not None
-        assert self.values is not None
-        self.length = self.prompt + stop
+        self._write(key_states, value_states)
+        return self.filled()
+
+    def filled(self) -> tuple[Forked, Forked]:
+        """Return keys and values, as views of the buffers."""
         keys, values = self.shared
-        return Forked(keys, self.keys[:, :, :stop]), Forked(values, self.values[:, :, :stop])
+        tails = self.pair[:, :, :, : self.length - self.prompt]
+        return Forked(keys, tails[KEYS]), Forked(values, tails[VALUES])
 
 
 def bind(layers: Sequence[BufferLayer], buffers: Sequence[torch.Tensor], rows: int) -> None:
     """Give each layer its views of the first `rows` rows of the buffers (layers, 2, rows, heads, room, width)."""
     remaining = iter(layers)
     for buffer in buffers:
-        for index in range(buffer.shape[0]):
+        for pair in buffer[:, :, :rows]:
             layer = next(remaining)
-            layer.keys, layer.values = buffer[index, 0, :rows], buffer[index, 1, :rows]
+            layer.pair, layer.keys, layer.values = pair, pair[KEYS], pair[VALUES]
 
 
 def move_rows(buffers: Sequence[torch.Tensor], rows: Sequence[int], length: int) -> None:
@@ -139,3 +161,17 @@ def resized(
         new[:, :, :, :, :length] = old[:, :, :before, :, :length]
         grown.append(new)
     return grown
+
+
+@torch.inference_mode()
+def write(buffers: Sequence[torch.Tensor], piece: Piece, start: int) -> None:
+    """Write a piece into every row of the buffers, from token `start` on."""
+    stop = start + piece[0].shape[TOKENS]
+    for buffer, part in zip(buffers, piece, strict=True):
+        buffer[:, :, :, :, start:stop] = part.unsqueeze(2)
+
+
+@torch.inference_mode()
+def cut(buffers: Sequence[torch.Tensor], start: int, stop: int) -> Piece:
+    """Return a copy of row 0's keys and values of the tokens from `start` to `stop`."""
+    return tuple(buffer[:, :, 0, :, start:stop].clone() for buffer in buffers)

@@ -5,7 +5,7 @@ Knows tensors. Knows no requests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -32,29 +32,17 @@ class Group:
     heads: int
     width: int
     dtype: torch.dtype
-    """Of the buffers."""
     device: torch.device
-    stored: torch.dtype | None = None
-    """Of the pieces that are kept, if it differs from `dtype`."""
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes that the keys and values of one stored token take in these layers."""
-        return self.layers * 2 * self.heads * self.width * (self.stored or self.dtype).itemsize
-
-    @property
-    def buffer_bytes_per_token(self) -> int:
-        """Bytes that the keys and values of one token take in the buffers of these layers."""
+        """Bytes that the keys and values of one token take in these layers."""
         return self.layers * 2 * self.heads * self.width * self.dtype.itemsize
 
     def empty(self, rows: int, room: int) -> torch.Tensor:
         """Return a buffer (layers, 2, rows, heads, room, width)."""
         dimensions = (self.layers, 2, rows, self.heads, room, self.width)
         return torch.empty(dimensions, dtype=self.dtype, device=self.device)
-
-    def piece(self, part: torch.Tensor) -> torch.Tensor:
-        """Return a copy of a part of a buffer, in the dtype in which pieces are stored."""
-        return part.to(self.stored or self.dtype, copy=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +53,8 @@ class Layout:
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes that the keys and values of one stored token take in all layers."""
+        """Bytes that the keys and values of one token take in all layers."""
         return sum(group.bytes_per_token for group in self.groups)
-
-    @property
-    def buffer_bytes_per_token(self) -> int:
-        """Bytes that the keys and values of one token take in the buffers of a running request."""
-        return sum(group.buffer_bytes_per_token for group in self.groups)
-
-    def computable(self) -> Layout:
-        """Return the layout with buffers that attention multiplies without converting them.
-
-        On the processor these are float32, whatever the dtype of the stored pieces is.
-        """
-        return Layout(
-            tuple(
-                replace(group, dtype=torch.float32, stored=group.dtype)
-                if group.device.type == "cpu"
-                else group
-                for group in self.groups
-            )
-        )
 
     @classmethod
     def of(cls, probe: DynamicCache) -> Layout | None:

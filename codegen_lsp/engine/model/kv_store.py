@@ -34,14 +34,17 @@ class KVStore(Protocol):
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` more tokens in each row."""
 
-    def expand(self, rows: int, more: int) -> None:
-        """Repeat the only row `rows` times, with room for `more` tokens in each."""
+    def repeat(self, rows: int, more: int) -> KVStore:
+        """Return a store of `rows` rows that each hold a copy of the only row, with room for `more` tokens."""
 
-    def fork(self, rows: int, more: int) -> KVStore:
-        """Return a store of `rows` rows that share the tokens of the only row here, with room for `more` each."""
+    def fork(self, rows: int, more: int, length: int | None = None) -> KVStore:
+        """Return a store of `rows` rows that share the first `length` tokens of the only row, with room for `more`."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these (ascending indices)."""
+
+    def crop(self, length: int) -> None:
+        """Drop the tokens from `length` on."""
 
     def append(self, piece: Piece) -> None:
         """Add the keys and values of more tokens at the end of every row."""

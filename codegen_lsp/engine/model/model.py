@@ -7,6 +7,7 @@ behind it.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from codegen_lsp.engine.model.codegen import network_of
 from codegen_lsp.engine.model.kv import GrowingCache, KVCache
 from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 
 
@@ -32,15 +34,14 @@ class Model:
         self.aliases = frozenset({name.lower()})
         self.input_device = _input_device(module)
         self._selects_logits = "logits_to_keep" in inspect.signature(module.forward).parameters
-        layout = self._probe()
-        self._network = network_of(module) if layout is not None else None
-        self.layout = layout.computable() if layout is not None and self._network is not None else layout
+        self.layout = self._probe()
+        self._network = network_of(module) if self.layout is not None else None
         self.banned = torch.zeros(vocabulary.size, dtype=torch.bool)
         self.banned[vocabulary.without_text] = True
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes of KV cache per stored token; 0 for architectures that keep more than keys and values."""
+        """Bytes of KV cache per token; 0 for architectures that keep more than keys and values."""
         return self.layout.bytes_per_token if self.layout is not None else 0
 
     def request_bytes(self, prompt: int, rows: int, more: int) -> int:
@@ -53,12 +54,12 @@ class Model:
         """
         if self.layout is None:
             return 0
-        room, decoded = min(more, ROOM), min(more, max(0, self.context - prompt))
+        decoded = min(more, max(0, self.context - prompt))
         if self.forks and rows > 1:
-            tokens = prompt + rows * _grown(room, decoded)
+            tokens = prompt + ROOM + rows * _grown(min(more, ROOM), decoded)
         else:
-            tokens = rows * _grown(prompt + room, prompt + decoded) + (prompt if rows > 1 else 0)
-        return tokens * self.layout.buffer_bytes_per_token
+            tokens = rows * _grown(prompt + ROOM, prompt + decoded) + (prompt if rows > 1 else 0)
+        return tokens * self.layout.bytes_per_token
 
     @property
     def layers(self) -> int:
@@ -77,11 +78,14 @@ class Model:
         return KVCache(self.layout, room)
 
     def part(self, kv: KVStore, rows: int, more: int) -> KVStore:
-        """Return the cache with which `rows` rows continue the only row of `kv`, with room for `more` tokens each."""
-        if self.forks and rows > 1:
-            return kv.fork(rows, more)
-        kv.expand(rows, more)
-        return kv
+        """Return the cache with which `rows` rows continue the only row of `kv`, with room for `more` tokens each.
+
+        `kv` must not change as long as that cache is used.
+        """
+        if rows == 1:
+            kv.reserve(more)
+            return kv
+        return kv.fork(rows, more) if self.forks else kv.repeat(rows, more)
 
     @torch.inference_mode()
     def forward(self, tokens: torch.Tensor, kv: KVStore, keep: int | torch.Tensor = 1) -> torch.Tensor:
@@ -95,16 +99,29 @@ class Model:
         Returns:
             logits (rows, kept, vocabulary) in float32 on the processor.
         """
-        kv.reserve(tokens.shape[1])
-        tokens = tokens.to(self.input_device)
+        return self.forward_together([Pass(tokens, kv, keep)])[0]
+
+    @torch.inference_mode()
+    def forward_together(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
+        """Read the tokens of several requests, in one forward pass if this model's network can.
+
+        Returns:
+            logits (rows, kept, vocabulary) for each pass, in float32 on the processor.
+        """
+        for part in passes:
+            part.kv.reserve(part.new)
         if self._network is not None:
-            return self._network.logits(tokens, kv, keep).float().cpu()
-        arguments: dict[str, Any] = {"past_key_values": kv.cache, "use_cache": True}
+            return [logits.float().cpu() for logits in self._network.logits(passes)]
+        return [self._logits(part) for part in passes]
+
+    def _logits(self, part: Pass) -> torch.Tensor:
+        """Read the tokens of one pass with the module of transformers."""
+        arguments: dict[str, Any] = {"past_key_values": part.kv.cache, "use_cache": True}
         if self._selects_logits:
-            arguments["logits_to_keep"] = keep
-        logits: torch.Tensor = self.module(tokens, **arguments).logits
+            arguments["logits_to_keep"] = part.keep
+        logits: torch.Tensor = self.module(part.tokens.to(self.input_device), **arguments).logits
         if not self._selects_logits:
-            logits = logits[:, -keep:] if isinstance(keep, int) else logits[:, keep]
+            logits = logits[:, part.kept()]
         return logits.float().cpu()
 
     @torch.inference_mode()
@@ -120,11 +137,10 @@ class Model:
             states (rows, t, width) in float32 on the processor.
         """
         kv.reserve(tokens.shape[1])
-        tokens = tokens.to(self.input_device)
         if self._network is not None:
-            return self._network.states(tokens, kv, layer).float().cpu()
+            return self._network.states(Pass(tokens, kv), layer).float().cpu()
         arguments = {"past_key_values": kv.cache, "use_cache": True, "output_hidden_states": True}
-        output: Any = self.module.base_model(tokens, **arguments)
+        output: Any = self.module.base_model(tokens.to(self.input_device), **arguments)
         states: torch.Tensor = output.hidden_states[layer]
         return states.float().cpu()
 

@@ -8,6 +8,9 @@ never holds a segment whose beginning is missing.
 Each namespace has a tree of its own: a client learns from `cached_tokens`, and from the time to the first token, which
 prompts were read before, so it must not share a tree with clients whose prompts it may not know.
 
+The buffers of the most recent prompts stay alive in front of the tree (`live.py`), and count against the same limit:
+only what they lack is copied out of the tree.
+
 Knows token ids and pieces of KV cache. Knows no models and no requests.
 """
 
@@ -21,9 +24,14 @@ import torch
 from cachetools import LRUCache
 
 from codegen_lsp.engine.model.kv_layout import TOKENS, Piece
+from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.engine.model.live import BufferSource, LiveBuffers, common_length
 
 SEGMENT = 64
 """Maximum number of tokens in a node, the unit of eviction."""
+
+LIVE_SHARE = 2
+"""Live buffers may take this fraction of the limit."""
 
 
 class SegmentSource(Protocol):
@@ -42,6 +50,16 @@ class Match:
     length: int
     remaining: tuple[int, ...]
     """The tokens of the prompt that are not cached, still to be read."""
+
+    def after(self, start: int) -> list[Piece]:
+        """Return the pieces of the tokens from `start` on."""
+        pieces, position = [], 0
+        for piece in self.pieces:
+            stop = position + piece[0].shape[TOKENS]
+            if stop > start:
+                pieces.append(_slice(piece, max(start - position, 0), stop - position))
+            position = stop
+        return pieces
 
 
 @dataclass(eq=False, slots=True)
@@ -64,13 +82,14 @@ class PrefixCache:
         """`limit` is in bytes."""
         self._roots: dict[str, _Node] = {}
         self._nodes: LRUCache[int, _Node] = LRUCache(limit, getsizeof=lambda node: node.nbytes)
+        self.live = LiveBuffers(limit // LIVE_SHARE)
         self.evictions = 0
         """Number of nodes evicted so far."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values held."""
-        return int(self._nodes.currsize)
+        """Bytes of the keys and values held, in the tree and in live buffers."""
+        return int(self._nodes.currsize) + self.live.nbytes
 
     @property
     def limit(self) -> int:
@@ -78,7 +97,7 @@ class PrefixCache:
         return int(self._nodes.maxsize)
 
     def __len__(self) -> int:
-        """Return the number of tokens held."""
+        """Return the number of tokens held in the tree."""
         # Walk the trees: looking a node up in the LRU cache would count as a use.
         count, nodes = 0, [*self._roots.values()]
         while nodes:
@@ -97,6 +116,28 @@ class PrefixCache:
             whole = used == len(node.tokens)
             pieces.append(node.piece if whole else _slice(node.piece, 0, used))
         return Match(tuple(pieces), length, prompt[length:])
+
+    def restore(self, tokens: Sequence[int], room: int, namespace: str, source: BufferSource) -> KVStore:
+        """Lend a KV cache with room for `room` tokens that holds the longest cached prefix of `tokens`.
+
+        It must come back with `release`.
+        """
+        kv = self.live.take(tokens, room, namespace, source)
+        if kv.has_pieces:
+            for piece in self.lookup(tokens, namespace).after(kv.length):
+                kv.append(piece)
+        return kv
+
+    def remember(self, tokens: Sequence[int], kv: KVStore, namespace: str) -> None:
+        """Keep the keys and values of `tokens`, the first ones of row 0 of a KV cache."""
+        if kv.has_pieces:
+            self.insert(tokens, kv, namespace)
+        self.live.remember(tokens, kv)
+
+    def release(self, kv: KVStore) -> None:
+        """Take back a KV cache that `restore` has lent."""
+        self.live.release(kv)
+        self._make_room(0, None)
 
     def insert(self, tokens: Sequence[int], source: SegmentSource, namespace: str = "") -> None:
         """Store the keys and values of `tokens`, which `source` holds from its first token on.
@@ -135,13 +176,14 @@ class PrefixCache:
         """Drop everything."""
         self._roots.clear()
         self._nodes.clear()
+        self.live.clear()
 
     def _walk(self, root: _Node, tokens: tuple[int, ...]) -> tuple[list[tuple[_Node, int]], int]:
         """Return the nodes along `tokens` with the number of matching tokens in each, and their sum."""
         node, length = root, 0
         path = [(node, 0)]
         while length < len(tokens) and (child := node.children.get(tokens[length])) is not None:
-            used = _common(child.tokens, tokens, length)
+            used = common_length(child.tokens, tokens[length : length + SEGMENT])
             path.append((child, used))
             length += used
             if used < len(child.tokens):
@@ -192,12 +234,12 @@ class PrefixCache:
         self._touch(child)
         return child
 
-    def _make_room(self, size: int, tail: _Node) -> bool:
+    def _make_room(self, size: int, tail: _Node | None) -> bool:
         """Evict until `size` bytes are free; return false if only the path that ends in `tail` is left to evict.
 
         That path was touched just now, so it comes last in the LRU order, its end before its beginning.
         """
-        while self._nodes.currsize + size > self._nodes.maxsize:
+        while self.nbytes + size > self._nodes.maxsize:
             if not self._nodes:
                 return False
             key, node = self._nodes.popitem()
@@ -212,16 +254,6 @@ class PrefixCache:
                 self._roots.pop(node.parent.namespace, None)
             self.evictions += 1
         return True
-
-
-def _common(segment: tuple[int, ...], tokens: tuple[int, ...], start: int) -> int:
-    """Return how many tokens of `segment` equal those of `tokens` from `start` on."""
-    following = tokens[start : start + len(segment)]
-    if segment == following:
-        return len(segment)
-    return next(
-        (i for i, (a, b) in enumerate(zip(segment, following, strict=False)) if a != b), len(following)
-    )
 
 
 def _slice(piece: Piece, start: int, stop: int, *, copy: bool = False) -> Piece:

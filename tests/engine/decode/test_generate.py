@@ -14,6 +14,7 @@ from codegen_lsp.engine.decode.generate import generate
 from codegen_lsp.engine.decode.progress import DecodeProgress
 from codegen_lsp.engine.decode.prompts import prepare
 from codegen_lsp.engine.decode.reading import Reading
+from codegen_lsp.engine.decode.shared import run
 from codegen_lsp.engine.decode.stop_strings import Utf8
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
@@ -419,7 +420,7 @@ def test_a_prompt_that_was_cut_off_leaves_its_finished_part(tiny: Model) -> None
     tokens = tiny.vocabulary.encode(SOURCE)[:200]
     request = CompletionRequest((tuple(tokens),), max_tokens=5, temperature=0.0)
     reading = Reading(tiny, cache, DecodeProgress(), 32)
-    steps = generate(reading, request, prepare(tiny, request), lambda _: None)
+    steps = run(tiny, generate(reading, request, prepare(tiny, request), lambda _: None))
     assert list(itertools.islice(steps, 3)) == ["prefill"] * 3
     steps.close()  # type: ignore[attr-defined]
     answer = ask(tiny, [tokens], cache, max_tokens=5, logprobs=0)

@@ -22,8 +22,7 @@ def prefilled(model: Model) -> KVCache:
 
 @pytest.mark.parametrize("steps", [3, GROWTH + 5])
 def test_forked_rows_compute_what_copied_rows_do(tiny: Model, steps: int) -> None:
-    copied = prefilled(tiny)
-    copied.expand(ROWS, 2)
+    copied = prefilled(tiny).repeat(ROWS, 2)
     forked = tiny.part(prefilled(tiny), ROWS, 2)
     assert isinstance(forked, ForkedCache)
     torch.manual_seed(0)

@@ -47,7 +47,7 @@ def test_rows_part_and_leave() -> None:
     new = states(1, 6)
     feed(ours, new)
     feed(theirs, new)
-    ours.expand(4, 3)
+    ours = ours.repeat(4, 3)
     theirs.batch_repeat_interleave(4)
     for keep in ([0, 1, 2, 3], [1, 3], [0, 1], [1]):
         ours.keep(keep)

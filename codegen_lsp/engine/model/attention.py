@@ -1,0 +1,63 @@
+"""Attention of a few new tokens to the keys and values of their rows.
+
+Scores and softmax are computed in float32, as CodeGen was trained. On the processor so are both products: the library
+behind 16-bit products compiles, and keeps, code for each size that it meets, and the context has another size at each
+step. Keys and values of 16 bits are half as many bytes to read, so they are converted layer by layer: one layer in
+float32 stays in the processor's cache.
+
+Rows that share a prompt read its keys and values once for all of them. The split into a shared prefix and tails is that
+of Hydragen (Juravsky et al. 2024, section 3), but both parts go through one softmax, so that there is nothing to merge
+afterwards.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from codegen_lsp.engine.model.kv_layers import BufferLayer, ForkedLayer, PlainLayer
+
+
+def attend(query: torch.Tensor, layer: BufferLayer, mask: torch.Tensor | None) -> torch.Tensor:
+    """Attend from the last positions of each row to everything that the layer holds.
+
+    Args:
+        query: (rows, heads, new, width), in float32, divided by the square root of the width.
+        layer: holds the keys and values of the new positions already.
+        mask: (new, new), true where a new position must not see another; None for a single new position.
+
+    Returns:
+        (rows, heads, new, width) in the dtype of the products.
+    """
+    if isinstance(layer, ForkedLayer):
+        return _attend_forked(query, layer, mask)
+    assert isinstance(layer, PlainLayer)
+    keys, values = layer.filled()
+    heads = query.flatten(0, 1)
+    weights = _softmax(torch.bmm(heads, keys.flatten(0, 1).float().transpose(1, 2)), mask)
+    values = _computable(values.flatten(0, 1))
+    return torch.bmm(weights.to(values.dtype), values).view(query.shape)
+
+
+def _attend_forked(query: torch.Tensor, layer: ForkedLayer, mask: torch.Tensor | None) -> torch.Tensor:
+    keys, values = layer.filled()
+    rows, heads, new, width = query.shape
+    border = layer.prompt
+    together = query.transpose(0, 1).reshape(heads, rows * new, width)
+    of_prompt = torch.bmm(together, keys.shared.float().transpose(1, 2))
+    of_prompt = of_prompt.view(heads, rows, new, border).transpose(0, 1)
+    of_tails = query @ keys.tails.float().transpose(-1, -2)
+    shared, tails = _computable(values.shared), _computable(values.tails)
+    weights = _softmax(torch.cat([of_prompt, of_tails], -1), mask).to(tails.dtype)
+    together = weights[..., :border].transpose(0, 1).reshape(heads, rows * new, border)
+    of_prompt = torch.bmm(together, shared).view(heads, rows, new, width).transpose(0, 1)
+    return of_prompt + weights[..., border:] @ tails
+
+
+def _softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    if mask is not None:
+        scores[..., -mask.shape[0] :].masked_fill_(mask, -torch.inf)
+    return scores.softmax(-1)
+
+
+def _computable(values: torch.Tensor) -> torch.Tensor:
+    return values.float() if values.device.type == "cpu" else values
