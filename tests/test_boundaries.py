@@ -65,6 +65,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "jobs",
         "decode",
         "export",
+        "fill",
         "model",
         "checkpoints",
     ),

@@ -80,7 +80,7 @@ def engine_config(model: str, max_memory: str, prefix_cache: str | None = None, 
     """
     from codegen_lsp.wire.config import EngineConfig, expanded, parse_bytes, parse_max_memory
 
-    for name in ("device_map", "offload_folder"):
+    for name in ("device_map", "offload_folder", "fim_format"):
         value = more.get(name)
         if value and (name == "offload_folder" or value.endswith(".json")):
             more[name] = str(expanded(value).absolute())

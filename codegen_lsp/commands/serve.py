@@ -46,6 +46,16 @@ class ServeOptions(LoadOptions):
         str,
         typer.Option(help="Maximum KV cache of all running requests, as 2GiB; 0 takes half of free memory."),
     ] = "0"
+    fill_in_the_middle: Annotated[
+        str,
+        typer.Option(
+            help="Read the text after the cursor: auto (if the model was trained for it), always or never."
+        ),
+    ] = "auto"
+    fim_format: Annotated[
+        str,
+        typer.Option(help="Family of the fill-in-the-middle tokens, or a JSON file that describes them."),
+    ] = ""
 
 
 @dataclass(frozen=True)

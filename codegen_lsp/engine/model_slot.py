@@ -59,10 +59,15 @@ class ModelSlot:
         started = time.perf_counter()
         try:
             # Problems with the files are reported before seconds go into importing torch.
-            locate.locate(self.checkpoint, allow_pickle=self.config.allow_pickle, progress=self._report)
+            folder = locate.locate(
+                self.checkpoint, allow_pickle=self.config.allow_pickle, progress=self._report
+            )
+            from codegen_lsp.engine.fill.choice import choose
             from codegen_lsp.engine.model.loading import load
 
-            self._set(load(self.config, self.checkpoint, self._report))
+            model = load(self.config, self.checkpoint, self._report)
+            model.fill = choose(model, self.config, folder)
+            self._set(model)
         except Exception as error:
             self.settled = time.monotonic()
             self.health = replace(self.health, state="error", message=self._failure(error))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from codegen_lsp.wire.errors import InvalidAnswerError
@@ -170,6 +170,35 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class FillInfo:
+    """How a model fills in the middle."""
+
+    family: str
+    """The family whose control tokens it has."""
+    order: str
+    """`psm`, `spm`, or `left-to-right` for a model that has the tokens and is not asked with them."""
+    tokens: int = 0
+    """Number of tokens of a prompt besides its texts, at most."""
+    separates_files: bool = False
+    """Whether the family has separators for `files`; otherwise each is text below a comment with its path."""
+    file_tokens: int = 0
+    """Number of tokens that each of `files` takes besides its path and text, at most."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Mean log-probabilities of known middles by order, as the probe measured them."""
+    reason: str = ""
+    """A sentence about why the model is asked in this order."""
+
+    @property
+    def fills(self) -> bool:
+        """Whether the model is asked with the text after the cursor."""
+        return self.order in ("psm", "spm")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry to send."""
+        return asdict(self) | {"scores": dict(self.scores)}
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """One entry of `GET /v1/models`."""
 
@@ -180,6 +209,8 @@ class ModelInfo:
     """Extension. Path of `tokenizer.json` on the engine's machine, to count tokens; empty if there is none."""
     extensions: tuple[str, ...] = ()
     """Extension. The fields of `EXTENSIONS` that the server understands."""
+    fill: FillInfo | None = None
+    """Extension. How the model fills in the middle; None if it can't, or the server doesn't say."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as OpenAI writes it, with this project's fields added."""
@@ -191,4 +222,5 @@ class ModelInfo:
             "max_model_len": self.max_model_len,
             "tokenizer_file": self.tokenizer_file,
             "extensions": list(self.extensions),
+            "fill_in_the_middle": self.fill.to_json() if self.fill is not None else None,
         }

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from codegen_lsp.wire.errors import ConfigError as ConfigError
+from codegen_lsp.wire.fill.formats import FillMode
 from codegen_lsp.wire.folders import SOCKET_BYTES as SOCKET_BYTES
 from codegen_lsp.wire.folders import fits, log_dir
 from codegen_lsp.wire.folders import runtime_dir as runtime_dir
@@ -24,6 +25,7 @@ UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30, "KIB": 2**10, "MIB": 2**20, "GIB":
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES = get_args(DType)
+FILL_MODES = get_args(FillMode)
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential", "cpu")
 
 KEY = 12
@@ -115,12 +117,19 @@ class EngineConfig:
     """Maximum number of waiting requests; one more is answered with 429."""
     request_memory: int = 0
     """Maximum number of bytes of KV cache of all running requests; 0 takes half of the memory that is free."""
+    fill_in_the_middle: FillMode = "auto"
+    """auto asks with the text after the cursor if the model was trained for that; always, or never, decides it."""
+    fim_format: str = ""
+    """Family of the model's fill-in-the-middle tokens, or a JSON file that describes them; empty detects it."""
 
     def __post_init__(self) -> None:
         if not self.model.strip():
             raise ConfigError("the model's name must not be empty; nano is the bundled model")
         if self.dtype not in DTYPES:
             raise ConfigError(f"expected a dtype of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.fill_in_the_middle not in FILL_MODES:
+            modes = ", ".join(FILL_MODES)
+            raise ConfigError(f"expected fill-in-the-middle of {modes}, got {self.fill_in_the_middle!r}")
         for name in ("prefix_cache", "context", "threads", "request_memory"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name.replace('_', '-')} must not be negative")

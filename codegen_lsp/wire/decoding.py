@@ -14,7 +14,16 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from codegen_lsp.wire.answers import Choice, Completion, Health, Logprobs, ModelInfo, ModelState, Usage
+from codegen_lsp.wire.answers import (
+    Choice,
+    Completion,
+    FillInfo,
+    Health,
+    Logprobs,
+    ModelInfo,
+    ModelState,
+    Usage,
+)
 from codegen_lsp.wire.errors import InvalidAnswerError, error_from_json
 from codegen_lsp.wire.requests import EXTENSIONS, MAX_N, MAX_PROMPTS
 
@@ -83,6 +92,16 @@ class _MetaBody(Struct):
     n_ctx_train: WireCount | None = None
 
 
+class _FillBody(Struct):
+    family: WireName = ""
+    order: WireName = ""
+    tokens: WireCount = 0
+    separates_files: bool = False
+    file_tokens: WireCount = 0
+    scores: dict[WireName, Nats] = {}
+    reason: WireText = ""
+
+
 class _ModelBody(Struct):
     id: WireName | None = None
     max_model_len: WireCount | None = None
@@ -91,6 +110,7 @@ class _ModelBody(Struct):
     """llama.cpp's."""
     tokenizer_file: WireName | None = None
     extensions: list[WireName] | None = None
+    fill_in_the_middle: _FillBody | None = None
 
 
 class _ModelsBody(Struct):
@@ -204,12 +224,13 @@ def models_from_json(body: object) -> tuple[ModelInfo, ...]:
 
 
 def _model(body: _ModelBody) -> ModelInfo:
-    meta = body.meta or _MetaBody()
+    meta, fill = body.meta or _MetaBody(), body.fill_in_the_middle
     return ModelInfo(
         id=body.id or "",
         max_model_len=body.max_model_len or meta.n_ctx_train or 0,
         tokenizer_file=body.tokenizer_file or "",
         extensions=tuple(name for name in body.extensions or () if name in EXTENSIONS),
+        fill=FillInfo(**msgspec.structs.asdict(fill)) if fill is not None else None,
     )
 
 

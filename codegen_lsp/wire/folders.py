@@ -55,7 +55,20 @@ def log_dir() -> Path:
     Raises:
         ConfigError: neither can be used.
     """
-    folder = _platform_path(platformdirs.user_log_path)
+    return _writable(platformdirs.user_log_path)
+
+
+def cache_dir() -> Path:
+    """Return the folder of what can be measured again; the runtime folder if the system's cache can't be used.
+
+    Raises:
+        ConfigError: neither can be used.
+    """
+    return _writable(platformdirs.user_cache_path)
+
+
+def _writable(find: Callable[..., Path]) -> Path:
+    folder = _platform_path(find)
     if folder is not None and not os.environ.get(VARIABLE):
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from codegen_lsp.wire.errors import RequestError
+from codegen_lsp.wire.fill.formats import FileText
 from codegen_lsp.wire.requests import (
+    MAX_FILES,
     MAX_LOGPROBS,
     MAX_N,
     MAX_PROMPTS,
@@ -35,6 +37,7 @@ class _Body(Struct):
     """The fields of a request; null and absence are the same."""
 
     prompt: str | list[str | TokenId | list[TokenId]] | None = None
+    suffix: str | None = None
     model: str | None = None
     max_tokens: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     n: Rows | None = None
@@ -53,6 +56,8 @@ class _Body(Struct):
     branch: bool | None = None
     priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
     echo_from: Annotated[int, Meta(ge=0, le=100_000_000)] | None = None
+    files: Annotated[tuple[FileText, ...], Meta(max_length=MAX_FILES)] | None = None
+    path: Annotated[str, Meta(max_length=4096)] | None = None
 
 
 _FIELDS = frozenset(_Body.__struct_fields__)
@@ -60,6 +65,7 @@ _FIELDS = frozenset(_Body.__struct_fields__)
 _EXPECTED = {
     "prompt": "a string, a list of token ids, or a list of either",
     "stop": "a string or a list of strings, none of them empty",
+    "files": f"a list of at most {MAX_FILES} objects with a path and a text",
     "stream_options": "an object with include_usage and continuous_usage_stats, true or false",
 }
 """What a field must be, if its type says that badly."""
@@ -69,7 +75,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
-    "suffix": ("",),
 }
 
 

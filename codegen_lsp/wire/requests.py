@@ -1,7 +1,7 @@
 """The body of `POST /v1/completions`: the request for completions of a prompt.
 
-`heal`, `branch`, `priority` and `echo_from` extend OpenAI's API. An engine that understands them lists them under
-`"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
+`heal`, `branch`, `priority`, `echo_from`, `files` and `path` extend OpenAI's API. An engine that understands them lists
+them under `"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from codegen_lsp.wire.fill.formats import FileText
+
 PromptInput = str | tuple[int, ...]
 """One prompt: text, or token ids."""
 
-EXTENSIONS = ("heal", "branch", "priority", "echo_from")
+EXTENSIONS = ("heal", "branch", "priority", "echo_from", "files", "path")
 """Request fields that are this project's own."""
 
 MAX_N = 16
 MAX_LOGPROBS = 20
 MAX_STOPS = 16
 MAX_PROMPTS = 64
+MAX_FILES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,9 @@ class CompletionRequest:
 
     prompts: tuple[PromptInput, ...]
     """Texts to continue. Several prompts give `len(prompts) * n` choices, those of the first prompt first."""
+    suffix: str = ""
+    """The text after the place to complete. A model that can fill in the middle reads it too; a completion that runs
+    into it ends there with every model. If both are too long together, the parts farthest from the place go first."""
     model: str | None = None
     """Name of the model; None takes the server's only one."""
     max_tokens: int = 16
@@ -61,6 +67,10 @@ class CompletionRequest:
     """Extension. Lower is served first; requests of 1 and above run only while none of 0 and below is waiting."""
     echo_from: int = 0
     """Extension. With `echo`: the echoed part starts at the token that contains this character of the prompt."""
+    files: tuple[FileText, ...] = ()
+    """Extension. Texts of other files, which come before the prompt with the separators of the model's family."""
+    path: str = ""
+    """Extension. With `files`: the path of the file that the prompt is part of."""
 
     def to_json(self, *, extensions: bool = True) -> dict[str, Any]:
         """Return the body to send, without the extensions for a server of another project."""
@@ -73,6 +83,7 @@ class CompletionRequest:
             "top_p": self.top_p,
         }
         optional: dict[str, Any] = {
+            "suffix": self.suffix or None,
             "model": self.model,
             "stop": list(self.stop) or None,
             "seed": self.seed,
@@ -87,4 +98,6 @@ class CompletionRequest:
         if extensions:
             optional |= {"heal": self.heal or None, "branch": self.branch or None}
             optional |= {"priority": self.priority or None, "echo_from": self.echo_from or None}
+            files = [{"path": file.path, "text": file.text} for file in self.files]
+            optional |= {"files": files or None, "path": self.path or None}
         return body | {k: v for k, v in optional.items() if v is not None}

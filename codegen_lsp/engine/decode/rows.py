@@ -49,7 +49,8 @@ class Row:
         self.finish_reason: FinishReason | None = None
         self._generator = _generator(request, rank)
         self._utf8 = Utf8()
-        self._stops = Stops(request.stop)
+        self._ends = vocabulary.ends | prompt.ends
+        self._stops = Stops((*request.stop, *prompt.stops))
         self._entries: list[tuple[int, str, float, dict[str, float] | None]] = []
         self._sent = 0
         self._sent_entries = 0
@@ -110,7 +111,7 @@ class Row:
                 return
             raw, self.pending = raw[len(self.pending) :], b""
         self.count += 1
-        if token in self.vocabulary.ends:
+        if token in self._ends:
             self._add_end(token, chosen, log_probabilities)
             self._end("stop")
             return

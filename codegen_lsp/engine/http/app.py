@@ -27,6 +27,7 @@ from codegen_lsp.engine.metrics import CONTENT_TYPE
 from codegen_lsp.engine.worker import Worker
 from codegen_lsp.wire.answers import ModelInfo
 from codegen_lsp.wire.errors import InternalError, RequestError, WireError
+from codegen_lsp.wire.fill.info import fill_info
 from codegen_lsp.wire.parsing import parse_request
 from codegen_lsp.wire.requests import EXTENSIONS, CompletionRequest
 
@@ -106,7 +107,8 @@ class EngineApp:
         begin: Callable[[list[PreparedPrompt]], Begin] | None = None,
     ) -> tuple[Job, asyncio.Queue[Any]]:
         """Submit a job, which completes the request if `begin` is None; return it with the queue of its events."""
-        if sum(map(len, request.prompts)) <= INLINE_LENGTH:
+        more = len(request.suffix) + sum(len(file.text) for file in request.files)
+        if sum(map(len, request.prompts)) + more <= INLINE_LENGTH:
             prompts = self.worker.prepare(request)
         else:
             prompts = await asyncio.to_thread(self.worker.prepare, request)
@@ -145,7 +147,8 @@ class EngineApp:
         if model is None:
             return ModelInfo(self.worker.checkpoint.name, extensions=EXTENSIONS)
         supported = (e for e in EXTENSIONS if e != "heal" or model.vocabulary.byte_level)
-        return ModelInfo(model.name, model.context, model.tokenizer_file, tuple(supported))
+        fill = fill_info(model.fill) if model.fill is not None else None
+        return ModelInfo(model.name, model.context, model.tokenizer_file, tuple(supported), fill)
 
     async def _one_model(self, request: Request) -> Response:
         self._check_model(request.path_params["name"])

@@ -19,6 +19,7 @@ from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.vocabulary import Vocabulary
+from codegen_lsp.wire.fill.formats import FillChoice
 
 
 class Model:
@@ -31,6 +32,8 @@ class Model:
         self.name = name
         self.context = context
         self.tokenizer_file = ""
+        self.fill: FillChoice | None = None
+        """How it is asked to fill in the middle; None for a model without the tokens for that."""
         self.aliases = frozenset({name.lower()})
         self.input_device = _input_device(module)
         self._selects_logits = "logits_to_keep" in inspect.signature(module.forward).parameters

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
+
+from codegen_lsp.wire.fill.families import CONTROL_TOKENS, is_control_token
 
 CODEGEN_END = "<|endoftext|>"
 """The end of text in CodeGen's vocabulary."""
@@ -83,8 +85,11 @@ class Vocabulary:
         self.ends = frozenset(e for e in ends if 0 <= e < size)
         self.start = start if start is not None else min(self.ends, default=0)
         self._pieces = [tokenizer.id_to_token(i) for i in range(size)]
+        keep_control_out(tokenizer)
         added = tokenizer.get_added_tokens_decoder()
         self.special = frozenset(i for i, token in added.items() if token.special) | self.ends
+        """Ids of control tokens: no text becomes one, and they become no text."""
+        self._opening, self._has_dummy = _around(tokenizer)
         self.byte_level = "ByteLevel" in str(json.loads(tokenizer.to_str()).get("decoder"))
         self._added = {i: token.content for i, token in added.items()}
         self._has_seams = _splits_as_gpt2(json.loads(tokenizer.to_str()))
@@ -101,16 +106,42 @@ class Vocabulary:
         """Number of bytes of the longest token."""
         return max(map(len, self.bytes_of), default=1) or 1
 
+    @property
+    def opening(self) -> list[int]:
+        """Ids that the model expects at the start of every prompt."""
+        return list(self._opening)
+
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text, with the special tokens that the model expects around it."""
+        """Return the token ids of a prompt, with the special tokens that the model expects before it.
+
+        The text is a user's: the name of a control token in it is spelled, as any other text.
+        """
+        return self.opening + self._encode(text) or [self.start]
+
+    def encode_part(self, text: str) -> list[int]:
+        """Return the token ids of a text that follows other tokens of a prompt."""
+        if not self._has_dummy or not text:
+            return self._encode(text)
+        # SentencePiece puts a space before a text; a line end before it is a token by itself.
+        line_end, ids = self._ids_of("\n"), self._ids_of("\n" + text)
+        return ids[len(line_end) :] if ids[: len(line_end)] == line_end else self._ids_of(text)
+
+    def _encode(self, text: str) -> list[int]:
         if not self._has_seams:
-            return self._ids_of(text) or [self.start]
+            return self._ids_of(text)
         # From one keystroke to the next only the last part changes.
         *parts, last = _segments(text)
-        return [i for part in parts for i in self._segment_ids(part)] + self._ids_of(last) or [self.start]
+        return [i for part in parts for i in self._segment_ids(part)] + self._ids_of(last)
 
     def _ids_of(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text).ids)
+        ids = list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        if self.special.isdisjoint(ids):
+            return ids
+        # The model's own vocabulary has a control token as a word: spell its name in two parts.
+        names = (self._pieces[i] or "" for i in self.special.intersection(ids))
+        name = min((n for n in names if len(n) > 1 and n in text), key=text.find, default="")
+        cut = text.find(name) + 1
+        return self._ids_of(text[:cut]) + self._ids_of(text[cut:]) if name else ids
 
     def text_of(self, token: int) -> str:
         """Return the name of a token in log-probabilities; `bytes:\\x..` for a part of a character."""
@@ -189,6 +220,43 @@ class Vocabulary:
         if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
             return bytes([int(piece[3:5], 16)])
         return piece.replace("\u2581", " ").encode()
+
+
+def keep_control_out(tokenizer: Tokenizer) -> None:
+    """Let a tokenizer spell the names of control tokens in a text, those that it doesn't flag as special too.
+
+    Added tokens that are text, such as CodeGen's runs of spaces, stay as they are.
+    """
+    added = {token.content: token for token in tokenizer.get_added_tokens_decoder().values()}
+    flagged = [
+        AddedToken(
+            name,
+            single_word=token.single_word,
+            lstrip=token.lstrip,
+            rstrip=token.rstrip,
+            normalized=token.normalized,
+            special=True,
+        )
+        for name, token in added.items()
+        if not token.special and is_control_token(name)
+    ]
+    flagged += [
+        AddedToken(name, normalized=False, special=True)
+        for name in sorted(CONTROL_TOKENS - added.keys())
+        if tokenizer.token_to_id(name) is not None
+    ]
+    if flagged:
+        tokenizer.add_special_tokens(flagged)
+    tokenizer.encode_special_tokens = True
+
+
+def _around(tokenizer: Tokenizer) -> tuple[tuple[int, ...], bool]:
+    """Return the ids that a tokenizer puts before a text, and whether it begins every text with a space."""
+    whole = tokenizer.encode("x").ids
+    plain = tokenizer.encode("x", add_special_tokens=False)
+    first = plain.tokens[0] if plain.tokens else ""
+    start = next((i for i in range(len(whole)) if whole[i : i + len(plain.ids)] == plain.ids), 0)
+    return tuple(whole[:start]), first.startswith("\u2581")
 
 
 def _segments(text: str) -> list[str]:

@@ -131,7 +131,9 @@ def test_the_openai_client_works(engine: Served) -> None:
         ("stream", 1),
         ("stream_options", {}),
         ("best_of", 3),
-        ("suffix", "x"),
+        ("suffix", 5),
+        ("files", [{"path": "a.py"}]),
+        ("path", 1),
         ("logit_bias", {"5": 1}),
         ("no_such_field", 1),
         ("priority", 1000),
@@ -184,7 +186,8 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     assert model["id"] == "nano"
     assert model["max_model_len"] == 2048
     assert Path(model["tokenizer_file"]).is_file()
-    assert model["extensions"] == ["heal", "branch", "priority", "echo_from"]
+    assert model["extensions"] == ["heal", "branch", "priority", "echo_from", "files", "path"]
+    assert model["fill_in_the_middle"] is None
 
 
 def test_one_model_by_its_name(engine: Served) -> None:
