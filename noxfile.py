@@ -37,3 +37,9 @@ def editors(session: nox.Session) -> None:
 def package(session: nox.Session) -> None:
     """Build the wheel, install it into environments of its own, and use it there."""
     session.run(*PYTEST, "tests/e2e/test_package.py", *session.posargs)
+
+
+@nox.session(default=False)
+def cluster(session: nox.Session) -> None:
+    """Deploy the bundled model on Ray Serve, and kill a replica; requires the extra `ray`."""
+    session.run(*PYTEST, "tests/cluster", *session.posargs)

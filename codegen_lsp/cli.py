@@ -31,6 +31,7 @@ COMMANDS = {
     "score": "score:score",
     "features": "features:features",
     "similar": "similar:similar",
+    "cluster": "cluster:app",
 }
 """Module in `codegen_lsp.commands` and its function, or its group of subcommands, by the name of the subcommand."""
 

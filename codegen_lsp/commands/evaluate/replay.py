@@ -27,13 +27,16 @@ def replay(
     ] = 0.0,
     files: Annotated[int, typer.Option(help="Number of files, from the first; 0 for all.", min=0)] = 0,
     seed: Seed = 0,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Record the requests to the engine, for cluster plan --traces.")
+    ] = False,
     as_json: ReportAsJson = False,
 ) -> None:
     """Type real files through the real language server: keystrokes saved, latencies, cache hits."""
     from codegen_lsp.evals.benchmarks import replay as benchmark
     from codegen_lsp.evals.harness.records import Folder
 
-    settings = benchmark.ReplaySettings(characters=characters, gaps=gaps, pace=pace, seed=seed)
+    settings = benchmark.ReplaySettings(characters=characters, gaps=gaps, pace=pace, seed=seed, trace=trace)
     chosen = [path.absolute() for path in benchmark.find_files(paths)][: files or None]
     named = {"model": absolute(engine.model), "server": engine.server, "token": engine.token}
     options = {name: value for name, value in named.items() if value is not None}

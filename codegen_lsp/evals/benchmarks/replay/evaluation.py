@@ -82,7 +82,9 @@ def _tally(log: Log, values: Mapping[str, Any]) -> Tally:
     kinds: dict[str, Any] = {
         "int": int,
         "str": str,
+        "float": (int, float),
         "list[float]": list,
+        "list[list[float]]": list,
         "float | None": (int, float, type(None)),
     }
     if names.keys() != values.keys() or not all(

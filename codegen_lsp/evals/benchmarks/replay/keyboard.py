@@ -32,6 +32,8 @@ class ReplaySettings:
     pace: float = 0.0
     """0 waits for every answer; 1 types as fast as a person, so that late answers are not seen; 2 half as fast."""
     seed: int = 0
+    trace: bool = False
+    """Record each request to the engine, in the time of the typist, for `codegen-lsp cluster plan`."""
 
     def __post_init__(self) -> None:
         if self.characters < typist.MIN_GAP or self.gaps < 1 or not 0 <= self.pace < 100:
@@ -65,6 +67,10 @@ class Tally:
     """Prompt tokens that the engine computed; None if it has no metrics."""
     cached: float | None = None
     """Prompt tokens from the engine's prefix cache; None if it has no metrics."""
+    typed_seconds: float = 0.0
+    """Time that a person takes for the file without waiting for answers."""
+    trace: list[list[float]] = field(default_factory=list)
+    """Requests to the engine, if they are recorded: seconds, tokens of the prompt, those not cached, tokens written."""
 
 
 class Typing:
@@ -78,6 +84,7 @@ class Typing:
         self._pace = settings.pace
         self._moves = typist.moves(seed)
         self._version = 1
+        self._recorded = "" if settings.trace else None
         self._uri = editor.open(path, draft.text)
         self.tally = Tally("/".join(path.parts[-3:]))
 
@@ -97,6 +104,7 @@ class Typing:
 
     async def _position(self, gap: typist.Gap) -> None:
         kind, seconds, wrong = next(self._moves)
+        self.tally.typed_seconds += seconds
         sent = time.perf_counter()
         if kind == "typo":
             self.tally.typos += 1
@@ -147,9 +155,23 @@ class Typing:
         elapsed = time.perf_counter() - sent
         self.tally.latencies.append(round(1e3 * elapsed, 3))
         self.tally.shown += bool(items)
+        await self._record()
         if self._pace and elapsed < limit:
             await asyncio.sleep(limit - elapsed)
         return items
+
+    async def _record(self) -> None:
+        """Add the last request to the trace, if the engine answered it and it is not there yet."""
+        if self._recorded is None:
+            return
+        request = await self._editor.last_request(self._uri)
+        if request.get("source") != "engine" or request["id"] == self._recorded:
+            return
+        self._recorded = request["id"]
+        usage = request["usage"]
+        prompt, written = usage["prompt_tokens"], usage["completion_tokens"]
+        unread = prompt - usage["cached_tokens"]
+        self.tally.trace.append([round(self.tally.typed_seconds, 3), prompt, unread, written])
 
     def _written(self, item: lsp.InlineCompletionItem, offset: int) -> str:
         """Return what an item would add at the cursor; nothing if it would change other text."""

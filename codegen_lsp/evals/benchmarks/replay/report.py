@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from codegen_lsp.evals.benchmarks.published import TYPING
 from codegen_lsp.evals.benchmarks.replay.keyboard import Tally
 from codegen_lsp.evals.harness import report
 from codegen_lsp.evals.harness.estimators import percentile
-from codegen_lsp.evals.harness.records import Folder
+from codegen_lsp.evals.harness.records import Folder, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +58,10 @@ def write_report(folder: Folder, tallies: Sequence[Tally], about: Mapping[str, A
         "published": TYPING,
     }
     latencies = sorted(ms for t in tallies for ms in t.latencies)
+    traces = [{"seconds": round(t.typed_seconds, 3), "calls": t.trace} for t in tallies if t.trace]
+    if traces:
+        recording = {"model": data["model"], "traces": traces}
+        write_atomically(folder.path / "typing.json", json.dumps(recording) + "\n")
     report.write(folder.path, data, _page(data), lambda axes: _draw(axes, latencies))
     return data
 
