@@ -86,7 +86,7 @@ def running() -> RayHead | None:
 
 
 def start(processors: int) -> RayHead:
-    """Start Ray on this machine with room for replicas that ask for so many `processors`.
+    """Start Ray on this machine with room for replicas that ask for `processors` in all.
 
     Raises:
         ClusterError: Ray ended at once; the message names its log.

@@ -86,7 +86,7 @@ class Service:
 
 
 def computed(model: Dimensions, device: Accelerator, devices: int = 1) -> Service:
-    """Return the service times of a model whose layers are split over so many devices of one replica.
+    """Return the service times of a model whose layers are split over the `devices` of one replica.
 
     Raises:
         ConfigError: the weights do not fit.
