@@ -1,4 +1,4 @@
-"""Limit what connections can take: their number, and the time for the headers of a request."""
+"""Limit what connections can take: their number, the time for headers, and the time in which an answer is not read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 HEADER_SECONDS = 10.0
 """Seconds within which the headers of a request must arrive."""
 
+SEND_SECONDS = 60.0
+"""Seconds after which a client that doesn't read its answer is dropped."""
+
 MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_PEER = 64
 """Over TCP; all connections through a unix socket are from one user."""
@@ -31,12 +34,15 @@ BUSY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: cl
 
 
 class LimitedProtocol(H11Protocol):
-    """uvicorn's HTTP protocol with a timeout for headers and limits for connections."""
+    """uvicorn's HTTP protocol with limits for connections, and timeouts for headers and for clients that don't read."""
 
     peers: ClassVar[Counter[str]] = Counter()
     """Number of connections of each TCP peer in this process."""
 
     _timer: asyncio.TimerHandle | None = None
+    """Runs while headers are incomplete."""
+    _full: asyncio.TimerHandle | None = None
+    """Runs while the client has more to read than the buffers hold."""
     _peer: str | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -60,9 +66,21 @@ class LimitedProtocol(H11Protocol):
         elif self._timer is None:
             self._start_timer()
 
+    def pause_writing(self) -> None:
+        """Wait for a client that has not read what was sent; one that never does is dropped."""
+        super().pause_writing()
+        # Not `close`, which waits until everything is sent.
+        self._full = self.loop.call_later(SEND_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on, as the client has read the greater part."""
+        self._stop_full()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_timer()
+        self._stop_full()
         if self._peer is not None:
             self.peers[self._peer] -= 1
             if not self.peers[self._peer]:
@@ -76,6 +94,11 @@ class LimitedProtocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_full(self) -> None:
+        if self._full is not None:
+            self._full.cancel()
+            self._full = None
 
 
 def max_connections() -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.responses import error_response
-
-SEND_SECONDS = 60.0
-"""Seconds after which a client that doesn't read its answer is dropped."""
 
 
 class Activity:
@@ -48,19 +44,11 @@ class Guard:
             return
         scope["caller"] = caller
         if not scope["path"].startswith("/v1/"):
-            await self.app(scope, receive, _limited(send))
+            await self.app(scope, receive, send)
             return
         self.activity.open += 1
         try:
-            await self.app(scope, receive, _limited(send))
+            await self.app(scope, receive, send)
         finally:
             self.activity.open -= 1
             self.activity.last = time.monotonic()
-
-
-def _limited(send: Send) -> Send:
-    async def limited(message: Message) -> None:
-        async with asyncio.timeout(SEND_SECONDS):
-            await send(message)
-
-    return limited
