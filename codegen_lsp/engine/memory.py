@@ -8,6 +8,7 @@ import gc
 import logging
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,49 @@ def free_memory(device: torch.device) -> int:
     return available_memory()
 
 
+TRIM_SECONDS = 2.0
+"""Minimum time between two looks at the C library's heap."""
+TRIM_BYTES = 64 * 2**20
+"""Bytes of freed memory that the C library may keep for the next step."""
+
+
+class _MallInfo(ctypes.Structure):
+    """glibc's `struct mallinfo2`."""
+
+    _fields_ = (
+        *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks")),
+        *((name, ctypes.c_size_t) for name in ("fsmblks", "uordblks", "fordblks", "keepcost")),
+    )
+
+
+class HeapTrimmer:
+    """Returns freed memory to the system while the engine works.
+
+    The segments of the prefix cache, which stay, lie between the buffers of steps, which go. So glibc, which only
+    returns the end of its heap, keeps most of what is freed: mixed traffic took 85 MiB more than the plan.
+    """
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        try:
+            self._info = ctypes.CDLL(None).mallinfo2
+            self._info.restype = _MallInfo
+        except (OSError, AttributeError):
+            log.debug("this C library does not say how much memory it keeps")
+            self._info = None
+
+    def trim(self) -> bool:
+        """Return freed memory if there is much of it, and some time has passed since the last look."""
+        now = time.monotonic()
+        if self._info is None or now - self._last < TRIM_SECONDS:
+            return False
+        self._last = now
+        if self._info().fordblks < TRIM_BYTES:
+            return False
+        _trim_heap()
+        return True
+
+
 def _number(name: str) -> int | None:
     """Return a number of this process's control group (cgroup v2); None if there is none."""
     try:
@@ -73,6 +117,10 @@ def release_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+    _trim_heap()
+
+
+def _trim_heap() -> None:
     if sys.platform == "linux":
         try:
             ctypes.CDLL(None).malloc_trim(0)

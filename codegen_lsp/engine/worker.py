@@ -23,7 +23,7 @@ from codegen_lsp.engine.checkpoints.files import first_line
 from codegen_lsp.engine.checkpoints.tokenizer import is_panic
 from codegen_lsp.engine.decode.progress import Planned, Steps
 from codegen_lsp.engine.jobs import CLIENT_SHARE, MAX_RUNNING, Done, Job, admissible
-from codegen_lsp.engine.memory import is_out_of_memory
+from codegen_lsp.engine.memory import HeapTrimmer, is_out_of_memory
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.model_slot import ModelSlot
 from codegen_lsp.wire.answers import Health
@@ -51,6 +51,7 @@ class Worker:
         self._running: list[Job] = []
         self._wants_model = True
         self._closing = False
+        self._heap = HeapTrimmer()
         self._slot = ModelSlot(config, checkpoint, lambda: self._closing)
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -260,6 +261,7 @@ class Worker:
             self.metrics.running.set(len(self._running))
         outcome = "cancelled" if end is None else "ok" if isinstance(end, Done) else "error"
         self.metrics.count_end(outcome)
+        self._heap.trim()
         if end is not None and not job.cancelled:
             job.deliver(end)
 
