@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-from codegen_lsp.commands.terminal import one_line
+from codegen_lsp.escaping import one_line
 from codegen_lsp.wire.errors import CodegenError
 
 if TYPE_CHECKING:

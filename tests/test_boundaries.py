@@ -36,6 +36,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "lsp",
         "engine",
         "wire",
+        "escaping",
     ),
     "codegen_lsp.lsp": (
         "main",

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from codegen_lsp.commands.options import AsJson, ServerOption, TokenOption, with_options
-from codegen_lsp.commands.terminal import console, escape, say_json, styled
+from codegen_lsp.commands.terminal import console, say_json, styled
+from codegen_lsp.escaping import escape
 from codegen_lsp.evals.harness.files import read_regular_file
 from codegen_lsp.wire.config import expanded
 from codegen_lsp.wire.errors import CodegenError

@@ -9,7 +9,8 @@ import typer
 
 from codegen_lsp.commands.engines import connected, run
 from codegen_lsp.commands.options import EngineChoice, with_options
-from codegen_lsp.commands.terminal import console, escape, read_standard_input, say_json, styled
+from codegen_lsp.commands.terminal import console, read_standard_input, say_json, styled
+from codegen_lsp.escaping import escape
 
 if TYPE_CHECKING:
     from codegen_lsp.wire.scoring import Scored

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from codegen_lsp.commands.options import Context, LoadOptions, with_options
-from codegen_lsp.commands.terminal import escape, say
+from codegen_lsp.commands.terminal import say
+from codegen_lsp.escaping import EscapingFormatter
 from codegen_lsp.wire.config import ConfigError, EngineConfig, expanded, socket_path
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 NOISY = ("httpx", "httpcore", "uvicorn.error", "urllib3", "filelock")
-
-
-class EscapingFormatter(logging.Formatter):
-    """Writes log records whose foreign text can't command a terminal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as text, with control characters spelled out."""
-        return escape(super().format(record))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from codegen_lsp.escaping import CONTROL, escape
 from codegen_lsp.wire.errors import CodegenError
 
 if TYPE_CHECKING:
@@ -21,36 +22,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from codegen_lsp.evals.harness.retrying_client import ReportProgress
-
-_CONTROL = re.compile(
-    r"""
-    [\x00-\x08\x0b-\x1f]                # C0 without tab and line feed: escape, bell, carriage return ...
-    | [\x7f-\x9f]                       # delete and C1, where \x9b and \x9d start a sequence by themselves
-    | [\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]    # change the order in which text is shown
-    | [\u2028\u2029]                    # line and paragraph separators
-    | [\ud800-\udfff]                   # half of a surrogate pair, which no encoding can print
-    """,
-    re.VERBOSE,
-)
-
-
-def escape(text: object) -> str:
-    r"""Return the text with control characters spelled out, as `\x1b`; line feeds and tabs stay.
-
-    >>> escape("a\x1b]52;c;cm0=\x07")
-    'a\\x1b]52;c;cm0=\\x07'
-    """
-    return _CONTROL.sub(_spelled, str(text).replace("\r\n", "\n"))
-
-
-def one_line(text: object) -> str:
-    """Return the text as a single escaped line, for a sentence that quotes foreign text."""
-    return escape(" ".join(str(text).split()))
-
-
-def _spelled(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def say(text: object = "", *, file: TextIO | None = None) -> None:
@@ -86,7 +57,7 @@ def _print(text: str, file: TextIO | None) -> None:
 def say_json(value: Any, *, indent: int | None = None) -> None:
     """Print a value as JSON; control characters that JSON leaves alone are written as `\\u009b`."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    _print(_CONTROL.sub(_json_escape, text), sys.stdout)
+    _print(CONTROL.sub(_json_escape, text), sys.stdout)
 
 
 def _json_escape(match: re.Match[str]) -> str:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from codegen_lsp.escaping import EscapingFormatter
 from codegen_lsp.lsp.server import handshake
 
 
@@ -22,7 +23,9 @@ def main(tcp: tuple[str, int] | None = None, socket: Path | None = None) -> int:
         ConfigError: the address can't be listened on or is not this machine's own, or the standard streams are closed.
     """
     _reopen_standard_error()
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("pygls").setLevel("CRITICAL")
     try:
         if tcp is not None or socket is not None:

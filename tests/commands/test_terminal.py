@@ -22,6 +22,7 @@ from support.web import JsonHandler, listening
 from codegen_lsp.commands import terminal
 from codegen_lsp.commands.complete import ShownSuggestions, parse_place, render
 from codegen_lsp.commands.doctor import Finding, _print_table
+from codegen_lsp.escaping import escape, one_line
 
 EVIL = "\x1b]52;c;cHduZWQ=\x07\x9b31m\x9d0;x\x9c[/x][bold]:boom:\u202e\r\x08"
 """Sets the clipboard and the title, changes the colour and the direction, and breaks rich's markup."""
@@ -35,19 +36,19 @@ def obeyed(text: str) -> list[str]:
 
 @given(st.text())
 def test_an_escaped_text_has_nothing_to_obey(text: str) -> None:
-    assert obeyed(terminal.escape(text)) == []
-    assert "\n" not in terminal.one_line(text)
+    assert obeyed(escape(text)) == []
+    assert "\n" not in one_line(text)
     assert json.loads(json.dumps(text)) == text
 
 
 @pytest.mark.parametrize("text", ["plain", "é 日本 😀\n\tx = [a/b]", "👩\u200d💻"])
 def test_an_honest_text_stays_as_it_is(text: str) -> None:
-    assert terminal.escape(text) == text
+    assert escape(text) == text
 
 
 def test_an_escaped_character_can_be_read() -> None:
-    assert terminal.escape("a\x1b[0m\x9b\u202e\ud83d") == "a\\x1b[0m\\x9b\\u202e\\ud83d"
-    assert terminal.escape("a\r\nb\rc") == "a\nb\\x0dc"
+    assert escape("a\x1b[0m\x9b\u202e\ud83d") == "a\\x1b[0m\\x9b\\u202e\\ud83d"
+    assert escape("a\r\nb\rc") == "a\nb\\x0dc"
 
 
 def test_json_stays_json(capsys: pytest.CaptureFixture[str]) -> None:

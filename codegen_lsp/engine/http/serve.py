@@ -25,6 +25,7 @@ from codegen_lsp.engine.http.connections import LimitedProtocol, QuietAccepts, r
 from codegen_lsp.engine.http.listeners import Address, tcp_listener, token_file, unix_listener
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.worker import Worker
+from codegen_lsp.escaping import escape
 from codegen_lsp.wire.config import ConfigError, EngineConfig
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def run(config: EngineConfig, address: Address, idle_timeout: float = 900.0) -> 
         address, listener, location = _listen(address, stack)
         worker = Worker(config, checkpoint, Metrics())
         server = _Server(worker, idle_timeout, Access(address))
-        print(f"serving {checkpoint.name} on {location}", flush=True)  # noqa: T201
+        print(escape(f"serving {checkpoint.name} on {location}"), flush=True)  # noqa: T201
         server.run(listener)
         if not worker.close():
             # A load that can't be interrupted: remove the socket and the lock, and end with the thread running.
