@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -83,12 +83,12 @@ class HeapTrimmer:
 
     def __init__(self) -> None:
         self._last = time.monotonic()
+        self._info: Any = None
         try:
             self._info = ctypes.CDLL(None).mallinfo2
             self._info.restype = _MallInfo
         except (OSError, AttributeError):
             log.debug("this C library does not say how much memory it keeps")
-            self._info = None
 
     def trim(self) -> bool:
         """Return freed memory if there is much of it, and some time has passed since the last look."""
