@@ -14,8 +14,12 @@ from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
 from codegen_lsp.lsp.code.lexer import Frame
 
-_ENDS = (";", "{", "}", ":", "(", "[", "->", "=>", "|", " in")
+_ENDS = (";", "{", "}", ":", ",", "(", "[", "->", "=>", "|", " in")
 """Endings of a line that is not continued on the next line, however deep that line is."""
+_ENDS_BEFORE_BRACE = (";", "{", "}", ":", ",", "(", "[")
+"""Endings of a line that a lone brace on the next line does not belong to."""
+_GOES_ON = (",", "&&", "||")
+"""Endings of a line that is continued on the next line, at the same depth too."""
 _LONGEST_HEAD = 60
 """Lines of the longest head that is looked for."""
 
@@ -47,6 +51,8 @@ class Block:
     """Columns that the block's first line should have."""
     opener: int
     """Columns of the head, else `base`."""
+    last: int = 0
+    """Columns of the head's last line, which opens the block."""
     bracket: Frame | None = None
     """The bracket right after which the block starts."""
     head: Head | None = None
@@ -64,12 +70,21 @@ def block_at(place: LexedCursor) -> Block:
     """Return the block at the cursor, as the text around it shows it."""
     bracket = _opening_bracket(place)
     if bracket is not None:
-        head = _head(place, bracket.start, len(place.frames) - 1)
-        floor = place.base if place.is_blank and place.language.braces else head.width + 1
-        closed = _closes(place, len(place.frames) - 1, head.width)
-        return Block(place.base, floor, True, head.width + place.unit, head.width, bracket, head, closed)
+        depth = len(place.code_frames) - 1
+        head = _head(place, bracket.start, depth)
+        return Block(
+            place.base,
+            place.base if place.is_blank and place.language.braces else head.width + 1,
+            True,
+            head.width + place.unit,
+            head.width,
+            last=place.width(place.line_of(bracket.start)),
+            bracket=bracket,
+            head=head,
+            closed=_closes(place, depth, head.width),
+        )
     line = place.previous_line if place.is_blank else place.before
-    outer = place.width(line)
+    outer = place.width(place.first_line_of_string(line) if place.is_blank else line)
     head_or_none = _opening_head(place, line)
     if head_or_none is not None:
         head = head_or_none
@@ -79,6 +94,7 @@ def block_at(place: LexedCursor) -> Block:
             True,
             head.width + place.unit,
             head.width,
+            last=place.width(line),
             head=head,
             closed=_closed_by_words(place, head.width),
         )
@@ -89,7 +105,7 @@ def block_at(place: LexedCursor) -> Block:
 
 def _opening_bracket(place: LexedCursor) -> Frame | None:
     """Return the bracket that was opened last, if only white space and its line's comment come after it."""
-    frame = place.frames[-1] if place.frames else None
+    frame = place.code_frames[-1] if place.code_frames else None
     if frame is None or frame.kind != "bracket":
         return None
     if not place.region[frame.start + 1 :].strip():
@@ -106,20 +122,22 @@ def _opening_bracket(place: LexedCursor) -> Frame | None:
 
 def _opening_head(place: LexedCursor, line: str) -> Head | None:
     """Return the statement that ends on a line and opens a block without a bracket."""
-    if not line.strip() or (place.frames and place.frames[-1].kind != "bracket"):
+    frames = place.code_frames
+    if not line.strip() or (frames and frames[-1].kind != "bracket"):
         return None
     region = place.region.rstrip() if place.is_blank else place.region
     end = len(region) - 1
     name = place.cursor.language
-    if lines.opens_block(line, name) and not line.lstrip().startswith(tuple(lines.CLOSERS)):
+    if lines.opens_block(line, name, brackets=False) and not line.lstrip().startswith(tuple(lines.CLOSERS)):
         start = end - len(line.rstrip()) + 1
-        return Head(line, start, place.width(line), len(place.frames))
+        return Head(line, start, place.width(line), len(frames))
     if place.language.blocks not in ("indentation", "keywords"):
         return None
-    head = _head(place, end, len(place.frames))
+    head = _head(place, end, len(frames))
     if "\n" not in head.text:
         return None
-    return head if lines.opens_block(_code(place, head).replace("\n", " "), name) else None
+    code = _code(place, head).replace("\n", " ")
+    return head if lines.opens_block(code, name, brackets=False) else None
 
 
 def _code(place: LexedCursor, head: Head) -> str:
@@ -136,7 +154,8 @@ def _head(place: LexedCursor, offset: int, depth: int) -> Head:
     """Return the statement that an offset is in, from the first of its lines to the offset.
 
     A line goes on with the one above it where the line break is within brackets, and in languages with braces or
-    closing words also where it is deeper though nothing opened a block, or holds nothing but a brace.
+    closing words also where it is deeper though nothing opened a block, or holds nothing but a brace, or where the
+    one above ends with a comma or an operator.
     """
     region = place.region
     start, before = 0, 0
@@ -148,11 +167,12 @@ def _head(place: LexedCursor, offset: int, depth: int) -> Head:
         content = above.rstrip()
         if not joins or before < depth or not content:
             break
-        if place.language.is_comment(content.rpartition("\n")[2]):
+        if _ends_apart(content.rpartition("\n")[2], place):
             break
-        deeper = place.width(above) < place.width(region[start:]) and not content.endswith(_ENDS)
-        alone = region[start : offset + 1].strip() == "{" and not content.endswith((";", "{", "}", ":", ","))
-        if not (deeper or alone):
+        outer, inner = place.width(above), place.width(region[start:])
+        deeper = outer < inner and not content.endswith(_ENDS)
+        alone = region[start : offset + 1].strip() == "{" and not content.endswith(_ENDS_BEFORE_BRACE)
+        if not (deeper or alone or (outer <= inner and content.endswith(_GOES_ON))):
             break
     else:
         start, before = (0, 0) if len(bounds) < _LONGEST_HEAD else (start, before)
@@ -160,6 +180,13 @@ def _head(place: LexedCursor, offset: int, depth: int) -> Head:
     widths = [place.width(text)]
     widths += [place.width(region[bound.end :]) for bound in bounds if start < bound.end <= offset]
     return Head(text, start, min(widths), before)
+
+
+def _ends_apart(line: str, place: LexedCursor) -> bool:
+    """Return whether the line below a line surely starts anew: below a comment, a directive, an opener of a block."""
+    is_directive = place.language.preprocessor and line.lstrip().startswith("#")
+    opens = lines.opens_block(line, place.cursor.language, brackets=False)
+    return is_directive or opens or place.language.is_comment(line)
 
 
 def _closes(place: LexedCursor, index: int, width: int) -> bool:
@@ -175,11 +202,38 @@ def _closes(place: LexedCursor, index: int, width: int) -> bool:
         return True
     if place.suffix[start:offset].strip(" \t)]}"):
         return place.width(place.next_line) > width
-    remaining = len(place.frames) - len(place.closings)
     if place.width(place.suffix[start:]) != width:
-        return place.is_whole and not remaining
-    outer = place.frames[:remaining]
-    return not any(place.width(place.line_of(frame.start)) == width for frame in outer)
+        return place.is_whole and len(place.closings) == len(place.frames)
+    if not place.is_whole:
+        return True
+    outer = place.frames[: len(place.frames) - len(place.closings)]
+    if any(place.width(place.line_of(frame.start)) == width for frame in outer):
+        return False
+    starting = sum(_starts_line(place, position, width) for _, position in place.closings)
+    return _levels_at(place, index, width) <= starting
+
+
+def _starts_line(place: LexedCursor, position: int, width: int) -> bool:
+    """Return whether a closer of the text below starts a line, `width` columns deep."""
+    start = place.suffix.rfind("\n", 0, position) + 1
+    return not place.suffix[start:position].strip(" \t)]}") and place.width(place.suffix[start:]) == width
+
+
+def _levels_at(place: LexedCursor, index: int, width: int) -> int:
+    """Return how many lines opened the frame with an index and those right around it that are as deep.
+
+    There are two for the brace of `case 1: {` where `case` is as deep as its `switch`.
+    """
+    starts = {place.region.rfind("\n", 0, place.frames[index].start)}
+    for depth in range(index - 1, -1, -1):
+        frame = place.frames[depth]
+        if (
+            place.width(place.line_of(frame.start)) != width
+            or _head(place, frame.start, depth).width != width
+        ):
+            break
+        starts.add(place.region.rfind("\n", 0, frame.start))
+    return len(starts)
 
 
 def _closed_by_words(place: LexedCursor, width: int) -> bool:

@@ -81,7 +81,12 @@ _SAMPLE = 12 * 1024
 """Characters on each side of the cursor that line endings and indentation are read from."""
 _WHOLE = 256 * 1024
 """Characters of the longest Python text whose strings are looked at to leave them out of the sample."""
-_LEADING = re.compile(r"^([ \t]*)(?=[^\s#*/])", re.MULTILINE)
+_GAP = "\x01"
+"""Marks a line whose depth is unknown."""
+_REMOVED = "\x02"
+"""Marks where text was taken out: what follows on the line does not start there."""
+_LEADING = re.compile(rf"^([ \t]*)(?=[^\s#*/{_REMOVED}]|{_REMOVED}+[ \t]*[^\s{_REMOVED}])", re.MULTILINE)
+_BLANK_REST = re.compile(r"[ \t]*(?:[\r\n]|\Z)")
 
 
 def read(
@@ -108,7 +113,8 @@ def read(
         language=document.language_id or "",
         version=document.version,
     )
-    samples = (_sample(text, offset), text[:_SAMPLE])
+    around = around_gap(text[max(0, offset - _SAMPLE) : offset], text[offset : offset + _SAMPLE])
+    samples = (around, text[: min(offset, _SAMPLE)])
     if insert_spaces is None or any(_evidence(sample, cursor.language) for sample in samples):
         return cursor
     indent = " " * (tab_size if tab_size and 0 < tab_size <= 16 else 4) if insert_spaces else "\t"
@@ -128,21 +134,22 @@ def at_offset(
     offset = max(0, min(offset, len(text)))
     if text[offset - 1 : offset + 1] == "\r\n":
         offset -= 1
-    prefix = text[:offset]
-    sample = _sample(text, offset)
-    shown = sample
+    prefix, suffix = text[:offset], text[offset:]
+    before, after = prefix, suffix
     if language == "python" and len(text) <= _WHOLE:  # examples in strings may be indented otherwise
-        before, after = (_without(part, '"""', '"""') for part in (prefix, text[offset:]))
-        shown = before[-_SAMPLE:] + after[:_SAMPLE]
+        before, after = (_without(part, '"""', '"""') for part in (prefix, suffix))
+    shown = around_gap(before[-_SAMPLE:], after[:_SAMPLE])
     return Cursor(
         uri=uri,
         language=language,
         version=version,
         line=lines_in(prefix) if line is None else line,
         prefix=prefix,
-        suffix=text[offset:],
-        newline=_newline(sample),
-        indent=_evidence(shown, language) or _evidence(text[:_SAMPLE], language) or table(language).indent,
+        suffix=suffix,
+        newline=_newline(_sample(text, offset)),
+        indent=_evidence(shown, language)
+        or _evidence(text[: min(offset, _SAMPLE)], language)
+        or table(language).indent,
     )
 
 
@@ -189,14 +196,28 @@ def _evidence(sample: str, language: str) -> str:
 
 
 def _without(text: str, opener: str, closer: str) -> str:
-    """Return the text without what is between each `opener` and `closer`."""
+    """Return the text with a mark for each `opener`, `closer` and what is between them."""
     pieces, position = [], 0
     while (start := text.find(opener, position)) >= 0 and (
         end := text.find(closer, start + len(opener))
     ) >= 0:
-        pieces.append(text[position:start])
+        pieces += [text[position:start], _REMOVED]
         position = end + len(closer)
     return "".join([*pieces, text[position:]])
+
+
+def around_gap(before: str, after: str) -> str:
+    """Return the text around the cursor for `indent_steps`: a missing line between is marked.
+
+    How much deeper the line below is than the line above says nothing where the cursor's line is empty, unless
+    the cursor is as deep as the line below.
+    """
+    white = before[max(before.rfind("\n"), before.rfind("\r")) + 1 :]
+    if white.strip(" \t") or not _BLANK_REST.match(after):
+        return before + after
+    following = _LEADING.search(after)
+    is_gap = following is not None and following.group(1) != white
+    return f"{before}{_GAP}{after}" if is_gap else before + after
 
 
 def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]:
@@ -213,6 +234,9 @@ def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]
     text = sample.replace("\r", "\n") if "\r" in sample else sample
     for match in _LEADING.finditer(text):
         leading = match.group(1)
+        if text.startswith(_GAP, match.end()):
+            previous, end = _DEEPEST, match.end()
+            continue
         if len(leading) > len(previous) and leading.startswith(previous):
             step = leading[len(previous) :]
             if step in _STEPS:
@@ -222,6 +246,8 @@ def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]
     return steps
 
 
+_DEEPEST = "\0"
+"""No white space starts with it, so that no step follows."""
 _STEPS = frozenset(["\t", "  ", "   ", "    ", "        "])
 _GOES_ON = frozenset(",(=+&|.\\<?")
 """Endings of a line that is continued on the next line."""

@@ -50,8 +50,14 @@ class Language:
     """Whether a lone apostrophe starts a name (Rust's `'a`)."""
     regexes: bool = False
     """Whether `/…/` after an operator is a regular expression."""
+    literal: str = ""
+    """A regular expression for other literals that hold no code, such as Ruby's `?/`."""
+    literal_start: str = ""
+    """The characters that such a literal may start with."""
     escapes: bool = False
     """Whether a backslash outside of strings hides the next character."""
+    preprocessor: bool = False
+    """Whether a line that starts with `#` is a directive."""
     blocks: Blocks = ""
     opener: str = ""
     """A regular expression for a line whose end opens a block, other than by a bracket."""
@@ -143,7 +149,17 @@ _RUBY = (
     Quote('"', '"', True, interpolation=r"#\{"),
     _LONG_SINGLE,
     Quote("`", "`", True, interpolation=r"#\{"),
+    *(
+        Quote(rf"%[qQwWiIrx]\{opener}", rf"\{closer}", True, starts="%")
+        for opener, closer in ("()", "[]", "{}", "||")
+    ),
 )
+_PERL_LITERAL = "|".join(
+    rf"(?:(?<=\bm)|(?<=\bq)|(?<=\bq[qrw])|(?<=~ )){mark}(?:\\.|[^\\\n{mark}])*{mark}"
+    rf"|(?:(?<=\b[sy])|(?<=\btr)){mark}(?:\\.|[^\\\n{mark}])*{mark}(?:\\.|[^\\\n{mark}])*{mark}"
+    for mark in ("/", r"\|", "!")
+)
+"""Patterns and quotes with a mark of their own: `m/'/`, `s|"||`, `q!don't!`."""
 _LUA = (Quote(r"\[(=*)\[", r"\]%\]", True, ""), _DOUBLE, _SINGLE)
 _SHELL = (
     _HEREDOC,
@@ -223,7 +239,15 @@ _TABLE = (
         needs_clause=("try",),
         grammar="tree_sitter_python",
     ),
-    _c_like("c", ".c", ".h", quotes=(_DOUBLE,), characters=True, grammar="tree_sitter_c"),
+    _c_like(
+        "c",
+        ".c",
+        ".h",
+        quotes=(_DOUBLE,),
+        characters=True,
+        preprocessor=True,
+        grammar="tree_sitter_c",
+    ),
     _c_like(
         "cpp",
         ".cc",
@@ -234,6 +258,7 @@ _TABLE = (
         ".hxx",
         quotes=_CPP,
         characters=True,
+        preprocessor=True,
         grammar="tree_sitter_cpp",
     ),
     _c_like(
@@ -266,13 +291,13 @@ _TABLE = (
     _c_like("typescript", ".ts", ".mts", ".cts", quotes=_JAVASCRIPT, regexes=True, indent="  "),
     _c_like("typescriptreact", ".tsx", quotes=_JAVASCRIPT, regexes=True, indent="  "),
     _c_like("rust", ".rs", quotes=_RUST, characters=True, lifetimes=True, label=""),
-    _c_like("csharp", ".cs", quotes=_CSHARP, characters=True),
+    _c_like("csharp", ".cs", quotes=_CSHARP, characters=True, preprocessor=True),
     _c_like("kotlin", ".kt", ".kts", quotes=_KOTLIN, characters=True, label=""),
     _c_like("swift", ".swift", quotes=_SWIFT),
     _c_like("scala", ".scala", ".sc", quotes=_KOTLIN, characters=True, lifetimes=True, label="", indent="  "),
     _c_like("dart", ".dart", quotes=_DART, indent="  "),
     _c_like("groovy", ".groovy", ".gradle", quotes=(_TRIPLE, _DOUBLE, _SINGLE)),
-    _c_like("objective-c", ".m", ".mm", quotes=(_DOUBLE,), characters=True),
+    _c_like("objective-c", ".m", ".mm", quotes=(_DOUBLE,), characters=True, preprocessor=True),
     _c_like("zig", ".zig", quotes=(_DOUBLE,), characters=True, label="", block_comments=()),
     _c_like(
         "php",
@@ -303,6 +328,8 @@ _TABLE = (
         line_comments=("#",),
         comment_guard=_AFTER_SPACE,
         quotes=(_LONG_DOUBLE, _LONG_SINGLE),
+        literal=_PERL_LITERAL,
+        literal_start="/|!",
         blocks="braces",
         clauses=("else", "elsif"),
     ),
@@ -314,6 +341,8 @@ _TABLE = (
         comment_guard=_AFTER_SPACE,
         quotes=_RUBY,
         regexes=True,
+        literal=r"(?<![\w)\]}?])\?[^\s\w](?!\w)",
+        literal_start="?",
         blocks="keywords",
         opener=_RUBY_OPENER,
         closers=("end",),

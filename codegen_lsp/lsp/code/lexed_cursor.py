@@ -10,9 +10,9 @@ from collections import Counter
 from functools import cached_property
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor, indent_steps
+from codegen_lsp.lsp.code.cursor import Cursor, around_gap, indent_steps
 from codegen_lsp.lsp.code.languages import Language, language
-from codegen_lsp.lsp.code.lexer import PAIRS, Frame, Token, frames_at_end, tokens
+from codegen_lsp.lsp.code.lexer import LINE_END, PAIRS, Frame, Token, frames_at_end, tokens
 
 _REACH = 16 * 1024
 """Characters from the cursor whose lines are looked at, in each direction."""
@@ -30,7 +30,7 @@ _SURELY_CODE = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
-_HALF_CHARACTER = re.compile(r"(?<!\w)'(?:\\[^\n]{0,10}|[^'\\\n]?)\Z")
+_HALF_CHARACTER = re.compile(r"(?<!\w)'(?:\\(?:'|[^'\n]{0,10})|[^'\\\n]?)\Z")
 
 
 class LexedCursor:
@@ -98,7 +98,7 @@ class LexedCursor:
     @cached_property
     def steps(self) -> Counter[str]:
         """How often the text around the cursor has each step of indentation, without continued lines."""
-        sure, unsure, _ = indent_steps(self.region[-_REACH:] + "\n" + self.suffix)
+        sure, unsure, _ = indent_steps(around_gap(self.region[-_REACH:], self.suffix))
         return sure + unsure
 
     @cached_property
@@ -136,6 +136,11 @@ class LexedCursor:
     def frames(self) -> tuple[Frame, ...]:
         """What is open at the cursor, outermost first: brackets, strings, a comment."""
         return self._lexed[0]
+
+    @cached_property
+    def code_frames(self) -> tuple[Frame, ...]:
+        """What is open at the cursor, without the line comment that it is in."""
+        return self.frames[:-1] if self.frames and self.frames[-1].closer == LINE_END else self.frames
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -180,6 +185,16 @@ class LexedCursor:
     def suffix(self) -> str:
         """The text after the cursor that the lexer reads, line endings `\\n`."""
         return lines.normalize(self.cursor.suffix[:_REACH])
+
+    def first_line_of_string(self, line: str) -> str:
+        """Return the line that the string starts on that ends on `line`, the last one above; else `line`."""
+        end = len(self.region.rstrip())
+        for token in reversed(self.tokens):
+            if token.end < end:
+                break
+            if token.kind == "string" and token.end == end and "\n" in token.text:
+                return self.line_of(token.start)
+        return line
 
     def line_of(self, offset: int) -> str:
         """Return the line of `region` that holds an offset, up to its end."""

@@ -20,7 +20,8 @@ PAIRS = {")": "(", "]": "[", "}": "{"}
 CLOSING = {opener: closer for closer, opener in PAIRS.items()}
 """Each opening bracket's closing one."""
 
-
+LINE_END = r"(?=\n)"
+"""What closes a line comment, as a regular expression."""
 _REACH = 50
 """Frames that a closing brace or a line's end looks through for what it closes."""
 
@@ -103,7 +104,7 @@ def _token(match: re.Match[str], spec: Language, frames: list[Frame]) -> Token:
         return Token(kind, text, start, _close(text, frames, spec.braces))
     if kind == "comment":
         if match.end() == len(match.string):
-            frames.append(Frame("comment", text, r"(?=\n)", start))
+            frames.append(Frame("comment", text, LINE_END, start))
         return Token(kind, text, start, len(frames))
     depth = len(frames)
     number = int(kind[1:])
@@ -209,6 +210,8 @@ def _code_pattern(name: str) -> re.Pattern[str]:
         marks = "|".join(map(re.escape, spec.line_comments))
         parts.append(rf"(?P<comment>{spec.comment_guard}(?:{marks})[^\n]*)")
     literals = [_CHARACTER] * spec.characters + [_REGEX] * spec.regexes
+    if spec.literal:
+        literals.insert(0, spec.literal)
     if literals:
         parts.append(f"(?P<string>{'|'.join(literals)})")
     parts += [f"(?P<q{n}>{quote.opener})" for n, quote in enumerate(spec.quotes)]
@@ -221,5 +224,5 @@ def _plain_pattern(name: str) -> re.Pattern[str]:
     """Return the pattern of code in which no token can start."""
     spec = language(name)
     marks = [mark[0] for mark in (*spec.line_comments, *(opener for opener, _ in spec.block_comments))]
-    starts = set("\n\\'/()[]{}").union(*marks, *(quote.starts for quote in spec.quotes))
+    starts = set("\n\\'/()[]{}").union(*marks, spec.literal_start, *(quote.starts for quote in spec.quotes))
     return re.compile(f"[^{re.escape(''.join(sorted(starts)))}]*+")

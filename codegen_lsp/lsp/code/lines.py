@@ -46,15 +46,18 @@ def is_comment(line: str, name: str) -> bool:
     return language(name).is_comment(line)
 
 
-def opens_block(line: str, name: str) -> bool:
-    """Return whether a line's end opens a block: `def f():`, `for (...) {`, `if x then`."""
+def opens_block(line: str, name: str, *, brackets: bool = True) -> bool:
+    """Return whether a line's end opens a block: `def f():`, `for (...) {`, `if x then`.
+
+    Without `brackets`, only what opens a block by other means counts: `if x then`, `case 1:`.
+    """
     spec = language(name)
     if len(line) > LONG_LINE:
-        return line.endswith("{")
+        return brackets and line.endswith("{")
     if line.rstrip().endswith(_GOES_ON):
         return False
-    pattern = _opener_pattern(name)
-    return pattern.fullmatch(line) is not None and not spec.is_comment(line)
+    pattern = _opener_pattern(name, brackets)
+    return pattern is not None and pattern.fullmatch(line) is not None and not spec.is_comment(line)
 
 
 def is_label(line: str, name: str) -> bool:
@@ -69,9 +72,11 @@ def closes_docstring(line: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _opener_pattern(name: str) -> re.Pattern[str]:
+def _opener_pattern(name: str, brackets: bool) -> re.Pattern[str] | None:
     spec = language(name)
     openers = [opener for opener in (spec.opener, spec.label) if opener]
-    if spec.blocks != "indentation":
-        openers.append(r".*\{(?:\s*(?://|/\*|\#).*)?\s*")
-    return re.compile("|".join(f"(?:{opener})" for opener in openers))
+    if brackets and spec.blocks != "indentation":
+        marks = (*spec.line_comments, *(opener for opener, _ in spec.block_comments))
+        comment = "|".join(map(re.escape, marks))
+        openers.append(rf".*\{{(?:\s*(?:{comment}).*)?\s*" if comment else r".*\{\s*")
+    return re.compile("|".join(f"(?:{opener})" for opener in openers)) if openers else None

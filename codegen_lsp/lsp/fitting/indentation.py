@@ -17,6 +17,8 @@ from codegen_lsp.lsp.code.site import Site
 _LEVELS = (2, 3, 4, 8)
 _EVIDENCE = 3
 """Minimum number of steps of indentation from which a file's level is inferred."""
+_NEAR = 20
+"""Lines above and below whose white space is that of the file, tabs and spaces mixed."""
 
 
 def fit(text: str, site: Site) -> str:
@@ -25,7 +27,7 @@ def fit(text: str, site: Site) -> str:
     def f():‸   + `␤    if x:␤        return`   in a file of tabs   →   `␤→if x:␤→→return`
     """
     has_blocks = site.cursor.language == "python" or site.language.blocks in ("braces", "keywords")
-    if not has_blocks or site.in_comment or _goes_on(site):
+    if not has_blocks or (site.in_comment and not site.block.opened) or _goes_on(site):
         return text
     block, blank = site.block, site.is_blank
     first, *tail = text.split("\n")
@@ -97,6 +99,9 @@ def _is_as_the_file(line: str, site: Site, knows_tabs: bool) -> bool:
     white = lines.leading(line)
     if white in (lines.leading(site.previous_line), lines.leading(site.next_line)):
         return True
+    if "\t" in white and " " in white:
+        near = (*site.above[-_NEAR:], *site.below[:_NEAR])
+        return any(lines.leading(above) == white for above in near)
     if "\t" in white:
         return "\t" in site.cursor.indent or "\t" in site.steps
     if "\t" in site.cursor.indent:
@@ -109,8 +114,11 @@ def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
     unit, blank = site.unit, site.is_blank
     (first, opener), *tail = block
     target = _target(first, site, place)
-    if target == first and (site.cursor.language != "python" or _has_levels_of_the_file(block, site)):
+    is_python = site.cursor.language == "python"
+    if target == first and (not is_python or _has_levels_of_the_file(block, site)):
         return [width for width, _ in block]
+    if not is_python and site.unit in _steps_of(block, site):
+        return [width for width, _ in block]  # written for this file; only the first line is odd
     if not (blank or place.opened):
         first = target
     step = _step(block, site, first - place.opener if place.opened else unit)
@@ -124,10 +132,7 @@ def _moved(block: list[tuple[int, str]], site: Site, place: Block) -> list[int]:
 
 def _has_levels_of_the_file(block: list[tuple[int, str]], site: Site) -> bool:
     """Return whether the first level within a block is one that the file has, or there is none."""
-    steps = (
-        b - a for (a, opener), (b, _) in pairwise(block) if lines.opens_block(opener, site.cursor.language)
-    )
-    step = next((s for s in steps if s > 0), site.unit)
+    step = next(iter(_steps_of(block, site)), site.unit)
     return step == site.unit or step in {lines.unit(level) for level in site.steps}
 
 
@@ -153,10 +158,11 @@ def _is_level(first: int, site: Site, place: Block) -> bool:
 def _is_foreign(first: int, site: Site, place: Block) -> bool:
     """Return whether the first line of a block is indented by a level that the file doesn't have.
 
-    A line that isn't deeper than the head is a label or stands in a `namespace`; one at no level is aligned.
+    A line that isn't deeper than the head is a label or stands in a `namespace`; one at no level is aligned. Below
+    a head over several lines, a block may be one level deeper than the first of them or than the last.
     """
     step = first - place.opener
-    if not place.opened or step not in _LEVELS or step == site.unit:
+    if not place.opened or step not in _LEVELS or site.unit in (step, first - place.last):
         return False
     if site.steps.total() < _EVIDENCE and site.cursor.indent == site.language.indent:
         return False  # neither the file nor the user says what a level is
@@ -166,12 +172,15 @@ def _is_foreign(first: int, site: Site, place: Block) -> bool:
     return is_braces and not _is_level(first, site, place)
 
 
+def _steps_of(block: list[tuple[int, str]], site: Site) -> list[int]:
+    """Return by how many columns each block that the text opens is deeper than its head."""
+    pairs = ((a, b) for (a, head), (b, _) in pairwise(block) if lines.opens_block(head, site.cursor.language))
+    return [inner - outer for outer, inner in pairs if inner > outer]
+
+
 def _step(block: list[tuple[int, str]], site: Site, fallback: int) -> int:
     """Return the columns of a level as the text has them, going by the first block that it opens."""
-    steps = (
-        b - a for (a, opener), (b, _) in pairwise(block) if lines.opens_block(opener, site.cursor.language)
-    )
-    step = next((s for s in steps if s > 0), fallback)
+    step = next(iter(_steps_of(block, site)), fallback)
     return step if step in _LEVELS else site.unit
 
 

@@ -14,6 +14,18 @@ _TIMES = 3
 _TIMES_OF_ROWS = 4
 _TIMES_OF_BRACKETS = 6
 """Lines of the same brackets that are a loop; three in a row are often correct."""
+_TIMES_OF_STEPS = 10
+"""Rounds of lines that count on, or of rows of numbers, that are a loop: real code unrolls eight."""
+_TIMES_OF_NUMBERS = 32
+"""Rounds of numbers within a line that are a loop: a table of zeros fills lines."""
+_COUNTS_ON = re.compile(
+    r"""
+    \+\+ | \w--(?![\w-]) | [-+*/%|&^]=(?!=) | <<= | >>=      # `*p++ = w;`, `w >>= 8;`
+    | \b(?:next|pop|shift|advance|consume)\(         # `it.next()`
+    """,
+    re.VERBOSE,
+)
+_NUMBER = re.compile(r"\b(?:0[xX][0-9a-fA-F]+|\d[\d_.]*[a-zA-Z]{0,3})\b")
 _REACH = 240
 _SHORTEST = 12
 """Characters of the shortest loop within a line."""
@@ -35,13 +47,16 @@ def loop_of_lines(text: str) -> int | None:
     """Return where the second round of one to four repeated lines starts.
 
     Three rounds are a loop, four where they may be the rows of a literal, and six lines of the same opening
-    brackets, each deeper. Lines that close blocks (`end`, `end`, `end`) are not. The loop that is complete
-    first is returned, so that more text never changes the answer.
+    brackets, each deeper. Ten are it where each round does something new though it reads the same: lines that count
+    on, rows of numbers. Lines that close blocks (`end`, `end`, `end`) are not. The loop that is complete first is
+    returned, so that more text never changes the answer.
     """
     written = text.split("\n")
     pieces = [piece.strip() for piece in written]
     for end in range(_TIMES, len(pieces) + 1):
         for period in range(1, min(_PERIOD, end // _TIMES) + 1):
+            if pieces[end - period : end] != pieces[end - 2 * period : end - period]:
+                continue
             times = _rounds(pieces[end - period : end])
             start = end - times * period
             if start < 0 or not pieces[start] or pieces[start:end] != pieces[start : start + period] * times:
@@ -55,7 +70,15 @@ def _rounds(cycle: Sequence[str]) -> int:
     """Return how many rounds of some lines are a loop."""
     if not "".join(cycle).strip(_BRACKETS):
         return _TIMES_OF_BRACKETS
+    if any(map(may_recur, cycle)):
+        return _TIMES_OF_STEPS
     return _TIMES_OF_ROWS if cycle[-1].endswith(",") else _TIMES
+
+
+def may_recur(line: str) -> bool:
+    """Return whether a line does something new each time that it comes: it counts on, or is a row of numbers."""
+    is_row = line.endswith(",") and _NUMBER.search(line) is not None
+    return is_row or _COUNTS_ON.search(line) is not None
 
 
 def _dedents(lines: Sequence[str]) -> bool:
@@ -78,6 +101,9 @@ def _loop_at_the_end(text: str) -> int | None:
         return None
     while start - len(unit) >= line and text.startswith(unit, start - len(unit)):
         start -= len(unit)
+    is_number = not _WORD.search(_NUMBER.sub("", unit))
+    if is_number and len(text) - start < _TIMES_OF_NUMBERS * len(unit):
+        return None
     return start + len(unit)
 
 
@@ -102,7 +128,8 @@ def of_lines_below(text: str, site: Site) -> int | None:
 
 def _repeats(site: Site, continued: Sequence[str], below: Sequence[str]) -> bool:
     may_be_equal = continued[0].endswith(",") or site.language.blocks == "markup"
-    if len(continued) == 1 and may_be_equal and len(_WORD.findall(continued[0])) < _WORDS_OF_A_ROW:
+    is_short = may_be_equal and len(_WORD.findall(continued[0])) < _WORDS_OF_A_ROW
+    if len(continued) == 1 and (is_short or may_recur(continued[0])):
         return False  # rows of a literal, closing tags
     same = 0
     for a, b in zip(continued, below, strict=False):
@@ -118,6 +145,7 @@ def lines_above(text: str, site: Site) -> bool:
     above = [line.rstrip() for line in site.above[-len(written) - _BLANKS :] if line.strip()]
     return (
         bool(written)
+        and not all(map(may_recur, written))
         and written == above[-len(written) :]
         and len(_WORD.findall(" ".join(written))) >= _TIMES
     )

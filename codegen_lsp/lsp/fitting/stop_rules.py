@@ -27,11 +27,29 @@ def end(text: str, site: Site, shape: Shape, *, body: bool = False) -> int | Non
         start = 0 if site.before else len(text) - len(text.lstrip("\n"))
         return _line_end(text, start)  # at a line's start, blank lines may come first
     block = site.block
+    if not site.is_blank and _closes_on_its_line(text, site):
+        return _line_end(text, 0)
     if block.bracket is not None:
         return _bracket_end(text, site, block)
     if block.opened and not site.language.braces:
         return _dedent_end(text, site, block)
     return _paragraph_end(text, site, block, body)
+
+
+def _closes_on_its_line(text: str, site: Site) -> bool:
+    """Return whether a text goes on with the cursor's line and closes a bracket there that the document leaves open.
+
+    function f({‸        →  `a, b}) {`, which is no block
+    """
+    level = len(site.code_frames)
+    frames = list(site.frames)
+    for token in tokens(text, site.cursor.language, frames):
+        if token.kind == "newline":
+            return False
+        if token.kind == "close" and len(frames) < level:
+            closed = site.block.bracket is site.frames[len(frames)] and not site.block.closed
+            return closed or all(len(frames) != index for index, _ in site.closings)
+    return False
 
 
 # Blocks inside brackets ------------------------------------------------------------------------------------
@@ -46,7 +64,7 @@ def _bracket_end(text: str, site: Site, block: Block) -> int | None:
         try {‸                    →  `…} catch (e) {…}`
     """
     frames = list(site.frames)
-    level = len(frames) - 1
+    level = len(site.code_frames) - 1
     for token in tokens(text, site.cursor.language, frames):
         if token.kind == "close" and len(frames) <= level:
             return _after_closer(text, token.start, site, block, frames)
@@ -121,7 +139,12 @@ def _least_depth(site: Site, goal: int) -> int:
     """Return how many brackets stay open after a statement: those that the document closes itself."""
     if not site.is_whole:
         return goal
-    return min(len(site.closings), len(site.frames) - 1)
+    closers = [site.suffix[offset] for _, offset in reversed(site.closings)]
+    outer = [frame.closer for frame in site.frames[: len(site.code_frames) - 1]]
+    pairs = zip(closers, outer, strict=False)
+    return next(
+        (n for n, (closer, expected) in enumerate(pairs) if closer != expected), min(len(closers), len(outer))
+    )
 
 
 def _with_separators(text: str, stop: int) -> int:

@@ -71,7 +71,7 @@ def decide_shape(site: Site) -> Shape:
         x = ‸                           line
     """
     block = site.block
-    if site.open_string or site.in_comment:
+    if site.open_string or (site.in_comment and not block.opened):
         return "line"
     if not site.is_blank and _is_closed_here(site, block):
         return "block" if _is_braces(site, block) else "line"
@@ -159,8 +159,9 @@ def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> 
 def _stop(site: Site, shape: Shape) -> tuple[str, ...]:
     if shape == "line" and site.before:
         return ("\n",)
-    if shape == "block" and site.block.bracket is not None:
-        return (_PARAGRAPHS + "\n",)  # a bracket shows its end
+    closes = site.block.bracket is not None or (site.block.opened and site.language.blocks == "keywords")
+    if shape == "block" and closes:
+        return (_PARAGRAPHS + "\n",)  # a bracket or a word shows its end
     return (_PARAGRAPHS,)  # at a line's start the continuation may start with a blank line or two
 
 

@@ -152,8 +152,9 @@ def _trailing(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
 def _space(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     if not (site.before.strip() and site.before[-1] in " \t" and candidate.text[:1] in (" ", "\t")):
         return KEEP
-    if site.open_string or (site.in_comment and candidate.text[1:2] in (" ", "\t")):
-        return KEEP  # columns of a comment
+    is_column = candidate.text[1:2] in (" ", "\t") or site.before[-2:-1] in (" ", "\t")
+    if site.open_string or is_column or site.language.is_comment(candidate.text):
+        return KEEP  # columns: `name    = 1`, `x  # one`
     return replaced(candidate.text.lstrip(" \t"), "took back the space that is there already")
 
 

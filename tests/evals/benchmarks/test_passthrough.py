@@ -76,6 +76,54 @@ def test_outcomes(inserted: str, outcome: str) -> None:
     assert compare(place, place.prefix + inserted + place.suffix, 0) == outcome
 
 
+CLAUSES = """function f(x) {
+  if (x > 1) {
+    g(x);
+  } else {
+    h(x);
+  }
+  try {
+    g(x);
+  } catch (e) {
+    h(e);
+  }
+  do {
+    x = g(x);
+  } while (x);
+  return list.map((y) => {
+    return y;
+  }).filter((y) => {
+    return y > 1;
+  });
+}
+"""
+
+
+def test_the_gap_of_a_brace_holds_the_clauses_that_follow() -> None:
+    opened = {p.line: p for p in places_of("a.js", "javascript", CLAUSES, 0, 50) if p.kind == "opened"}
+    assert opened[2].wanted == "\n    g(x);\n  }"
+    assert opened[2].suffix.startswith("\n  try {")
+    assert opened[7].wanted == "\n    g(x);\n  } catch (e) {\n    h(e);\n  }"
+    assert opened[9].wanted == "\n    h(e);\n  }"
+    assert opened[12].wanted == "\n    x = g(x);\n  } while (x);"
+    assert opened[15].wanted == "\n    return y;\n  })"
+    assert opened[17].wanted == "\n    return y > 1;\n  });"
+    assert [judge(p).outcome for p in opened.values()] == ["intact"] * len(opened)
+
+
+def test_what_the_document_has_below_may_not_arrive_once_more() -> None:
+    place = Place("a.c", "c", "opened", 1, "f() {", "\ny();\n", "\n  x;\n}", "\n  x;\n}\ny();\n", gap=7)
+    assert compare(place, place.prefix + "\n  x;\n}" + place.suffix, 0) == "intact"
+    assert compare(place, place.prefix + "\n  x;\n}\ny();" + place.suffix, 0) == "changed"
+
+
+def test_heads_that_end_in_a_comment_are_places() -> None:
+    text = "def f(x):  # twice\n    return 2 * x\n\n\ndef g(\n    x,\n):  # once\n    return x\n"
+    heads = [p for p in places_of("a.py", "python", text, 0, 9) if p.kind == "head"]
+    assert [p.wanted for p in heads] == ["\n    return 2 * x", "\n    return x"]
+    assert [judge(p).outcome for p in heads] == ["intact", "intact"]
+
+
 def test_figures_count_by_language_and_place(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(PYTHON * 2)
     findings = list(evaluate([tmp_path], PassthroughSettings(places=3)))

@@ -85,6 +85,21 @@ def test_a_byte_order_mark_is_not_sent() -> None:
     assert build(site("\ufeffimport ‸"), PromptLimits(), count).text == "import "
 
 
+@pytest.mark.parametrize(
+    ("marked", "language", "lines"),
+    [
+        ("def f():‸", "python", 3),
+        ("class A‸", "ruby", 4),
+        ("local function f()‸", "lua", 4),
+        ("int f() {‸", "c", 4),
+    ],
+)
+def test_a_block_that_shows_its_own_end_may_hold_two_blank_lines(
+    marked: str, language: str, lines: int
+) -> None:
+    assert build(site(marked, language), PromptLimits(), estimate).stop == ("\n" * lines,)
+
+
 def test_a_block_has_its_own_length_and_stop() -> None:
     prompt = build(site("def f():‸"), PromptLimits(), count)
     assert (prompt.shape, prompt.stop, prompt.max_tokens) == (

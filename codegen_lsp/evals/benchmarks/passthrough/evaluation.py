@@ -162,8 +162,8 @@ def compare(place: Place, result: str, replaced: int) -> str:
         return "changed"
     inserted = _trimmed(result[len(place.prefix) : len(result) - len(remaining)])
     wanted = _trimmed(place.wanted + place.suffix[:replaced])
-    continuation = _trimmed(place.continuation)
-    if inserted == wanted or (inserted.startswith(wanted) and continuation.startswith(inserted)):
+    gap = _trimmed(place.continuation[: None if place.gap is None else place.gap + replaced])
+    if inserted == wanted or (inserted.startswith(wanted) and gap.startswith(inserted)):
         return "intact"
     if wanted.startswith(inserted):
         return "cut"

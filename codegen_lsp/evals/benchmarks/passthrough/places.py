@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import lines
+from codegen_lsp.lsp.code.blocks import starts_with_word
 from codegen_lsp.lsp.code.languages import Language, language
 from codegen_lsp.lsp.code.lexer import Token, tokens
 
@@ -47,6 +48,8 @@ class Place:
     """What is missing, without white space at its end."""
     continuation: str
     """What the file has from the cursor on, of which `wanted` is the start."""
+    gap: int | None = None
+    """How many characters of the file are missing: all that may arrive. At least `wanted`; None for any number."""
 
 
 def places_of(path: str, name: str, text: str, seed: int, count: int) -> list[Place]:
@@ -72,6 +75,7 @@ def places_of(path: str, name: str, text: str, seed: int, count: int) -> list[Pl
                     suffix=closer + text[resume:],
                     wanted=answer,
                     continuation=text[start : start + _CONTINUATION],
+                    gap=resume - start if kind != "auto-closed" else end - start,
                 )
             )
     return chosen
@@ -117,6 +121,38 @@ class _Source:
                 if empty and self.text[start : start + 1] == "\n" and token.start - start <= _LONGEST:
                     yield start, token.start
 
+    def statement(self, start: int, closer: int) -> tuple[int, int] | None:
+        """Return (end of what must follow a brace's block, end of the block's statement).
+
+        The closing brace and what closes with it must follow: `}` of `} else {`, `});`. So must the clauses of a
+        statement that is incomplete without them, and the rest of a line that opens nothing: `} while (x);`. None
+        where the statement is too long.
+        """
+        match = _AFTER_BRACE.match(self.text, closer)
+        end = match.end() if match is not None else closer + 1
+        line_end = self._line_end(end)
+        is_over = not self.text[end:line_end].strip()
+        if is_over and not self._clause_at(line_end):
+            return end, end
+        head_start = self.text.rfind("\n", 0, start) + 1
+        depth = min(t.depth for t in self.tokens if head_start <= t.start < start and t.depth >= 0)
+        newlines = (t for t in self.tokens if t.kind == "newline" and t.start >= end and t.depth <= depth)
+        stop = next((t.start for t in newlines if not self._clause_at(t.start)), len(self.text))
+        if stop - start > _CONTINUATION:
+            return None
+        if starts_with_word(self.text[head_start:start].lstrip(" \t}"), self.language.needs_clause):
+            return stop, stop
+        goes_on = self._clause_at(end) or self.text[:line_end].rstrip().endswith(("{", "(", "["))
+        return (stop if stop == line_end and not goes_on else end), stop
+
+    def _line_end(self, offset: int) -> int:
+        end = self.text.find("\n", offset)
+        return end if end >= 0 else len(self.text)
+
+    def _clause_at(self, offset: int) -> bool:
+        """Return whether the next word after an offset goes on with a statement: `else`, `catch`."""
+        return starts_with_word(self.text[offset : offset + 80].lstrip(), self.language.clauses)
+
 
 def _rests(source: _Source) -> Iterator[CutOut]:
     for start, end in source.lines():
@@ -142,12 +178,9 @@ def _auto_closed(source: _Source) -> Iterator[CutOut]:
 def _opened(source: _Source) -> Iterator[CutOut]:
     if source.language.braces:
         for start, closer in source.blocks():
-            match = _AFTER_BRACE.match(source.text, closer)
-            end = match.end() if match is not None else closer + 1
-            line_end = source.text.find("\n", end)
-            if source.text[end : line_end if line_end >= 0 else None].strip():
-                continue  # a clause or an expression follows
-            yield start, end, end
+            gap = source.statement(start, closer)
+            if gap is not None:
+                yield start, *gap
 
 
 def _heads(source: _Source) -> Iterator[CutOut]:
@@ -159,8 +192,6 @@ def _heads(source: _Source) -> Iterator[CutOut]:
         width = source.width(start)
         if not lines.opens_block(text, source.language.id) or source.width(logical[index + 1][0]) <= width:
             continue
-        if any(t.kind == "comment" and start <= t.start < end for t in source.tokens):
-            continue  # at the end of a comment the comment goes on
         following = [s for s in logical[index + 1 :] if source.width(s[0]) <= width]
         stop = next(
             (n for n in range(index + 1, len(logical)) if source.width(logical[n][0]) <= width), len(logical)
