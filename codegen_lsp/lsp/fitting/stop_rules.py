@@ -39,7 +39,7 @@ def end(text: str, site: Site, shape: Shape, *, body: bool = False) -> int | Non
 def _closes_on_its_line(text: str, site: Site) -> bool:
     """Return whether a text goes on with the cursor's line and closes a bracket there that the document leaves open.
 
-    function f({‸        →  `a, b}) {`, which is no block
+    function f({‸        →  `a, b}) {`, the rest of its line
     """
     level = len(site.code_frames)
     frames = list(site.frames)
@@ -110,7 +110,8 @@ def _statement_end(text: str, start: int, site: Site, block: Block, frames: list
         position = start + token.start
         if token.kind == "close" and (token.depth < 0 or len(frames) < least):
             return len(text[:position].rstrip())
-        if token.kind == "close" and len(frames) <= lowest:
+        ends_string = token.kind == "string" and len(frames) < lowest
+        if ends_string or (token.kind == "close" and len(frames) <= lowest):
             lowest, stop = len(frames), start + token.end
         if token.kind != "newline" or (len(frames) > lowest and clauses):
             continue
