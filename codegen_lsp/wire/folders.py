@@ -20,6 +20,7 @@ import platformdirs
 from codegen_lsp.wire.errors import ConfigError
 
 VARIABLE = "CODEGEN_LSP_RUNTIME_DIR"
+MODELS_VARIABLE = "CODEGEN_LSP_MODELS_DIR"
 SOCKET_BYTES = 103
 """Maximum number of bytes in the path of a unix socket on macOS; on Linux it is 107."""
 SOCKET_NAME = "0123456789ab.sock"
@@ -75,6 +76,19 @@ def _writable(find: Callable[..., Path]) -> Path:
             if os.access(folder, os.W_OK | os.X_OK):
                 return folder
     return runtime_dir()
+
+
+def models_dir() -> Path:
+    """Return the folder for models that don't come from the hub: `CODEGEN_LSP_MODELS_DIR`, or one in the user's data.
+
+    Raises:
+        ConfigError: there is no home folder to have it in.
+    """
+    named = os.environ.get(MODELS_VARIABLE)
+    folder = Path(named).absolute() if named else _platform_path(platformdirs.user_data_path)
+    if folder is None:
+        raise ConfigError(f"there is no folder for models; set {MODELS_VARIABLE} to a folder of your own")
+    return folder if named else folder / "models"
 
 
 def fits(folder: Path) -> bool:

@@ -81,6 +81,7 @@ def environment(runtime: Path, **more: str) -> dict[str, str]:
         "CODEGEN_LSP_RUNTIME_DIR": str(runtime),
         "HF_HUB_OFFLINE": "1",
         "HF_HOME": str(runtime / "hub"),
+        "CODEGEN_LSP_MODELS_DIR": str(runtime / "models"),
         "OMP_NUM_THREADS": "1",
     }
     return {**os.environ, **own, **more}

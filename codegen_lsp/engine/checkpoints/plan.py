@@ -19,6 +19,7 @@ from transformers import CodeGenConfig, DynamicCache, PretrainedConfig, PreTrain
 from codegen_lsp.engine.checkpoints import files, hub, locate, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 from codegen_lsp.engine.checkpoints.dimensions import dimensions_of
+from codegen_lsp.engine.checkpoints.sources import gguf
 from codegen_lsp.engine.checkpoints.tokenizer import check_tokenizer
 from codegen_lsp.wire.config import EngineConfig
 
@@ -101,6 +102,9 @@ def plan(config: EngineConfig) -> Plan:
 
 
 def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
+    if checkpoint.kind == "gguf":
+        gguf.check_file(Path(checkpoint.source))
+        return gguf.model_config(Path(checkpoint.source))
     if checkpoint.kind != "hub":
         folder = Path(checkpoint.source)
         check_tokenizer(folder)
