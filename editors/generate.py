@@ -14,23 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from codegen_lsp.engine.advice.named_models import NamedModel, named_models
 from codegen_lsp.engine.checkpoints.checkpoint import NANO
-from codegen_lsp.engine.checkpoints.dimensions import SIZES, VARIANTS
-from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.lsp import option_docs, options
-from codegen_lsp.wire.config import EngineConfig
 
 EDITORS = Path(__file__).parent
 MANIFEST = EDITORS / "vscode" / "package.json"
 README = EDITORS / "vscode" / "README.md"
-
-DATA = {
-    "mono": "Python",
-    "multi": "C, C++, Go, Java, JavaScript, Python",
-    "nl": "natural language and some code",
-}
-"""What each variant was trained on, in the order of the menus."""
-
 
 # The settings of VS Code -----------------------------------------------------------------------------------
 
@@ -86,16 +76,14 @@ def _json(content: object) -> str:
 
 @cache
 def models() -> tuple[dict[str, str], ...]:
-    """Return name and description of nano and the twelve CodeGen checkpoints, the smallest first."""
-    if DATA.keys() != set(VARIANTS):
-        raise LookupError(f"DATA describes {', '.join(DATA)}; the checkpoints have {', '.join(VARIANTS)}")
-    entries = [{"name": NANO, "description": "bundled and small: Python, nothing to download"}]
-    for size in SIZES:
-        weights = plan(EngineConfig(model=f"{size}-mono", dtype="bfloat16", device_map="cpu")).weight_bytes
-        for variant, data in DATA.items():
-            description = f"{data} · {weights / 2**30:.1f} GiB in bfloat16"
-            entries.append({"name": f"{size}-{variant}", "description": description})
-    return tuple(entries)
+    """Return name and description of all named models, in the order of `codegen-lsp models recommend`."""
+    return tuple({"name": model.name, "description": _description(model)} for model in named_models())
+
+
+def _description(model: NamedModel) -> str:
+    size = f"{model.weight_bytes(2) / 2**30:.1f} GiB in bfloat16"
+    parts = [model.about, "nothing to download" if model.name == NANO else size, model.licence]
+    return " · ".join(parts + ["fills in the middle"] * model.fills)
 
 
 def typescript_models() -> str:

@@ -67,6 +67,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "jobs",
         "decode",
         "export",
+        "advice",
         "fill",
         "model",
         "checkpoints",

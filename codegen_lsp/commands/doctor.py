@@ -48,6 +48,7 @@ def examine(model: str = "nano") -> list[Finding]:
         _number_formats,
         _gpus,
         _models,
+        _recommended,
         lambda: _checkpoint(model),
     )
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
@@ -158,6 +159,20 @@ def _models() -> Iterator[Finding]:
         else:
             advice = f"layers would go to the disk; see: codegen-lsp models plan {size}-mono"
             yield Finding("note", f"CodeGen {size}", "does not fit in memory", advice)
+
+
+def _recommended() -> Iterator[Finding]:
+    from codegen_lsp.engine.advice import recommend
+    from codegen_lsp.engine.advice.machine import measure
+
+    chosen = recommend.best(recommend.advise(measure()))
+    if chosen is None:
+        yield Finding(
+            "note", "model to take", "none fits into the memory that is free", "close other programs"
+        )
+    else:
+        advice = "" if chosen.in_time else "suggestions will come late; a server would be faster"
+        yield Finding("ok", "model to take", recommend.sentence(chosen), advice)
 
 
 def _checkpoint(model: str) -> Iterator[Finding]:

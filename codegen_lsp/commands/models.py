@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,9 @@ from codegen_lsp.commands.options import (
 from codegen_lsp.commands.terminal import console, say, say_json, styled
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from codegen_lsp.engine.advice.recommend import Advice
     from codegen_lsp.engine.checkpoints.plan import Plan
 
 app = typer.Typer(help="List, download, plan, export and synthesize models.", no_args_is_help=False)
@@ -55,6 +58,47 @@ def list_models(as_json: AsJson = False) -> None:
         size = format_size(entry.local_bytes) if entry.local_bytes is not None else "-"
         table.add_row(styled(entry.name), size, styled(entry.source))
     console().print(table)
+
+
+@app.command("recommend")
+def recommend(as_json: AsJson = False) -> None:
+    """Say which model suits this machine: its memory and its measured bandwidth against the named models."""
+    from codegen_lsp.engine.advice import recommend as advice
+    from codegen_lsp.engine.advice.machine import measure
+
+    machine = measure()
+    advices = advice.advise(machine)
+    chosen = advice.best(advices)
+    if as_json:
+        described = {
+            "device": machine.device,
+            "free_bytes": machine.free,
+            "bandwidth": round(machine.bandwidth),
+        }
+        name = chosen.model.name if chosen else None
+        say_json({"machine": described, "recommended": name, "models": [a.to_json() for a in advices]})
+        return
+    memory, speed = format_size(machine.free), machine.bandwidth / 1e9
+    say(f"{machine.device}: {memory} free, {speed:.1f} GB/s\n")
+    console().print(_advice_table(advices))
+    say(f"\ntake {advice.sentence(chosen)}" if chosen else "\nno model fits into the memory that is free")
+
+
+def _advice_table(advices: Sequence[Advice]) -> Table:
+    from rich.table import Table
+
+    table = Table(
+        "model", "licence", "fills in", "16 bit", "int8", "int4", "a key", "a line", box=None, pad_edge=False
+    )
+    for advice in advices:
+        sizes = [format_size(advice.sizes[name]) for name in ("bfloat16", "int8", "int4")]
+        times = [f"{seconds * 1000:.0f} ms" for seconds in (advice.key, advice.line)]
+        times = times if advice.fits else ["does not fit", ""]
+        fills = "yes" if advice.model.fills else "no"
+        style = "green" if advice.in_time else ""
+        row = [advice.model.name, advice.model.licence, fills, *sizes, *times]
+        table.add_row(*(styled(cell, style) for cell in row))
+    return table
 
 
 @app.command("pull")

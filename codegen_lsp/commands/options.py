@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from codegen_lsp.wire.config import EngineConfig
 
 ModelName = Annotated[
-    str, typer.Option(help="nano, 350M-mono ... 16B-nl, a hub name (owner/name), or a folder.")
+    str, typer.Option(help="nano, 350M-mono ... 16B-nl, a hub name (owner/name), a folder, or a GGUF file.")
 ]
 ServerOption = Annotated[
     str | None, typer.Option(help="URL of a completions server to use instead of this machine's engine.")

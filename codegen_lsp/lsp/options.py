@@ -92,8 +92,8 @@ class Options:
     timeout: Annotated[int, Meta(ge=1, le=3600)] = 60
     """Maximum number of seconds to wait for the engine to send something."""
     model: Annotated[ModelText, USER_ONLY] = "nano"
-    """Model of the local engine: nano, a CodeGen name from 350M-mono to 16B-nl, a name on the Hugging Face hub, or a
-    folder."""
+    """Model of the local engine: nano, smollm2-135m, a CodeGen name from 350M-mono to 16B-nl, a name on the Hugging
+    Face hub, a folder, or a GGUF file."""
     revision: Annotated[NameText, USER_ONLY] = ""
     """Branch, tag or commit of the model on the hub; empty takes the default branch."""
     dtype: Annotated[DType, USER_ONLY] = "auto"

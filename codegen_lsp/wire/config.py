@@ -92,7 +92,7 @@ class EngineConfig:
     """Everything in which engines differ."""
 
     model: str = "nano"
-    """Short name (nano, 350M-mono ... 16B-nl), name on the Hugging Face hub, or local folder."""
+    """Short name (nano, 350M-mono ... 16B-nl), name on the Hugging Face hub, local folder, or GGUF file."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: str = "auto"

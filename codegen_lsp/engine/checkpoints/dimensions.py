@@ -17,6 +17,14 @@ END_OF_TEXT = 50_256
 """The end of text of CodeGen's tokenizer. The configurations on the hub name id 1 as the beginning of text instead, and
 no padding."""
 
+CHUNKS = 4
+"""A CodeGen model's projection holds queries, values and keys four times, each for a quarter of the heads, because it
+was trained on four cores of a TPU (the released code calls it `mp_num`)."""
+
+CODEGEN2_CHUNKS = {(16, 2_048): 8, (16, 4_096): 8}
+"""Number of parts by (layers, width) where it is another one: CodeGen2 with 1B and 3.7B parameters. The configurations
+don't have it; the code that comes with these checkpoints does, and is never run."""
+
 VARIANTS = ("nl", "multi", "mono")
 """What a model was trained on: natural language, then code in six languages, then Python."""
 
@@ -83,6 +91,13 @@ SIZES = {
         Dimensions("16B", 34, 6_144, 24, 64),
     )
 }
+
+
+def chunks_of(layers: int, width: int, written: object = None) -> int:
+    """Return in how many parts a CodeGen model's projection is stored; `written` is `mp_num` of its configuration."""
+    if isinstance(written, int) and written > 0:
+        return written
+    return CODEGEN2_CHUNKS.get((layers, width), CHUNKS)
 
 
 def short_names() -> tuple[str, ...]:

@@ -44,6 +44,11 @@ def check(folder: Path, *, allow_pickle: bool = False) -> None:
         if os.path.lexists(folder / name):
             read_json(folder / name)
     if not any((folder / f).is_file() for f in TOKENIZERS):
+        if _names_codegen25(folder):
+            raise CheckpointError(
+                f"the tokenizer of {folder} is code of its authors (CodeGen2.5's, on tiktoken), which this engine "
+                "never runs; use CodeGen2 (Salesforce/codegen2-1B_P), or put a converted tokenizer.json there"
+            )
         raise CheckpointError(f"{folder} holds no tokenizer (tokenizer.json); copy that of the model there")
     shards = weight_files(folder)
     if not shards:
@@ -56,6 +61,11 @@ def check(folder: Path, *, allow_pickle: bool = False) -> None:
             )
     for shard in shards:
         _check_shard(shard)
+
+
+def _names_codegen25(folder: Path) -> bool:
+    path = folder / "tokenizer_config.json"
+    return path.is_file() and "CodeGen25Tokenizer" in path.read_text(encoding="utf-8", errors="replace")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

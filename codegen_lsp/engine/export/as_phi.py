@@ -21,10 +21,10 @@ import torch
 
 from codegen_lsp.engine.checkpoints import files, locate
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
+from codegen_lsp.engine.checkpoints.dimensions import chunks_of
 from codegen_lsp.engine.checkpoints.shards import PlannedTensor
 from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
 from codegen_lsp.engine.export.weights import CheckpointWeights
-from codegen_lsp.engine.model.codegen import CHUNKS
 from codegen_lsp.engine.model.vocabulary import CODEGEN_END, without_added
 
 SAME = (
@@ -52,6 +52,8 @@ class CodeGenSource:
     inner: int
     heads: int
     rotary: int
+    chunks: int
+    """In how many parts queries, values and keys are stored."""
     epsilon: float
     dtype: torch.dtype
     tokenizer: Any
@@ -115,9 +117,10 @@ def _dimensions(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             "inner": int(config.get("n_inner") or 4 * width),
             "heads": heads,
             "rotary": rotary,
+            "chunks": (chunks := chunks_of(int(config["n_layer"]), width, config.get("mp_num"))),
             "epsilon": float(config.get("layer_norm_epsilon", 1e-5)),
         }
-        possible = width % heads == 0 and heads % CHUNKS == 0 and 0 < rotary <= width // heads
+        possible = width % heads == 0 and heads % chunks == 0 and 0 < rotary <= width // heads
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks a dimension of CodeGen ({error})") from error
     if not possible or rotary % 2 or config.get("activation_function", "gelu_new") != "gelu_new":
@@ -170,7 +173,9 @@ def _projection(source: CodeGenSource, layer: int, part: int) -> torch.Tensor:
     """Return the rows of queries, keys or values, head by head, in the order in which Phi rotates them."""
     width = source.width
     fused = source.weights.read(f"transformer.h.{layer}.attn.qkv_proj.weight", (3 * width, width))
-    rows = fused.view(CHUNKS, 3, -1, source.head_width, width)[:, part].reshape(-1, source.head_width, width)
+    rows = fused.view(source.chunks, 3, -1, source.head_width, width)[:, part].reshape(
+        -1, source.head_width, width
+    )
     if part != VALUE:
         turned, others = rows[:, : source.rotary], rows[:, source.rotary :]
         rows = torch.cat([turned[:, 0::2], turned[:, 1::2], others], dim=1)

@@ -20,12 +20,9 @@ from torch.nn.functional import gelu
 from transformers import CodeGenForCausalLM, PreTrainedModel
 from transformers.activations import NewGELUActivation
 
+from codegen_lsp.engine.checkpoints.dimensions import chunks_of
 from codegen_lsp.engine.model.attention import attend
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
-
-CHUNKS = 4
-"""CodeGen's projection holds queries, values and keys four times, each for a quarter of the heads, because it was
-trained on four cores of a TPU (the released code calls it `mp_num`)."""
 
 
 class Network:
@@ -37,6 +34,8 @@ class Network:
         first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
         self._width: int = first.attn.head_dim
+        config: Any = module.config
+        self._chunks = chunks_of(config.n_layer, config.n_embd, getattr(config, "mp_num", None))
         self._input = _device(self._body.wte)
         self._devices = [_device(block.ln_1) for block in self._body.h]
         turns = _turns(first.attn)
@@ -81,7 +80,9 @@ class Network:
     ) -> torch.Tensor:
         # Queries, values and keys of each chunk of heads. Queries and keys are rotated in place, pairs of numbers as
         # complex ones; the rotation of queries also divides them by the square root of the width.
-        parts = attention.qkv_proj(x).float().view(-1, CHUNKS, 3, self._heads // CHUNKS, self._width)
+        parts = (
+            attention.qkv_proj(x).float().view(-1, self._chunks, 3, self._heads // self._chunks, self._width)
+        )
         torch.view_as_complex(parts[:, :, 0::2].unflatten(-1, (-1, 2))).mul_(turns)
         mixed, start = [], 0
         for part in passes:

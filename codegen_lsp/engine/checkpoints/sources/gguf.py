@@ -4,7 +4,7 @@ transformers reads the weights and the tokenizer, which takes a minute for a bil
 16 bits (or in the file's float32) and loads at once. It is made again when the file changes.
 
 transformers splits words as GPT-2 does where a file names a kind of tokenizer that it doesn't know; kinds that
-split otherwise are set right here, or refused.
+split otherwise are set right here, or refused. It also loses tokens for runs of spaces in byte-level vocabularies.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ from codegen_lsp.wire.folders import models_dir
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
+USER_DEFINED = 4
+"""The kind of a token that is always found in a text."""
 SHARD_BYTES = 10**9
 FORMAT = "1"
 """Part of a folder's name; changes when the conversion does."""
@@ -209,6 +212,8 @@ def _tokenizer(path: Path, context: int) -> tuple[PreTrainedTokenizerFast, list[
     with _gguf_errors(path):
         architecture, description, names = get_gguf_tokenizer(str(path))
         tokenizer, _ = convert_gguf_tokenizer(architecture, description)
+    if description.get("tokenizer_type") == "gpt2":
+        tokenizer = _with_plain_tokens(tokenizer, description)
     kind = description.get("pre_tokenizer_type")
     if description.get("tokenizer_type") == "gpt2" and kind in DIGITS_APART:
         _split_digits(tokenizer)
@@ -227,7 +232,27 @@ def _tokenizer(path: Path, context: int) -> tuple[PreTrainedTokenizerFast, list[
     return whole, ends
 
 
-def _split_digits(tokenizer: Any) -> None:
+def _with_plain_tokens(tokenizer: Tokenizer, description: Mapping[str, Any]) -> Tokenizer:
+    """Return a byte-level tokenizer in which tokens of the user that are written as text, such as runs of spaces, are
+    added tokens with the ids of the file."""
+    from tokenizers import pre_tokenizers
+
+    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
+    kinds = zip(description["tokens"], description.get("token_type") or (), strict=False)
+    plain = {
+        i: token for i, (token, kind) in enumerate(kinds) if kind == USER_DEFINED and set(token) - alphabet
+    }
+    parts: dict[str, Any] = json.loads(tokenizer.to_str())
+    # The file's own spelling: transformers spells a run of spaces as the word that merges give, and loses that word.
+    parts["model"]["vocab"] = {token: i for i, token in enumerate(description["tokens"])}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    others = [token for token in parts["added_tokens"] if token["id"] not in plain]
+    added = [{"id": i, "content": token, **flags} for i, token in plain.items()]
+    parts["added_tokens"] = sorted(others + added, key=lambda token: int(token["id"]))
+    return type(tokenizer).from_str(json.dumps(parts))
+
+
+def _split_digits(tokenizer: Tokenizer) -> None:
     from tokenizers import pre_tokenizers
 
     digits = pre_tokenizers.Digits(individual_digits=True)
