@@ -10,6 +10,9 @@ from codegen_lsp.engine.checkpoints import files
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.wire.config import option
 
+HTTP_LIBRARIES = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+"""Libraries that versions of huggingface_hub ask the hub through, and whose errors they let pass."""
+
 
 def offline() -> bool:
     """Return whether the user has forbidden network access."""
@@ -70,7 +73,7 @@ def pull(checkpoint: Checkpoint, *, allow_pickle: bool = False, progress: LoadRe
     except (HfHubHTTPError, OSError) as error:
         raise _not_downloaded(name, error) from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("httpx", "httpcore", "requests", "urllib3"):
+        if type(error).__module__.partition(".")[0] in HTTP_LIBRARIES:
             raise _not_downloaded(name, error) from error
         raise
 

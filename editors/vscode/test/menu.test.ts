@@ -58,8 +58,9 @@ describe('the menu', () => {
 describe('the models', () => {
   it('are nano and the twelve', () => {
     assert.equal(MODELS.length, 13)
-    assert.deepEqual(MODELS.slice(0, 2).map((model) => model.name), ['nano', '350M-mono'])
-    assert.equal(MODELS.at(-1)?.name, '16B-nl')
+    assert.deepEqual(MODELS.slice(0, 3).map((model) => model.name), ['nano', 'smollm2-135m', '350M-mono'])
+    assert.ok(MODELS.some((model) => model.name === '16B-nl'))
+    assert.ok(MODELS.some((model) => model.description.endsWith('Apache-2.0 · fills in the middle')))
   })
 
   it('are recognized in any spelling of their name', () => {

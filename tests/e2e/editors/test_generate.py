@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from codegen_lsp import __version__
+from codegen_lsp.engine.advice.named_models import named_models
 from codegen_lsp.engine.checkpoints.checkpoint import NANO
 from codegen_lsp.engine.checkpoints.dimensions import short_names
 from codegen_lsp.lsp.code.languages import GRAMMARS
@@ -44,7 +45,8 @@ def test_the_generated_files_are_up_to_date() -> None:
 
 
 def test_every_editor_offers_every_model() -> None:
-    models = {NANO, *short_names()}
+    models = {model.name for model in named_models()}
+    assert {NANO, *short_names()} < models
     listed = [model["name"] for model in json.loads(read("vscode/src/models.json"))]
     assert set(listed) == models
     assert names("return {", read("nvim/lua/codegen_lsp/models.lua")) == listed

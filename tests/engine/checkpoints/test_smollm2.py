@@ -92,6 +92,18 @@ def test_a_model_of_another_size_is_refused(
     assert list(models.iterdir()) == []
 
 
+def test_a_host_that_has_no_address_is_no_answer(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors of the library that huggingface_hub asks through are not its own."""
+    unresolved = type("ConnectError", (Exception,), {"__module__": "httpx2"})
+
+    def fail(*_: object) -> Path:
+        raise unresolved("[Errno -2] Name or service not known")
+
+    monkeypatch.setattr(hub, "_download", fail)
+    monkeypatch.setattr(gguf, "converted", lambda path, progress=None: path)
+    assert locate.locate(locate.resolve("smollm2-135m")) == smollm2.packaged_file()
+
+
 def test_other_models_come_from_the_hub_alone() -> None:
     with pytest.raises(CheckpointError, match="could not be downloaded") as error:
         locate.locate(locate.resolve("350M-mono"))
