@@ -26,7 +26,7 @@ COMMANDS = {
     "generate": "generate:generate",
     "serve": "serve:serve",
     "doctor": "doctor:doctor",
-    "models": "models:app",
+    "models": "models.app:app",
     "eval": "evaluate:app",
     "score": "score:score",
     "features": "features:features",

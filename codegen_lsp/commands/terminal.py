@@ -78,6 +78,16 @@ def console(*, errors: bool = False, soft_wrap: bool = False) -> Console:
     return Console(stderr=errors, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 
+def format_size(count: int) -> str:
+    """Return a number of bytes as people write it: `1.5 GiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.4g} {unit}"
+        value /= 1024
+    return f"{value:.3g} GiB"
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[ReportProgress]:
     """Show a progress bar on standard error while the block runs, if that is a terminal."""
@@ -86,6 +96,22 @@ def progress_bar(what: str) -> Iterator[ReportProgress]:
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     screen = console(errors=True)
     with Progress(*columns, console=screen, disable=not screen.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+@contextmanager
+def bytes_written(what: str) -> Iterator[ReportProgress]:
+    """Show how many bytes are written while the block runs."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    screen = console(errors=True)
+    with Progress(*columns, TimeRemainingColumn(), console=screen, disable=not screen.is_terminal) as bar:
         task = bar.add_task(what, total=None)
 
         def report(done: int, total: int) -> None:

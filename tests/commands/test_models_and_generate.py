@@ -153,3 +153,11 @@ def test_export_fails_in_one_sentence(tmp_path: Path, arguments: tuple[str, ...]
     assert result.returncode == 2
     assert sentence in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_is_recommended_for_this_machine(tmp_path: Path) -> None:
+    body = json.loads(run(tmp_path, "models", "recommend", "--json").stdout)
+    models = {entry["name"]: entry for entry in body["models"]}
+    assert models[body["recommended"]]["fits"]
+    assert body["machine"]["bandwidth"] > 1e8
+    assert set(models["Qwen/Qwen2.5-Coder-1.5B"]["weight_bytes"]) == {"float32", "bfloat16", "int8", "int4"}

@@ -30,7 +30,7 @@ def names(part: str, text: str) -> list[str]:
     """The strings in double or single quotes between `part` and the end of its table or list."""
     block = re.search(rf"{re.escape(part)}(.*?)(?:\n\}}|\)\n| \}},?\n)", text, re.DOTALL)
     assert block is not None
-    return re.findall(r"""["']([\w+.-]+)["']""", block[1])
+    return re.findall(r"""["']([\w+./-]+)["']""", block[1])
 
 
 def test_the_generated_files_are_up_to_date() -> None:

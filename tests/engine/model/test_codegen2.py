@@ -19,7 +19,6 @@ from codegen_lsp.engine.checkpoints.locate import locate, resolve
 from codegen_lsp.engine.export.as_phi import open_source
 from codegen_lsp.engine.export.phi import export_phi
 
-Weights = dict[str, torch.Tensor]
 LAYERS, WIDTH, HEADS, ROTARY, PARTS = 2, 64, 8, 4, 8
 
 
@@ -48,7 +47,7 @@ def rotated(x: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def attention(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
+def attention(weights: dict[str, torch.Tensor], name: str, x: torch.Tensor) -> torch.Tensor:
     """Head by head: the rows of its query, value and key are found in the part that holds it."""
     fused = x @ weights[f"{name}.qkv_proj.weight"].T
     width, part_width = WIDTH // HEADS, 3 * WIDTH // PARTS
@@ -64,7 +63,7 @@ def attention(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
     return torch.cat(outputs, -1) @ weights[f"{name}.out_proj.weight"].T
 
 
-def logits(weights: Weights, tokens: list[int]) -> torch.Tensor:
+def logits(weights: dict[str, torch.Tensor], tokens: list[int]) -> torch.Tensor:
     """The reference: logits (positions, vocabulary) of a CodeGen2 model with `PARTS` parts."""
     x = weights["transformer.wte.weight"][tokens]
     for layer in range(LAYERS):
@@ -78,7 +77,7 @@ def logits(weights: Weights, tokens: list[int]) -> torch.Tensor:
     return x @ weights["lm_head.weight"].T + weights["lm_head.bias"]
 
 
-def greedy(weights: Weights, tokens: list[int], count: int, banned: list[int]) -> list[int]:
+def greedy(weights: dict[str, torch.Tensor], tokens: list[int], count: int, banned: list[int]) -> list[int]:
     spoken: list[int] = []
     for _ in range(count):
         last = logits(weights, tokens + spoken)[-1]

@@ -2,15 +2,13 @@
 
 transformers reads the weights and the tokenizer, which takes a minute for a billion parameters; the folder has them in
 16 bits (or in the file's float32) and loads at once. It is made again when the file changes.
-
-transformers splits words as GPT-2 does where a file names a kind of tokenizer that it doesn't know; kinds that
-split otherwise are set right here, or refused. It also loses tokens for runs of spaces in byte-level vocabularies.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -23,40 +21,43 @@ from typing import TYPE_CHECKING, Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.config_limits import check_config
+from codegen_lsp.engine.checkpoints.sources.gguf_tokenizer import gguf_tokenizer
 from codegen_lsp.wire import extras
+from codegen_lsp.wire.errors import CodegenError
 from codegen_lsp.wire.folders import models_dir
 
 if TYPE_CHECKING:
     import torch
-    from tokenizers import Tokenizer
-    from transformers import PretrainedConfig, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
-USER_DEFINED = 4
-"""The kind of a token that is always found in a text."""
 SHARD_BYTES = 10**9
 FORMAT = "1"
 """Part of a folder's name; changes when the conversion does."""
 
 PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
-WORDS_AS_GPT2 = frozenset({None, "default", "gpt-2", "mpt", "olmo", "jais", "phi-2", "trillion"})
-DIGITS_APART = frozenset(
-    {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum"}
-)
-"""Kinds of tokenizers that make a token of each digit, and split words as GPT-2 otherwise."""
 
-ENDS = (
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<｜end▁of▁sentence｜>",
-    "<EOT>",
-    "</s>",
-)
-"""Tokens that end a text, if a file marks them as control tokens."""
+@contextlib.contextmanager
+def gguf_errors(path: Path) -> Iterator[None]:
+    """Turn everything that reading a GGUF file raises into a sentence."""
+    try:
+        yield
+    except CodegenError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        match = re.search(r"architecture '?([\w.-]+)'? is not supported", text)
+        if match:
+            raise CheckpointError(
+                f"{path} holds a {match[1]!r} model, which transformers can't read from a GGUF file; "
+                "use the model's name on the hub"
+            ) from error
+        reason = text or type(error).__name__
+        raise CheckpointError(
+            f"{path} can't be read: {reason}; download it again if it is cut off"
+        ) from error
 
 
 def is_gguf(path: Path) -> bool:
@@ -124,7 +125,7 @@ def model_config(path: Path) -> PretrainedConfig:
     """
     from transformers import AutoConfig
 
-    with _gguf_errors(path):
+    with gguf_errors(path):
         config: PretrainedConfig = AutoConfig.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
@@ -143,8 +144,9 @@ def _convert(path: Path, folder: Path, config: PretrainedConfig, progress: LoadR
     """Write `config.json`, safetensors and the tokenizer of a GGUF file into a new folder."""
     from codegen_lsp.engine.checkpoints.shards import PlannedTensor, write_shards
 
-    tokenizer, ends = _tokenizer(path, getattr(config, "max_position_embeddings", 2048))
-    with _gguf_errors(path), _reported(f"converting {path.name}", progress):
+    with gguf_errors(path):
+        tokenizer, ends = gguf_tokenizer(path, getattr(config, "max_position_embeddings", 2048))
+    with gguf_errors(path), _reported(f"converting {path.name}", progress):
         module, info = _load(path, config)
     if info["missing_keys"] or info["mismatched_keys"]:
         raise CheckpointError(f"{path} lacks weights that its description requires; download it again")
@@ -200,67 +202,6 @@ def _dtype(metadata: Mapping[str, Any]) -> torch.dtype:
     return torch.bfloat16 if kind == LlamaFileType.MOSTLY_BF16 else torch.float16
 
 
-def _tokenizer(path: Path, context: int) -> tuple[PreTrainedTokenizerFast, list[int]]:
-    """Return the tokenizer of a GGUF file, and the ids of the tokens that end a text."""
-    from transformers import PreTrainedTokenizerFast
-    from transformers.integrations.gguf.gguf_tokenizer_mapping import (
-        GGUF_PRE_TOKENIZER_SPLITS,
-        convert_gguf_tokenizer,
-        get_gguf_tokenizer,
-    )
-
-    with _gguf_errors(path):
-        architecture, description, names = get_gguf_tokenizer(str(path))
-        tokenizer, _ = convert_gguf_tokenizer(architecture, description)
-    if description.get("tokenizer_type") == "gpt2":
-        tokenizer = _with_plain_tokens(tokenizer, description)
-    kind = description.get("pre_tokenizer_type")
-    if description.get("tokenizer_type") == "gpt2" and kind in DIGITS_APART:
-        _split_digits(tokenizer)
-    elif description.get("tokenizer_type") == "gpt2" and kind not in WORDS_AS_GPT2 | {
-        *GGUF_PRE_TOKENIZER_SPLITS
-    }:
-        raise CheckpointError(
-            f"{path} has a tokenizer of the kind {str(kind)[:60]!r}, which is not supported"
-        )
-    special = {t.content: i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
-    ends = [special[token] for token in ENDS if token in special]
-    named = {
-        name: names[name] for name in ("bos_token", "eos_token", "unk_token", "pad_token") if names.get(name)
-    }
-    whole = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=context, **named)
-    return whole, ends
-
-
-def _with_plain_tokens(tokenizer: Tokenizer, description: Mapping[str, Any]) -> Tokenizer:
-    """Return a byte-level tokenizer in which tokens of the user that are written as text, such as runs of spaces, are
-    added tokens with the ids of the file."""
-    from tokenizers import pre_tokenizers
-
-    alphabet = set(pre_tokenizers.ByteLevel.alphabet())
-    kinds = zip(description["tokens"], description.get("token_type") or (), strict=False)
-    plain = {
-        i: token for i, (token, kind) in enumerate(kinds) if kind == USER_DEFINED and set(token) - alphabet
-    }
-    parts: dict[str, Any] = json.loads(tokenizer.to_str())
-    # The file's own spelling: transformers spells a run of spaces as the word that merges give, and loses that word.
-    parts["model"]["vocab"] = {token: i for i, token in enumerate(description["tokens"])}
-    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
-    others = [token for token in parts["added_tokens"] if token["id"] not in plain]
-    added = [{"id": i, "content": token, **flags} for i, token in plain.items()]
-    parts["added_tokens"] = sorted(others + added, key=lambda token: int(token["id"]))
-    return type(tokenizer).from_str(json.dumps(parts))
-
-
-def _split_digits(tokenizer: Tokenizer) -> None:
-    from tokenizers import pre_tokenizers
-
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [digits, pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-
-
 def _replace(made: Path, folder: Path) -> None:
     """Move a finished folder to its place, and remove those of earlier versions of the file."""
     with contextlib.suppress(FileExistsError):
@@ -272,30 +213,9 @@ def _replace(made: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _gguf_errors(path: Path) -> Iterator[None]:
-    """Turn everything that reading a GGUF file raises into a sentence."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        match = re.search(r"architecture '?([\w.-]+)'? is not supported", text)
-        if match:
-            raise CheckpointError(
-                f"{path} holds a {match[1]!r} model, which transformers can't read from a GGUF file; "
-                "use the model's name on the hub"
-            ) from error
-        reason = text or type(error).__name__
-        raise CheckpointError(
-            f"{path} can't be read: {reason}; download it again if it is cut off"
-        ) from error
-
-
-@contextlib.contextmanager
 def _reported(what: str, progress: LoadReport | None) -> Iterator[None]:
     """Report transformers' bar over the tensors of a GGUF file, which it draws whatever it is asked."""
-    from transformers import modeling_gguf_pytorch_utils as loading
+    loading: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
 
     def bar(items: Any, **_: Any) -> Iterator[Any]:
         items = list(items)
