@@ -47,6 +47,16 @@ def resolve(name: str, revision: str | None = None) -> Checkpoint:
         if not folder.exists():
             raise CheckpointError(f"there is no file {folder}")
         return Checkpoint(name, "gguf", str(folder.resolve()))
+    _check_hub_name(name, folder)
+    return Checkpoint(name, "hub", name, revision)
+
+
+def _check_hub_name(name: str, folder: Path) -> None:
+    """Check that a name, which is not that of a folder or a GGUF file, can be one on the hub.
+
+    Raises:
+        CheckpointError: it looks like a path, is a file, or lacks its owner.
+    """
     if name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1:
         raise CheckpointError(
             f"there is no folder {folder}; name one that holds a checkpoint, or use the model nano"
@@ -60,7 +70,6 @@ def resolve(name: str, revision: str | None = None) -> Checkpoint:
             f"{name!r} is not a folder or a known model; use nano, {smollm2.NAME}, one of {', '.join(short_names())}, "
             "a name on the hub with its owner (owner/name), or a local folder"
         )
-    return Checkpoint(name, "hub", name, revision)
 
 
 def _smollm2(revision: str | None) -> Checkpoint:
