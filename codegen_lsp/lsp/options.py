@@ -142,7 +142,9 @@ class Options:
 
 def _absolute(name: str, *, always: bool = False) -> str:
     path = expanded(name)
-    looks_local = always or name.startswith((".", "~")) or path.is_absolute() or name.endswith(".json")
+    looks_local = (
+        always or name.startswith((".", "~")) or path.is_absolute() or name.endswith((".json", ".gguf"))
+    )
     # A bare name such as `nano` means the model, even if a folder has the same name.
     return str(path.resolve()) if looks_local else name
 
