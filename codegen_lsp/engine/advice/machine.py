@@ -17,7 +17,7 @@ SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineMemory:
     """The memory that a model would be in: that of the GPU if there is one, otherwise the processor's."""
 
     device: str
@@ -34,14 +34,14 @@ class Machine:
         return int(self.free * SHARE)
 
 
-def measure() -> Machine:
+def measure() -> MachineMemory:
     """Return this machine, after reading some hundred megabytes for the fraction of a second."""
     from codegen_lsp.engine.checkpoints.placement import pick_dtype
     from codegen_lsp.wire.config import EngineConfig
 
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     free = torch.cuda.mem_get_info(0)[0] if device != "cpu" else psutil.virtual_memory().available
-    return Machine(
+    return MachineMemory(
         device=device,
         free=int(free),
         bandwidth=_bandwidth(device, min(SAMPLE, int(free) // 8)),

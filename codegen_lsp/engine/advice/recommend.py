@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from codegen_lsp.engine.advice.machine import GIB, Machine
+from codegen_lsp.engine.advice.machine import GIB, MachineMemory
 from codegen_lsp.engine.advice.named_models import NamedModel, named_models
 
 LINE = 10
@@ -53,7 +53,7 @@ class Advice:
         return {**known, "weight_bytes": self.sizes, "format": self.format, "fits": self.fits, **times}
 
 
-def advise(machine: Machine, models: Sequence[NamedModel] | None = None) -> list[Advice]:
+def advise(machine: MachineMemory, models: Sequence[NamedModel] | None = None) -> list[Advice]:
     """Return what each of the named models would take on a machine."""
     return [_advice(machine, model) for model in (named_models() if models is None else models)]
 
@@ -75,14 +75,14 @@ def sentence(advice: Advice) -> str:
     return f"{advice.model.name} at {advice.format}: {size:.2f} GiB, {time}{fills} ({advice.model.licence})"
 
 
-def _advice(machine: Machine, model: NamedModel) -> Advice:
+def _advice(machine: MachineMemory, model: NamedModel) -> Advice:
     sizes = {name: model.weight_bytes(width) for name, width in FORMATS.items()}
     chosen = _format(machine, sizes)
     key = model.step_bytes(FORMATS[chosen]) / (machine.bandwidth * REACHED) + STEP
     return Advice(model, chosen, sizes, sizes[chosen] <= machine.room, key, LINE * key)
 
 
-def _format(machine: Machine, sizes: dict[str, int]) -> str:
+def _format(machine: MachineMemory, sizes: dict[str, int]) -> str:
     """Return the format that a machine would use: 16 bits on a GPU; on a processor int8, or int4 for want of room."""
     order = ("bfloat16",) if machine.device != "cpu" else ("int8", "int4")
     return next((name for name in order if sizes[name] <= machine.room), order[-1])

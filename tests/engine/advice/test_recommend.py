@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoConfig
 
 from codegen_lsp.engine.advice import machine as machines
-from codegen_lsp.engine.advice.machine import GIB, Machine
+from codegen_lsp.engine.advice.machine import GIB, MachineMemory
 from codegen_lsp.engine.advice.named_models import named_models
 from codegen_lsp.engine.advice.recommend import PATIENCE, advise, best, sentence
 from codegen_lsp.engine.checkpoints import locate
@@ -15,11 +15,11 @@ from codegen_lsp.engine.checkpoints.dimensions import short_names
 from codegen_lsp.engine.checkpoints.placement import empty_module
 
 
-def machine(gib: float, gigabytes_a_second: float, device: str = "cpu") -> Machine:
-    return Machine(device, int(gib * GIB), gigabytes_a_second * 1e9, device != "cpu")
+def machine(gib: float, gigabytes_a_second: float, device: str = "cpu") -> MachineMemory:
+    return MachineMemory(device, int(gib * GIB), gigabytes_a_second * 1e9, device != "cpu")
 
 
-def recommended(one: Machine) -> str:
+def recommended(one: MachineMemory) -> str:
     chosen = best(advise(one))
     assert chosen is not None
     return chosen.model.name
@@ -37,7 +37,7 @@ def recommended(one: Machine) -> str:
         (machine(0.1, 40), "nano"),
     ],
 )
-def test_the_best_model_that_fits_and_is_in_time(one: Machine, name: str) -> None:
+def test_the_best_model_that_fits_and_is_in_time(one: MachineMemory, name: str) -> None:
     assert recommended(one) == name
 
 
