@@ -236,7 +236,7 @@ def _repeats_above(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
 
 
 def _empty(candidate: Candidate, _: Site, prompt: Prompt) -> FilterResult:
-    if candidate.text.strip() == prompt.start.strip():
+    if candidate.text.strip() in ("", prompt.start.strip()):
         return dropped(Reason.EMPTY, "there is nothing in it")
     return KEEP
 

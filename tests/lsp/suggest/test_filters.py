@@ -45,6 +45,14 @@ def test_a_stream_that_is_left_early_gives_what_all_of_it_gives(case: GoldenCase
             break
 
 
+@pytest.mark.parametrize("text", ["", "    ", "\n", "    total =", "    total = \n"])
+def test_nothing_is_nothing_where_the_code_below_hints_at_a_start(text: str) -> None:
+    at = cursor("def f(x):\n‸\n    print(total)\n")
+    prompt = build(Site.of(at), PromptLimits(), estimate)
+    assert prompt.start == "    total ="
+    assert filters.run(Candidate(text), Site.of(at), prompt).reason == Reason.EMPTY
+
+
 def test_streams_are_left_at_the_line_end_and_at_the_dedent() -> None:
     line, block = cursor("x = ‸"), cursor("def f():‸")
     prompts = [build(Site.of(c), PromptLimits(), estimate) for c in (line, block)]
