@@ -15,7 +15,7 @@ from msgspec import Meta
 from codegen_lsp.wire.config import MAX_BYTES, EngineConfig, expanded, parse_bytes, parse_max_memory
 from codegen_lsp.wire.errors import ConfigError
 from codegen_lsp.wire.schema import expectation
-from codegen_lsp.wire.transport.http import bearer_header, server_address
+from codegen_lsp.wire.transport.http import bearer_header, server_addresses
 
 NonNegative = Annotated[int, Meta(ge=0, le=MAX_BYTES)]
 
@@ -142,7 +142,7 @@ def _read_model(text: str) -> str:
 
 
 def _read_server(text: str) -> str:
-    return server_address(text) if text.strip() else ""
+    return ", ".join(server_addresses(text)) if text.strip() else ""
 
 
 def _read_token(text: str) -> str:

@@ -6,9 +6,10 @@ values of `wire`; who starts engines is not its business.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,7 +25,10 @@ from codegen_lsp.wire.decoding import (
 from codegen_lsp.wire.errors import (
     ConnectionLostError,
     InvalidAnswerError,
+    NotReadyError,
+    OverloadedError,
     RequestError,
+    TransportError,
     WireError,
     error_from_json,
 )
@@ -32,12 +36,16 @@ from codegen_lsp.wire.requests import CompletionRequest
 from codegen_lsp.wire.surrogates import SurrogateJoiner, clean
 from codegen_lsp.wire.transport.allowance import Allowance
 from codegen_lsp.wire.transport.dialect import Dialect
+from codegen_lsp.wire.transport.healing import ContradictedError, Healer, ragged_end, without_end
 from codegen_lsp.wire.transport.http import (
     make_client,
     mapped_errors,
     refuse_redirect,
+    server_addresses,
     without_password,
 )
+from codegen_lsp.wire.transport.retries import Retries, retry_after
+from codegen_lsp.wire.transport.session_id import HEADER as SESSION_HEADER
 from codegen_lsp.wire.transport.streams import events, has_known_end, read_body, read_refusal
 
 if TYPE_CHECKING:
@@ -90,7 +98,11 @@ class EngineClient(Protocol):
 
 
 class HttpEngineClient:
-    """The client of an engine behind a unix socket (`socket`) or an address (`url`, with or without `/v1`)."""
+    """The client of an engine behind a unix socket (`socket`) or an address (`url`, with or without `/v1`).
+
+    `url` may hold several addresses: the next one is used from when one can't be reached or is not ready. Requests
+    that a busy server refuses are sent again a few times; those to the local engine, which knows better, are not.
+    """
 
     def __init__(
         self, *, socket: Path | None = None, url: str = "", token: str = "", timeout: float = 60.0
@@ -101,17 +113,39 @@ class HttpEngineClient:
             ConfigError: the address or the token can't be used.
             UnavailableError: the environment's proxies or certificates can't be used.
         """
-        self.address = str(socket) if socket else without_password(url)
-        """For messages; without a password."""
         self.extensions = socket is not None
         """Whether the engine understands this project's own request fields (`wire.EXTENSIONS`)."""
         self.model = ""
         """The model of requests that name none; empty leaves the choice to the server."""
         self._dialect = Dialect()
-        self._client = make_client(socket=socket, url=url, token=token, timeout=timeout)
+        self._is_local = socket is not None
+        urls = ("",) if socket else server_addresses(url)
+        self._addresses = [str(socket)] if socket else list(map(without_password, urls))
+        self._clients = [make_client(socket=socket, url=u, token=token, timeout=timeout) for u in urls]
+        self._current = 0
+
+    @property
+    def address(self) -> str:
+        """The address in use, for messages; without a password."""
+        return self._addresses[self._current]
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
-        """See `EngineClient.stream`."""
+        """See `EngineClient.stream`. For a server that can't heal tokens, the ragged end of the prompt is cut off."""
+        ragged = ragged_end(request) if request.heal and not self.extensions else ""
+        if ragged:
+            healer = Healer(ragged)
+            try:
+                async with aclosing(self._stream(without_end(request, ragged))) as chunks:
+                    async for chunk in chunks:
+                        yield healer.take(chunk)
+                return
+            except ContradictedError:
+                pass  # The model would go on in another way: it goes on from what is there.
+        async with aclosing(self._stream(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
         joiner = SurrogateJoiner()
         async with self._answered(request) as response:
             if "text/event-stream" not in response.headers.get("content-type", "").lower():
@@ -197,7 +231,8 @@ class HttpEngineClient:
 
     async def aclose(self) -> None:
         """See `EngineClient.aclose`."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def _order(self, path: str) -> None:
         async with self._request("POST", path) as response:
@@ -205,11 +240,13 @@ class HttpEngineClient:
 
     @asynccontextmanager
     async def _answered(self, request: CompletionRequest) -> AsyncIterator[httpx.Response]:
-        """Send a request, without the fields that a server of another project refuses."""
+        """Send a request, without the fields that a server of another project refuses, and again if it is busy."""
         body, without = self._body(request), frozenset[str]()
+        headers = {SESSION_HEADER: request.session} if request.session and not self._is_local else {}
+        retries = Retries()
         while True:
-            adapted = self._dialect.adapt(body, without)
-            async with self._request("POST", "/v1/completions", adapted) as response:
+            adapted, wait = self._dialect.adapt(body, without), 0.0
+            async with self._request("POST", "/v1/completions", adapted, headers=headers) as response:
                 try:
                     await self._check(response)
                 except RequestError as error:
@@ -217,10 +254,22 @@ class HttpEngineClient:
                     if not blamed:
                         raise
                     without |= blamed
-                    continue
-                self._dialect.accepted(without)
-                yield response
-                return
+                except (OverloadedError, NotReadyError) as error:
+                    wait = self._wait(error, retries)
+                else:
+                    self._dialect.accepted(without)
+                    yield response
+                    return
+            await asyncio.sleep(wait)
+
+    def _wait(self, error: OverloadedError | NotReadyError, retries: Retries) -> float:
+        """Return the seconds until a refused request is sent again; raise the error if it is not."""
+        wait = None if self._is_local else retries.wait(error)
+        if wait is None:
+            raise error
+        if isinstance(error, NotReadyError) and self._fail_over(self._current):
+            return 0.0
+        return wait
 
     def _body(self, request: CompletionRequest) -> dict[str, Any]:
         prompts = tuple(clean(p) if isinstance(p, str) else p for p in request.prompts)
@@ -231,14 +280,34 @@ class HttpEngineClient:
     async def _request(
         self, method: str, path: str, body: dict[str, Any] | None = None, **options: Any
     ) -> AsyncIterator[httpx.Response]:
-        with mapped_errors(self.address):
-            async with self._client.stream(method, path, json=body, **options) as response:
+        """Send a request to the address in use, or to the next one that can be reached."""
+        async with AsyncExitStack() as stack:
+            for remaining in reversed(range(len(self._clients))):
+                number = self._current
+                try:
+                    with mapped_errors(self._addresses[number]):
+                        stream = self._clients[number].stream(method, path, json=body, **options)
+                        response = await stack.enter_async_context(stream)
+                    break
+                except TransportError:
+                    if not remaining:
+                        raise
+                    self._fail_over(number)
+            with mapped_errors(self._addresses[number]):
                 yield response
+
+    def _fail_over(self, failed: int) -> bool:
+        """Use the next address, unless another request has changed it already; return false if there is only one."""
+        if self._current == failed:
+            self._current = (failed + 1) % len(self._clients)
+        return len(self._clients) > 1
 
     async def _check(self, response: httpx.Response) -> None:
         refuse_redirect(response, self.address)
         if not 200 <= response.status_code < 300:
-            raise _refusal(response.status_code, await read_refusal(response))
+            error = _refusal(response.status_code, await read_refusal(response))
+            error.retry_after = retry_after(response.headers.get("retry-after", ""))
+            raise error
 
 
 def _refusal(status: int, text: str) -> WireError:

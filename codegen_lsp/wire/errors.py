@@ -50,6 +50,8 @@ class WireError(CodegenError):
         self.message = message
         self.param = param
         self.code = code
+        self.retry_after: float | None = None
+        """Seconds after which to try again, if the server says so (`Retry-After`)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the error as OpenAI writes it: `{"error": {message, type, param, code}}`."""

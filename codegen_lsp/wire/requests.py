@@ -72,6 +72,10 @@ class CompletionRequest:
     path: str = ""
     """Extension. With `files`: the path of the file that the prompt is part of."""
 
+    session: str = ""
+    """Sent as the header `x-session-id` to servers on the network, not in the body: names the document, see
+    `transport.session_id`."""
+
     def to_json(self, *, extensions: bool = True) -> dict[str, Any]:
         """Return the body to send, without the extensions for a server of another project."""
         prompt: Any = [p if isinstance(p, str) else list(p) for p in self.prompts]

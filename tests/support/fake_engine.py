@@ -54,6 +54,8 @@ class FakeEngine:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.cancelled = 0
+        self.connections = 0
+        """Number of connections that were opened."""
         self.last_seen = time.monotonic()
         self.left = asyncio.Event()
         self._connections: set[asyncio.Task[None]] = set()
@@ -89,6 +91,7 @@ class FakeEngine:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.connections += 1
         try:
             while await self._exchange(reader, writer):
                 pass

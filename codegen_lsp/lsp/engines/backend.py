@@ -76,6 +76,8 @@ class Backend(ABC):
 
     engine: EngineClient
     """The engine client."""
+    is_remote = False
+    """Whether the engine may be another machine's, with other users, whose work each additional row delays."""
 
     def __init__(self, model: str, on_change: Callable[[EngineState], None]) -> None:
         self.state = EngineState(Phase.STARTING, model, "The engine is being started.")
@@ -125,6 +127,10 @@ class Backend(ABC):
                 async with asyncio.timeout(remaining):
                     await self._changed.wait()
         return None if self.state.phase == Phase.READY else Reason.UNAVAILABLE
+
+    async def can_score(self) -> bool:
+        """Return whether the engine reports the log-probabilities of a prompt (`echo` with `logprobs`)."""
+        return self.engine.extensions
 
     def failed(self, error: WireError) -> None:
         """Look at the engine at once if a request failed in a way that says something about its state."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pygls.exceptions import JsonRpcInvalidParams
@@ -23,6 +23,7 @@ from codegen_lsp.wire.answers import Completion
 from codegen_lsp.wire.errors import CodegenError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 from codegen_lsp.wire.scoring import Scored
+from codegen_lsp.wire.transport.session_id import session_id
 
 SURPRISE = "codegen.surprise"
 TITLE = "Measuring surprise"
@@ -127,7 +128,7 @@ async def _score(server: CodegenServer, snapshot: Snapshot, report: ReportPercen
         document = server.protocol.documents.find(snapshot.uri)
         if document is None or document.version != snapshot.version:
             raise ChangedError("the document changed during the measurement")
-        return await backend.engine.complete(request)
+        return await backend.engine.complete(replace(request, session=session_id(snapshot.uri)))
 
     with pipeline.working():
         return await scoring.score(

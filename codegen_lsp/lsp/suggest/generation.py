@@ -35,10 +35,15 @@ LEAST_EXTRA_STEPS = 4
 """Minimum number of further steps for the other rows once the likeliest row is complete."""
 
 
-def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: bool) -> CompletionRequest:
-    """Return the request for the candidates of a prompt."""
+def to_request(
+    prompt: Prompt, options: Options, *, extensions: bool, invoked: bool, remote: bool = False
+) -> CompletionRequest:
+    """Return the request for the candidates of a prompt.
+
+    A server that others use too (`remote`) writes a single row, the greedy one, unless the user asks by hand.
+    """
     more = INVOKED_EXTRA if invoked and options.candidates > 1 else 0
-    n = min(MAX_ROWS, options.candidates + more)
+    n = 1 if remote and not invoked else min(MAX_ROWS, options.candidates + more)
     n -= bool(prompt.start) and n > 1  # one row is for the hint
     temperature = options.temperature
     if not extensions and n > 1 and temperature == 0:
@@ -57,6 +62,13 @@ def to_request(prompt: Prompt, options: Options, *, extensions: bool, invoked: b
         heal=prompt.heal,
         branch=n > 1 and temperature == 0,
     )
+
+
+def with_greedy_row(request: CompletionRequest) -> tuple[CompletionRequest, ...]:
+    """Return the requests for a server that can't branch: one for the likeliest row, one for the sampled rows."""
+    if request.n == 1 or request.branch:
+        return (request,)
+    return replace(request, n=1, temperature=0.0, top_p=1.0), replace(request, n=request.n - 1)
 
 
 def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
@@ -219,7 +231,10 @@ def _candidate(row: _Row) -> Candidate:
 
 
 async def score_suffixes(
-    engine: EngineClient, verdicts: Sequence[Verdict], pairs: Sequence[tuple[str, str] | None]
+    engine: EngineClient,
+    verdicts: Sequence[Verdict],
+    pairs: Sequence[tuple[str, str] | None],
+    session: str = "",
 ) -> list[Verdict]:
     """Return the verdicts, with `suffix_logprob` measured for those that have a pair of (text, suffix).
 
@@ -233,8 +248,9 @@ async def score_suffixes(
         prompts=tuple(text + suffix for _, (text, suffix) in numbered),
         max_tokens=0,
         echo=True,
-        logprobs=0,
+        logprobs=0 if engine.extensions else 1,
         echo_from=min(len(text) for _, (text, _) in numbered),
+        session=session,
     )
     answer = await engine.complete(request)
     scored = list(verdicts)

@@ -39,6 +39,7 @@ from codegen_lsp.wire.errors import (
     WireError,
     is_too_long,
 )
+from codegen_lsp.wire.transport.session_id import session_id
 
 logger = logging.getLogger(__name__)
 
@@ -246,11 +247,12 @@ class Pipeline:
             threshold,
             hurry=not show_all,
         )
-        generated = await self._read(prompt, options, patience, invoked=invoked)
+        session = session_id(site.cursor.uri)
+        generated = await self._read(prompt, options, patience, session, invoked=invoked)
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
-        if options.suffix_ranking and self.backend.engine.extensions and len(contenders) > 1:
+        if options.suffix_ranking and len(contenders) > 1 and await self.backend.can_score():
             started = time.perf_counter()
             verdicts = await self._score_suffixes(site, prompt, verdicts, contenders, timings)
             timings["score_ms"] = 1e3 * (time.perf_counter() - started)
@@ -268,29 +270,35 @@ class Pipeline:
         )
 
     async def _read(
-        self, prompt: Prompt, options: Options, patience: Patience, *, invoked: bool
+        self, prompt: Prompt, options: Options, patience: Patience, session: str, *, invoked: bool
     ) -> Generated:
-        engine = self.backend.engine
-        request = generation.to_request(prompt, options, extensions=engine.extensions, invoked=invoked)
+        engine, remote = self.backend.engine, self.backend.is_remote
+        request = generation.to_request(
+            prompt, options, extensions=engine.extensions, invoked=invoked, remote=remote
+        )
+        requests = [replace(request, session=session)]
+        if not engine.extensions and not options.temperature:
+            requests = list(generation.with_greedy_row(requests[0]))
+        hints = options.candidates > 1 and (invoked or not remote)
         try:
-            generated, hinted = await asyncio.gather(
-                generation.read(engine, request, patience), self._read_hinted(prompt, options, patience)
+            (generated, *more), hinted = await asyncio.gather(
+                asyncio.gather(*(generation.read(engine, request, patience) for request in requests)),
+                self._read_hinted(prompt, patience, session) if hints else _no_candidates(),
             )
         except RequestError as error:
             if is_too_long(error):
                 self._estimates.refused()
             raise
         self._estimates.learn(prompt.text, generated.usage.prompt_tokens)
-        return replace(generated, candidates=(*generated.candidates, *hinted))
+        sampled = [candidate for rows in more for candidate in rows.candidates]
+        return replace(generated, candidates=(*generated.candidates, *sampled, *hinted))
 
-    async def _read_hinted(
-        self, prompt: Prompt, options: Options, patience: Patience
-    ) -> tuple[Candidate, ...]:
+    async def _read_hinted(self, prompt: Prompt, patience: Patience, session: str) -> tuple[Candidate, ...]:
         """Return one more candidate that starts with what the code below hints at; nothing without a hint."""
-        if not prompt.start or options.candidates == 1:
+        if not prompt.start:
             return ()
         engine = self.backend.engine
-        request = generation.hinted_request(prompt, extensions=engine.extensions)
+        request = replace(generation.hinted_request(prompt, extensions=engine.extensions), session=session)
         try:
             return (await generation.read(engine, request, replace(patience, start=prompt.start))).candidates
         except WireError:
@@ -313,8 +321,14 @@ class Pipeline:
         ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(most, max(least, spent))):
-                return await generation.score_suffixes(self.backend.engine, verdicts, pairs)
+                return await generation.score_suffixes(
+                    self.backend.engine, verdicts, pairs, session_id(site.cursor.uri)
+                )
         return verdicts
+
+
+async def _no_candidates() -> tuple[Candidate, ...]:
+    return ()
 
 
 def _is_inside_word(cursor: Cursor) -> bool:

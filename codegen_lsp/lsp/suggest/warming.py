@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from codegen_lsp.lsp.code.cursor import Cursor
@@ -14,6 +15,7 @@ from codegen_lsp.lsp.engines.backend import Backend
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.suggest import generation
 from codegen_lsp.wire.errors import WireError
+from codegen_lsp.wire.transport.session_id import session_id
 
 MakePrompt = Callable[[Cursor], Coroutine[Any, Any, Prompt]]
 
@@ -58,7 +60,8 @@ class Warmer:
         if not prompt.text.strip() or prompt.text == self._warmed:
             return
         try:
-            await self._backend.engine.complete(generation.warming_request(prompt))
+            request = replace(generation.warming_request(prompt), session=session_id(cursor.uri))
+            await self._backend.engine.complete(request)
             self._warmed = prompt.text
         except WireError as error:
             self._backend.failed(error)

@@ -49,6 +49,21 @@ def server_address(text: str) -> str:
     return parts._replace(path=parts.path.rstrip("/").removesuffix("/v1").rstrip("/")).geturl()
 
 
+MAX_ADDRESSES = 16
+
+
+def server_addresses(text: str) -> tuple[str, ...]:
+    """Return the addresses in a text, separated by commas or spaces, as clients use them; the first is tried first.
+
+    Raises:
+        ConfigError: one of them is not an address of HTTP, there is none, or there are too many.
+    """
+    addresses = tuple(dict.fromkeys(map(server_address, text.replace(",", " ").split() or [""])))
+    if len(addresses) > MAX_ADDRESSES:
+        raise ConfigError(f"expected at most {MAX_ADDRESSES} addresses")
+    return addresses
+
+
 def without_password(address: str) -> str:
     """Return an address for messages and logs: without the name and the password that it may hold."""
     parts = _split(address)
@@ -152,6 +167,8 @@ def mapped_errors(address: str) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        if problem := _certificate_problem(error):
+            raise UnavailableError(f"{address} is not trusted: {problem}; see SSL_CERT_FILE") from error
         raise UnavailableError(f"no engine answers at {address}") from error
     except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.LocalProtocolError) as error:
         raise UnavailableError(f"the address {address} can't be used ({_reason(error)})") from error
@@ -159,6 +176,19 @@ def mapped_errors(address: str) -> Iterator[None]:
         raise TimedOutError(f"the engine at {address} did not answer in time") from error
     except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
         raise ConnectionLostError(f"the connection to {address} broke") from error
+
+
+def _certificate_problem(error: BaseException | None) -> str:
+    """Return what is wrong with a server's certificate, or with its TLS; empty if the error has another cause."""
+    import ssl
+
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return error.verify_message or "its certificate can't be verified"
+        if isinstance(error, ssl.SSLError):
+            return f"it does not speak TLS as expected ({error.reason})"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def refuse_redirect(response: httpx.Response, address: str) -> None:

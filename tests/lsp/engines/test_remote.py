@@ -29,7 +29,8 @@ def plain(models: object | None) -> Respond:
         if not body.get("stream"):
             return reply(body={"choices": [{"text": "a + b", "finish_reason": "length"}]})
         rows = range(body.get("n", 1))
-        return stream(*(event("a + b", index=row, finish_reason="stop") for row in rows))
+        text = "a + b" if body["prompt"].endswith(" ") else " a + b"
+        return stream(*(event(text, index=row, finish_reason="stop") for row in rows))
 
     return respond
 
@@ -65,6 +66,88 @@ async def test_a_suggestion_from_a_server_of_another_project(editor: StartEditor
         assert [item.insert_text for item in items] == ["a + b"]
         body = next(body for _, body in server.requests if body.get("stream"))
         assert (body["model"], body["n"]) == (chosen or "first", 1)
+
+
+def asked_for_text(server: ScriptedServer) -> list[dict[str, Any]]:
+    return [body for path, body in server.requests if path == "/v1/completions" and body.get("stream")]
+
+
+async def test_a_keystroke_asks_for_one_greedy_row_and_a_request_by_hand_for_more(
+    editor: StartEditor,
+) -> None:
+    async with ScriptedServer(plain(LISTED)).running() as server:
+        ed = await editor({"server": server.url, "minConfidence": 0})
+        await ed.ready()
+        uri = ed.open(CODE)
+        await ed.inline(uri, *END)
+        assert [(body["n"], body["temperature"]) for body in asked_for_text(server)] == [(1, 0.0)]
+        server.requests.clear()
+        await ed.inline(uri, *END, invoked=True)
+        rows = sorted((body["temperature"], body["n"]) for body in asked_for_text(server))
+        assert rows == [(0.0, 1), (0.4, 4)]
+        names = {line for head in server.headers for line in head.split("\r\n") if "session-id" in line}
+        assert len(names) == 1
+        assert "a.py" not in names.pop()
+
+
+def scoring(echoes: bool) -> Respond:
+    """Return a server that makes two different rows, and scores prompts if it `echoes`."""
+
+    def respond(path: str, body: dict[str, Any]) -> Any:
+        if path == "/v1/models":
+            return reply(body=LISTED)
+        if path != "/v1/completions":
+            return reply(404)
+        if body.get("stream"):
+            rows = range(body.get("n", 1))
+            space = "" if body["prompt"].endswith(" ") else " "
+            texts = (space + "a + b", space + "b - a")
+            return stream(
+                *(event(texts[(row + (body["n"] > 1)) % 2], index=row, finish_reason="stop") for row in rows)
+            )
+        prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+        choices = []
+        for index, prompt in enumerate(prompts):
+            likely = -0.1 if "b - a" in prompt else -3.0
+            scores = {
+                "tokens": list(prompt),
+                "token_logprobs": [None, *[likely] * (len(prompt) - 1)],
+                "text_offset": list(range(len(prompt))),
+            }
+            choices.append({"index": index, "text": prompt} | ({"logprobs": scores} if echoes else {}))
+        return reply(body={"choices": choices})
+
+    return respond
+
+
+@pytest.mark.parametrize("echoes", [True, False])
+async def test_suffixes_are_scored_by_servers_that_can_and_others_are_tried_once(
+    editor: StartEditor, echoes: bool
+) -> None:
+    async with ScriptedServer(scoring(echoes)).running() as server:
+        ed = await editor({"server": server.url, "minConfidence": 0, "suffixRanking": True})
+        await ed.ready()
+        for number in range(2):
+            uri = ed.open(CODE + "\n\n\nprint(add(1, 2))\n", f"{number}.py")
+            items = await ed.inline(uri, *END, invoked=True)
+            assert {item.insert_text for item in items} == {"a + b", "b - a"}
+        probes = [b for _, b in server.requests if b.get("echo") and b["prompt"] == "a = 1\n"]
+        scored = [b for _, b in server.requests if b.get("echo") and b["prompt"] != "a = 1\n"]
+        assert (len(probes), len(scored)) == (1, 2 if echoes else 0)
+
+
+async def test_a_limit_s_reason_reaches_the_editor(editor: StartEditor) -> None:
+    good = plain(LISTED)
+    limit = reply(429, {"error": {"message": "ann may send 60 requests a minute"}}, Retry_After="30")
+    async with ScriptedServer(
+        lambda path, asked: limit if path == "/v1/completions" else good(path, asked)
+    ).running() as server:
+        ed = await editor({"server": server.url})
+        await ed.ready()
+        assert list(await ed.inline(ed.open(CODE), *END)) == []
+        last = await ed.command("codegen.showLastRequest")
+        assert (last["reason"], last["message"]) == ("busy", "ann may send 60 requests a minute")
+        await until(lambda: "60 requests a minute" in ed.status.get("message", ""))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ import pytest
 
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts.prompt import Prompt
-from codegen_lsp.lsp.suggest.generation import Patience, read, score_suffixes, to_request, warming_request
+from codegen_lsp.lsp.suggest.generation import (
+    Patience,
+    read,
+    score_suffixes,
+    to_request,
+    warming_request,
+    with_greedy_row,
+)
 from codegen_lsp.lsp.suggest.values import Candidate, Verdict
 from codegen_lsp.wire.answers import Choice, Completion, Logprobs, Usage
 from codegen_lsp.wire.requests import CompletionRequest
@@ -109,6 +116,14 @@ def test_requests_fit_the_server() -> None:
     assert (ours.n, ours.temperature, ours.branch, ours.heal, ours.logprobs) == (3, 0.0, True, True, 0)
     other = to_request(PROMPT, Options(candidates=3), extensions=False, invoked=False)
     assert other.temperature > 0
+    greedy, sampled = with_greedy_row(other)
+    assert (greedy.n, greedy.temperature, sampled.n, sampled.temperature) == (1, 0.0, 2, other.temperature)
+    assert with_greedy_row(ours) == (ours,)
+    for extensions in (True, False):
+        far = to_request(PROMPT, Options(candidates=3), extensions=extensions, invoked=False, remote=True)
+        assert (far.n, far.temperature, far.branch) == (1, 0.0, False)
+        asked = to_request(PROMPT, Options(candidates=3), extensions=extensions, invoked=True, remote=True)
+        assert asked.n == 5
     alone = to_request(PROMPT, Options(candidates=1), extensions=False, invoked=False)
     assert (alone.n, alone.temperature, alone.branch) == (1, 0.0, False)
     warm = to_request(PROMPT, Options(temperature=0.7, top_p=0.5), extensions=True, invoked=True)
