@@ -68,7 +68,8 @@ class Listening:
         typer.Option(help="Bearer token that requests must carry; with --host by default CODEGEN_LSP_TOKEN."),
     ] = None
     token_file: Annotated[
-        Path | None, typer.Option(help="File with one bearer token per line, one for each user.")
+        Path | None,
+        typer.Option(help="File with a line for each user: a bearer token, or its SHA-256 with limits."),
     ] = None
     admin_token: Annotated[
         str | None,
@@ -77,25 +78,46 @@ class Listening:
         ),
     ] = None
 
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate chain in PEM format: speak TLS on --host and --port.")
+    ] = None
+    tls_key: Annotated[Path | None, typer.Option(help="Key of --tls-cert, if it is in another file.")] = None
+    audit_log: Annotated[
+        Path | None,
+        typer.Option(help="File to write users, routes, counts and sizes of requests to, never texts."),
+    ] = None
+    drain: Annotated[
+        float,
+        typer.Option(help="Seconds that running requests get to end after SIGTERM.", min=0, max=3600),
+    ] = 2
+
     def address(self, config: EngineConfig) -> Address:
         """Return the address to bind.
 
         Raises:
-            ConfigError: a socket and a host are given, or the file of tokens can't be read.
+            ConfigError: a socket is given together with a host or a certificate.
         """
-        from codegen_lsp.engine.http.listeners import Address, read_tokens
+        from codegen_lsp.engine.http.listeners import Address
 
         if self.host is not None and self.socket is not None:
             raise ConfigError("--socket and --host are mutually exclusive")
-        more = read_tokens(expanded(self.token_file)) if self.token_file else ()
+        users = expanded(self.token_file).absolute() if self.token_file else None
+        certificate = expanded(self.tls_cert).absolute() if self.tls_cert else None
+        key = expanded(self.tls_key).absolute() if self.tls_key else None
         if self.host is not None or self.port:
             # The environment's tokens are for the network alone: an engine on a socket is the user's own.
             token = self.token or os.environ.get("CODEGEN_LSP_TOKEN") or None
             admin_token = self.admin_token or os.environ.get("CODEGEN_LSP_ADMIN_TOKEN") or None
-            return Address(None, self.host or "127.0.0.1", self.port, token, more, admin_token)
+            return Address(
+                None, self.host or "127.0.0.1", self.port, token, users, admin_token, certificate, key
+            )
+        if certificate or key:
+            raise ConfigError(
+                "--tls-cert and --tls-key are for --host and --port; a unix socket needs no TLS"
+            )
         path = expanded(self.socket).absolute() if self.socket else socket_path(config)
         return Address(
-            path=path, token=self.token or None, more_tokens=more, admin_token=self.admin_token or None
+            path=path, token=self.token or None, users_file=users, admin_token=self.admin_token or None
         )
 
 
@@ -110,12 +132,13 @@ def serve(
 ) -> None:
     """Serve a model over HTTP, for any number of editors at once."""
     from codegen_lsp.engine.http.listeners import AlreadyRunning
-    from codegen_lsp.engine.http.serve import run
+    from codegen_lsp.engine.http.serve import Operation, run
 
     config = options.config()
     _log_to_stderr(log_level)
     try:
-        run(config, listening.address(config), idle_timeout)
+        audit = expanded(listening.audit_log).absolute() if listening.audit_log else None
+        run(config, listening.address(config), idle_timeout, Operation(listening.drain, audit))
     except AlreadyRunning as error:
         say(error)
 

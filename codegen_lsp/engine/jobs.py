@@ -111,7 +111,7 @@ def admissible(waiting: Sequence[Job], running: Sequence[Job], budget: int) -> l
     clients = Counter(job.client for job in running)
     used = sum(job.kv_bytes for job in running)
     admitted: list[Job] = []
-    for job in sorted(waiting, key=lambda job: job.turn):
+    for job in _fairly(waiting, running):
         crowded = job.client and clients[job.client] >= MAX_RUNNING // CLIENT_SHARE
         if places[job.urgent] <= 0 or crowded:
             continue
@@ -122,3 +122,17 @@ def admissible(waiting: Sequence[Job], running: Sequence[Job], budget: int) -> l
         used += job.kv_bytes
         admitted.append(job)
     return admitted
+
+
+def _fairly(waiting: Sequence[Job], running: Sequence[Job]) -> list[Job]:
+    """Return the waiting jobs in order: of equal priority first those of clients who have fewer before them.
+
+    A client with ten waiting jobs and one with a single job get the next two places, whoever came first.
+    """
+    earlier = Counter(job.client for job in running if job.client)
+    places = []
+    for job in sorted(waiting, key=lambda job: job.turn):
+        places.append(((job.request.priority, earlier[job.client], job.submitted), job))
+        if job.client:
+            earlier[job.client] += 1
+    return [job for _, job in sorted(places, key=lambda place: place[0])]

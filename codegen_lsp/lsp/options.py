@@ -67,7 +67,8 @@ class Options:
     max_file_size: Annotated[int, bytes_written_as("1MiB"), EXCLUDES_ABOVE] = 2**20
     """Maximum size of a file in which to give suggestions."""
     candidates: Annotated[int, Meta(ge=1, le=10)] = 3
-    """Number of suggestions to generate per request; an editor can cycle through them."""
+    """Number of suggestions to generate per request; an editor can cycle through them. A server on the network writes
+    one while you type, and that number when you ask by hand."""
     max_tokens_line: Annotated[int, Meta(ge=1, le=512)] = 40
     """Maximum number of tokens in a single-line suggestion."""
     max_tokens_block: Annotated[int, Meta(ge=1, le=1024)] = 128
@@ -81,8 +82,8 @@ class Options:
     debounce: Annotated[int, Meta(ge=0, le=5000)] = 0
     """Milliseconds to wait for another keystroke before a request is sent to the model."""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
-    """Sampling temperature; 0 takes the most likely tokens. Servers of other projects sample several candidates at
-    0.4 instead of 0."""
+    """Sampling temperature; 0 takes the most likely tokens. Servers of other projects sample at 0.4 instead of 0 what
+    they write in addition to the most likely suggestion."""
     top_p: Annotated[float, Meta(ge=0.01, le=1)] = 0.95
     """Sample from the smallest set of tokens whose probabilities add up to this value; not used at temperature 0."""
     suffix_ranking: bool = True
@@ -113,7 +114,8 @@ class Options:
     idle_timeout: Annotated[int, Meta(ge=0, le=7 * 86400), USER_ONLY] = 900
     """Seconds without requests after which the engine exits and frees its memory; 0 keeps it running."""
     server: Annotated[ServerText, USER_ONLY] = ""
-    """Address of a completions server to use instead of an engine on this machine. Your code is sent there."""
+    """Address of a completions server to use instead of an engine on this machine; of several, separated by commas, the
+    next one is used from when one can't be reached. Your code is sent there."""
     server_model: Annotated[NameText, USER_ONLY] = ""
     """Name of the model to request from that server; empty takes the first one that the server lists."""
     token: Annotated[TokenText, USER_ONLY] = ""

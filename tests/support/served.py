@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -107,8 +108,8 @@ def serving(
 
 
 @contextmanager
-def serving_network(runtime: Path, *arguments: str, token: str) -> Iterator[Served]:
-    """A ready engine that other machines can reach, with a client that has a token."""
+def serving_network(runtime: Path, *arguments: str, token: str, tls: Path | None = None) -> Iterator[Served]:
+    """A ready engine that other machines can reach, with a client that has a token and trusts a certificate."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [
@@ -123,7 +124,9 @@ def serving_network(runtime: Path, *arguments: str, token: str) -> Iterator[Serv
         *arguments,
     ]
     headers = {"Authorization": f"Bearer {token}"}
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60)
+    scheme = "https" if tls else "http"
+    trust = ssl.create_default_context(cafile=tls) if tls else True
+    client = httpx.Client(base_url=f"{scheme}://127.0.0.1:{port}", headers=headers, timeout=60, verify=trust)
     with running(runtime, command, client, ("127.0.0.1", port), None) as served:
         served.wait()
         yield served

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codegen_lsp.engine.http.listeners import Address
+from codegen_lsp.engine.http.team.users import User, Users
 from codegen_lsp.wire.errors import RequestError, UnauthorizedError, WireError
 
 ADMIN_PATHS = frozenset({"/shutdown", "/unload"})
 """Routes that change the engine for everybody who uses it."""
 
-OPEN_PATHS = frozenset({"/health"})
+OPEN_PATHS = frozenset({"/health", "/ready"})
 """Routes that answer without a token."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -33,6 +34,21 @@ class Caller:
     trusted: bool = False
     """Whether the caller has shown a token, or needs none."""
     admin: bool = False
+    user: User | None = None
+    """The holder of the token, if the token is one of the engine's."""
+
+    @property
+    def label(self) -> str:
+        """The name in the audit log: neither a token nor an address."""
+        return (
+            self.user.name
+            if self.user
+            else "administrator"
+            if self.admin
+            else "local"
+            if self.local
+            else "stranger"
+        )
 
     @property
     def local(self) -> bool:
@@ -52,7 +68,7 @@ class Access:
 
     def __init__(self, address: Address) -> None:
         self.local = address.path is not None
-        self.tokens = tuple(filter(None, (address.token, *address.more_tokens)))
+        self.users = Users([address.token] if address.token else [], address.users_file)
         self.admin_token = address.admin_token
         self.anyone_administers = address.is_loopback and self.admin_token is None
         self.hosts = LOOPBACK_NAMES | {address.host} if address.is_loopback and not self.local else None
@@ -61,10 +77,10 @@ class Access:
         """Return the sender of a request with these headers from the address `peer`."""
         token = _bearer(headers.get(b"authorization", b"").decode("latin-1"))
         admin = self.admin_token is not None and _same(token, self.admin_token)
-        matches = [entry for entry in self.tokens if _same(token, entry)]
-        trusted = admin or bool(matches) or not self.tokens
+        user = self.users.find(token)
+        trusted = admin or (user is not None and not user.is_expired) or not self.users
         name = "" if self.local else f"{hashlib.sha256(token.encode()).hexdigest()[:16]}@{_network(peer)}"
-        return Caller(name, trusted, admin or (trusted and self.anyone_administers))
+        return Caller(name, trusted, admin or (trusted and self.anyone_administers), user)
 
     def refusal(self, path: str, headers: Mapping[bytes, bytes], caller: Caller) -> WireError | None:
         """Return why a request is refused, or None."""
@@ -75,6 +91,11 @@ class Access:
             message = f"'Content-Encoding: {encoding[:40]}' is not supported; send the body uncompressed"
             return _with_status(RequestError(message, param="Content-Encoding", code="unsupported"), 415)
         if path not in OPEN_PATHS and not caller.trusted:
+            if caller.user is not None:
+                message = (
+                    f"the token of {caller.user.name} has expired; ask the engine's operator for a new one"
+                )
+                return UnauthorizedError(message, code="token-expired")
             return UnauthorizedError("the bearer token is missing or wrong")
         if path in ADMIN_PATHS and not caller.admin:
             message = f"{path} requires the administrator's token (serve --admin-token)"
@@ -90,7 +111,7 @@ class Access:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if _without_port(host).lower() not in (self.hosts or ()):
             return _with_status(RequestError(f"unexpected Host {host[:100]!r}", code="forbidden"), 403)
-        if origin and origin.lower() != f"http://{host}".lower():
+        if origin and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
             return _with_status(
                 RequestError(f"requests from {origin[:100]!r} are not allowed", code="forbidden"), 403
             )

@@ -22,6 +22,8 @@ from codegen_lsp.engine.http.access import Access, Caller
 from codegen_lsp.engine.http.bodies import parsed_body
 from codegen_lsp.engine.http.guard import Activity, Guard
 from codegen_lsp.engine.http.responses import CompletionResponse, EmbeddingsResponse, error_response
+from codegen_lsp.engine.http.team.audit import AuditLog
+from codegen_lsp.engine.http.team.traffic import Traffic
 from codegen_lsp.engine.jobs import Begin, Event, Job
 from codegen_lsp.engine.metrics import CONTENT_TYPE
 from codegen_lsp.engine.worker import Worker
@@ -44,20 +46,23 @@ are served in the meantime."""
 class EngineApp:
     """The routes of one engine."""
 
-    def __init__(self, worker: Worker, stop: Callable[[], None], access: Access) -> None:
+    def __init__(
+        self, worker: Worker, stop: Callable[[], None], access: Access, audit: AuditLog | None = None
+    ) -> None:
         """Serve a worker to those whom `access` admits; `stop` ends the server."""
         self.worker = worker
         self.activity = Activity()
         self._stop = stop
-        self.app = self._build(access)
+        self.app = self._build(access, Traffic(worker.metrics.registry, worker.checkpoint.name, audit))
 
-    def _build(self, access: Access) -> Starlette:
+    def _build(self, access: Access, traffic: Traffic) -> Starlette:
         routes = [
             Route("/v1/completions", self._completions, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{name:path}", self._one_model, methods=["GET"]),
             Route("/health", self._health, methods=["GET"]),
+            Route("/ready", self._ready, methods=["GET"]),
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/unload", self._unload, methods=["POST"]),
             Route("/shutdown", self._shutdown, methods=["POST"]),
@@ -68,7 +73,7 @@ class EngineApp:
             Exception: _other_error,
         }
         app = Starlette(routes=routes, exception_handlers=handlers)
-        app.add_middleware(Guard, activity=self.activity, access=access)
+        app.add_middleware(Guard, activity=self.activity, access=access, traffic=traffic)
         return app
 
     async def _completions(self, request: Request) -> Response:
@@ -160,6 +165,11 @@ class EngineApp:
         health = self.worker.health
         status = 200 if health.state in ("ready", "unloaded") else 503
         return JSONResponse(health.to_json(), status)
+
+    async def _ready(self, _: Request) -> Response:
+        """Say whether requests are answered now, as a load balancer or an orchestrator asks; it tells nothing else."""
+        ready = self.worker.health.state in ("ready", "unloaded")
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     async def _metrics(self, _: Request) -> Response:
         return Response(self.worker.metrics.text(), media_type=CONTENT_TYPE)

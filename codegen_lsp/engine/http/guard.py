@@ -1,4 +1,4 @@
-"""Refuse requests that are not allowed, and note when the engine is used."""
+"""Refuse requests that are not allowed or beyond a limit, measure all, and note when the engine is used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codegen_lsp.engine.http.access import Access
+from codegen_lsp.engine.http.access import Access, Caller
 from codegen_lsp.engine.http.responses import error_response
+from codegen_lsp.engine.http.team.limits import Limits
+from codegen_lsp.engine.http.team.traffic import Traffic
+from codegen_lsp.engine.http.team.users import User
+from codegen_lsp.wire.errors import WireError
 
 
 class Activity:
@@ -26,29 +30,48 @@ class Activity:
 class Guard:
     """Middleware that applies the rules of `Access`; routes find the `Caller` in `scope["caller"]`."""
 
-    def __init__(self, app: ASGIApp, activity: Activity, access: Access) -> None:
+    def __init__(self, app: ASGIApp, activity: Activity, access: Access, traffic: Traffic) -> None:
         self.app = app
         self.activity = activity
         self.access = access
+        self.traffic = traffic
+        self.limits = Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse a request, or pass it on."""
+        """Refuse a request, or pass it on; measure it either way."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        exchange = self.traffic.begin(scope)
+        try:
+            await self._answer(scope, *exchange.counting(receive, send))
+        finally:
+            caller: Caller | None = scope.get("caller")
+            exchange.end(caller.label if caller else "stranger")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         caller = self.access.caller(headers, scope["client"][0] if scope.get("client") else None)
+        scope["caller"] = caller
         error = self.access.refusal(scope["path"], headers, caller)
         if error is not None:
             await error_response(error)(scope, receive, send)
-            return
-        scope["caller"] = caller
-        if not scope["path"].startswith("/v1/"):
+        elif scope["path"].startswith("/v1/"):
+            await self._use(caller.user, scope, receive, send)
+        else:
             await self.app(scope, receive, send)
+
+    async def _use(self, user: User | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request that uses the model, if it is within the user's limits."""
+        try:
+            self.limits.enter(user)
+        except WireError as error:
+            await error_response(error)(scope, receive, send)
             return
         self.activity.open += 1
         try:
             await self.app(scope, receive, send)
         finally:
+            self.limits.leave(user)
             self.activity.open -= 1
             self.activity.last = time.monotonic()

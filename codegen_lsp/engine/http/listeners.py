@@ -32,10 +32,14 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 0
     token: str | None = None
-    more_tokens: tuple[str, ...] = ()
-    """Tokens of further users; each has a part of the prefix cache and limits that the others don't share."""
+    users_file: Path | None = None
+    """File with the tokens of further users; each has a part of the prefix cache and limits of its own."""
     admin_token: str | None = None
     """Required by the routes that stop the engine or unload its model, if other machines can connect."""
+    certificate: Path | None = None
+    """Chain of certificates in PEM format, with which the engine speaks TLS."""
+    key: Path | None = None
+    """The certificate's key; None if it is in the same file."""
 
     @property
     def is_loopback(self) -> bool:
@@ -46,24 +50,6 @@ class Address:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
-
-
-def read_tokens(path: Path) -> tuple[str, ...]:
-    """Return the tokens in a file, one per line; empty lines and those that start with # don't count.
-
-    Raises:
-        ConfigError: the file can't be read, other users can read it, or it holds no token.
-    """
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"other users can read the tokens in {path}; run: chmod 600 {path}")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the tokens in {path} can't be read: {error}") from error
-    tokens = tuple(line for line in lines if line and not line.startswith("#"))
-    if not tokens:
-        raise ConfigError(f"{path} holds no token; write one per line")
-    return tokens
 
 
 @contextlib.contextmanager

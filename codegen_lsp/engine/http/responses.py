@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import time
 import uuid
 from typing import Any
@@ -30,7 +31,8 @@ GONE = object()
 def error_response(error: WireError) -> Response:
     """Return the response for an error."""
     # Plain ASCII: messages repeat parts of the request, which may hold half a surrogate pair.
-    return Response(json.dumps(error.to_json()), error.status, media_type="application/json")
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return Response(json.dumps(error.to_json()), error.status, headers, media_type="application/json")
 
 
 class CompletionResponse(Response):
@@ -46,6 +48,7 @@ class CompletionResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; cancel the job if the client leaves before the end."""
+        scope["progress"] = self.job.progress
         watcher = asyncio.create_task(self._watch(receive))
         ended = False
         try:

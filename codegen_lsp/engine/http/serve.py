@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import secrets
 import signal
 import socket
+import ssl
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import uvicorn
 
@@ -23,6 +26,7 @@ from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.app import EngineApp
 from codegen_lsp.engine.http.connections import LimitedProtocol, QuietAccepts, raise_open_files
 from codegen_lsp.engine.http.listeners import Address, tcp_listener, token_file, unix_listener
+from codegen_lsp.engine.http.team.audit import AuditLog
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.worker import Worker
 from codegen_lsp.escaping import escape
@@ -51,29 +55,60 @@ def check_address(address: Address) -> None:
     Raises:
         ConfigError: the address is not a loopback address, and there is no token.
     """
-    if not address.is_loopback and not address.token and not address.more_tokens:
+    if not address.is_loopback and not address.token and not address.users_file:
         raise ConfigError(
             f"{address.host} can be reached by other machines, so it needs a token: pass --token or set "
             "CODEGEN_LSP_TOKEN"
         )
 
 
-def run(config: EngineConfig, address: Address, idle_timeout: float = 900.0) -> None:
+def check_certificate(address: Address) -> None:
+    """Find out whether the files for TLS can be used, before the model is loaded.
+
+    Raises:
+        ConfigError: they can't.
+    """
+    if address.certificate is None:
+        if address.key is not None:
+            raise ConfigError("--tls-key requires --tls-cert")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(address.certificate, address.key, password="")
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError.
+        raise ConfigError(f"the certificate {address.certificate} can't be used: {error}") from error
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How an engine is operated for a team."""
+
+    drain: float = 2.0
+    """Seconds that running requests get to end after SIGTERM or `/shutdown`."""
+    audit_log: Path | None = None
+
+
+def run(
+    config: EngineConfig,
+    address: Address,
+    idle_timeout: float = 900.0,
+    operation: Operation | None = None,
+) -> None:
     """Serve until the engine was idle for `idle_timeout` seconds (0: for ever), is told to stop, or gets SIGTERM.
 
     Raises:
         AlreadyRunning: another engine serves this socket.
-        ConfigError: the engine can't listen on the address.
+        ConfigError: the engine can't listen on the address, or one of the files can't be used.
         CheckpointError: the name of the model is unknown.
     """
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
     check_address(address)
+    check_certificate(address)
     checkpoint = locate.resolve(config.model, config.revision)
     raise_open_files()
     with contextlib.ExitStack() as stack:
         address, listener, location = _listen(address, stack)
         worker = Worker(config, checkpoint, Metrics())
-        server = _Server(worker, idle_timeout, Access(address))
+        server = _Server(worker, idle_timeout, address, operation or Operation())
         print(escape(f"serving {checkpoint.name} on {location}"), flush=True)  # noqa: T201
         server.run(listener)
         if not worker.close():
@@ -89,8 +124,8 @@ def _listen(address: Address, stack: contextlib.ExitStack) -> tuple[Address, soc
         return address, stack.enter_context(unix_listener(address.path)), f"unix:{address.path}"
     listener = stack.enter_context(tcp_listener(address))
     port = listener.getsockname()[1]
-    location = f"http://{address.host}:{port}"
-    if address.token is None and not address.more_tokens:
+    location = f"{'https' if address.certificate else 'http'}://{address.host}:{port}"
+    if address.token is None and not address.users_file:
         address = replace(address, token=secrets.token_urlsafe(24))
         file = stack.enter_context(token_file(port, address.token or ""))
         location += f" (token in {file})"
@@ -100,10 +135,11 @@ def _listen(address: Address, stack: contextlib.ExitStack) -> tuple[Address, soc
 class _Server:
     """uvicorn, which also ends when the engine is idle or told to stop."""
 
-    def __init__(self, worker: Worker, idle_timeout: float, access: Access) -> None:
+    def __init__(self, worker: Worker, idle_timeout: float, address: Address, operation: Operation) -> None:
         self.worker = worker
         self.idle_timeout = idle_timeout
-        self.engine = EngineApp(worker, self._stop, access)
+        audit = AuditLog(operation.audit_log) if operation.audit_log else None
+        self.engine = EngineApp(worker, self._stop, Access(address), audit)
         options = uvicorn.Config(
             self.engine.app,
             http=LimitedProtocol,
@@ -113,8 +149,10 @@ class _Server:
             log_level="error",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=math.ceil(operation.drain),
             timeout_keep_alive=75,
+            ssl_certfile=address.certificate,
+            ssl_keyfile=address.key,
         )
         self.uvicorn = uvicorn.Server(options)
 

@@ -114,8 +114,11 @@ def caller(access: Access, peer: str, token: str = ANN) -> Caller:
     return access.caller({b"authorization": f"Bearer {token}".encode()}, peer)
 
 
-def test_callers_are_told_apart_by_token_and_network() -> None:
-    access = Access(Address(host="::", token=ANN, more_tokens=(BOB,)))
+def test_callers_are_told_apart_by_token_and_network(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(BOB)
+    tokens.chmod(0o600)
+    access = Access(Address(host="::", token=ANN, users_file=tokens))
     names = [
         caller(access, peer).name for peer in ("10.0.0.1", "10.0.0.2", "2001:db8:1:1::1", "2001:db8:1:1::2")
     ]

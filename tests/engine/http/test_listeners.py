@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from support.served import environment
 
-from codegen_lsp.engine.http.listeners import Address, read_tokens, tcp_listener, unix_listener
+from codegen_lsp.engine.http.listeners import Address, tcp_listener, unix_listener
+from codegen_lsp.engine.http.team.users import User, read_users
 from codegen_lsp.wire.config import ConfigError
 
 
@@ -98,12 +99,12 @@ def test_tokens_are_read_from_a_private_file(tmp_path: Path) -> None:
     path.write_text("# ann\nabc\n\n  def  \n")
     path.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
-        read_tokens(path)
+        read_users(path)
     path.chmod(0o600)
-    assert read_tokens(path) == ("abc", "def")
+    assert read_users(path) == (User.of("abc"), User.of("def"))
     path.write_text("# nothing\n")
     with pytest.raises(ConfigError, match="holds no token"):
-        read_tokens(path)
+        read_users(path)
 
 
 async def test_connections_over_tcp_send_without_waiting_for_acknowledgements() -> None:
