@@ -21,7 +21,7 @@ from codegen_lsp.cluster.serve_config import DEPLOYMENT
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.app import EngineApp
-from codegen_lsp.engine.http.listeners import Address, read_tokens
+from codegen_lsp.engine.http.listeners import Address
 from codegen_lsp.engine.http.serve import ENVIRONMENT
 from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.worker import Worker
@@ -59,9 +59,8 @@ class EngineReplica:
         """
         os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
         config = EngineConfig(**engine)
-        tokens = read_tokens(Path(token_file)) if token_file else ()
         self.worker = Worker(config, locate.resolve(config.model, config.revision), Metrics())
-        address = Address(host=host, more_tokens=tokens)
+        address = Address(host=host, users_file=Path(token_file) if token_file else None)
         self.app = EngineApp(self.worker, lambda: None, Access(address)).app
         self.worker.start()
         while self.worker.health.state == "loading":  # noqa: ASYNC110 the engine's thread knows no event loop
