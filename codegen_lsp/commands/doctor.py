@@ -21,6 +21,7 @@ import typer
 from codegen_lsp.commands.options import AsJson, with_options
 from codegen_lsp.commands.terminal import console, say_json, styled
 from codegen_lsp.wire import extras
+from codegen_lsp.wire.child_process import NEUTRAL_FOLDER
 
 Severity = Literal["ok", "note", "wrong"]
 
@@ -257,8 +258,14 @@ def _editors() -> Iterator[Finding]:
         if path is None:
             continue
         try:
+            # A PATH with "." in it finds programs of the folder that the user is in, which may be a cloned repository.
             done = subprocess.run(
-                [path, "--version"], capture_output=True, text=True, timeout=10, check=False
+                [path, "--version"],
+                cwd=NEUTRAL_FOLDER,
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired):
             yield Finding("note", name, f"{path} does not answer --version")

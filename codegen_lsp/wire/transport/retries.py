@@ -37,7 +37,7 @@ class Retries:
         asked = error.retry_after or 0.0
         if self._attempts > ATTEMPTS or asked > LONGEST_SECONDS:
             return None
-        mean = FIRST_SECONDS * 2 ** (self._attempts - 1)
+        mean = FIRST_SECONDS * 2.0 ** (self._attempts - 1)
         return asked + random.uniform(0.5, 1.5) * mean
 
 
