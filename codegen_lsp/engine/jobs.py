@@ -127,7 +127,7 @@ def admissible(waiting: Sequence[Job], running: Sequence[Job], budget: int) -> l
 def _fairly(waiting: Sequence[Job], running: Sequence[Job]) -> list[Job]:
     """Return the waiting jobs in order: of equal priority first those of clients who have fewer before them.
 
-    A client with ten waiting jobs and one with a single job get the next two places, whoever came first.
+    A client with ten waiting jobs and one with a single job get the next two places, in whatever order they came.
     """
     earlier = Counter(job.client for job in running if job.client)
     places = []

@@ -35,7 +35,7 @@ SPARE = 32 * MEGABYTE
 
 
 @dataclass
-class Traffic:
+class MixedTraffic:
     """Requests of every kind, in random order, as several editors and scripts send them."""
 
     http: httpx.AsyncClient
@@ -111,7 +111,7 @@ async def drive(engine: Served, seconds: float) -> tuple[dict[str, dict[int, int
     async with httpx.AsyncClient(transport=transport, base_url="http://engine", timeout=120) as http:
         statuses: dict[str, dict[int, int]] = {}
         clients = [
-            asyncio.create_task(Traffic(http, random.Random(seed), began + seconds, statuses).run())
+            asyncio.create_task(MixedTraffic(http, random.Random(seed), began + seconds, statuses).run())
             for seed in range(CLIENTS)
         ]
         while not all(client.done() for client in clients):

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codegen_lsp.engine.http.access import Access, Caller
 from codegen_lsp.engine.http.responses import error_response
-from codegen_lsp.engine.http.team.limits import Limits
+from codegen_lsp.engine.http.team.limits import UserLimits
 from codegen_lsp.engine.http.team.traffic import Traffic
 from codegen_lsp.engine.http.team.users import User
 from codegen_lsp.wire.errors import WireError
@@ -35,7 +35,7 @@ class Guard:
         self.activity = activity
         self.access = access
         self.traffic = traffic
-        self.limits = Limits()
+        self.limits = UserLimits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse a request, or pass it on; measure it either way."""

@@ -1,8 +1,8 @@
 """Name a document to a server without saying which one it is.
 
 A router sends requests with the same `x-session-id` to the same replica, whose prefix cache holds the document. The
-name is a keyed hash: the key is random and never leaves this process, so that nobody can find out the path by trying
-paths, or recognize a document after a restart.
+name is a keyed hash: the key is random and never leaves this process, so that a server can't find out the path by
+trying paths, or recognize a document after a restart.
 """
 
 from __future__ import annotations

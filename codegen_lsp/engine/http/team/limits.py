@@ -33,7 +33,7 @@ class _Bucket:
         return 0.0
 
 
-class Limits:
+class UserLimits:
     """The requests of the users now and in the last seconds."""
 
     def __init__(self) -> None:

@@ -42,9 +42,9 @@ class User:
     name: str = ""
     expires: datetime | None = None
     rate: int = 0
-    """Maximum number of requests per minute; 0 is no limit."""
+    """Maximum number of requests per minute; 0 means no limit."""
     concurrent: int = 0
-    """Maximum number of requests at the same time; 0 is no limit."""
+    """Maximum number of requests at the same time; 0 means no limit."""
 
     @classmethod
     def of(cls, token: str) -> User:
