@@ -19,7 +19,16 @@ import pytest
 import codegen_lsp
 
 PACKAGE = Path(codegen_lsp.__path__[0])
-HEAVY = {"torch", "transformers", "accelerate", "safetensors", "tokenizers", "starlette", "uvicorn"}
+HEAVY = {
+    "torch",
+    "llvmlite",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "tokenizers",
+    "starlette",
+    "uvicorn",
+}
 EDITOR = {"pygls", "lsprotocol", "tree_sitter"}
 LARGEST = 13
 """Maximum number of modules in a folder, `__init__` not counted."""
@@ -62,7 +71,6 @@ LAYERS: dict[str, Sequence[str]] = {
         "one_shot",
         "worker",
         "model_slot",
-        "memory",
         "metrics",
         "jobs",
         "decode",
@@ -71,6 +79,9 @@ LAYERS: dict[str, Sequence[str]] = {
         "fill",
         "model",
         "checkpoints",
+        "quantized",
+        "read_ahead",
+        "memory",
     ),
     "codegen_lsp.cluster": ("replica", "dashboard", "head", "serve_config", "plan"),
     "codegen_lsp.evals": ("benchmarks", "harness", "sandbox"),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,11 +23,14 @@ from codegen_lsp.commands.terminal import console, say_json, styled
 from codegen_lsp.wire import extras
 from codegen_lsp.wire.child_process import NEUTRAL_FOLDER
 
+if TYPE_CHECKING:
+    import torch
+
 Severity = Literal["ok", "note", "wrong"]
 
 GIB = 2**30
 NEEDED = ("pygls", "lsprotocol", "httpx", "tree-sitter", "cachetools")
-ENGINE_NEEDED = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
+ENGINE_NEEDED = ("torch", "transformers", "accelerate", "tokenizers", "safetensors", "llvmlite")
 SIZES = {"350M": 0.66, "2B": 5.2, "6B": 13.2, "16B": 29.9}
 """GiB of 16-bit weights by size; `codegen-lsp models plan NAME` gives exact figures."""
 
@@ -118,6 +121,18 @@ def _number_formats() -> Iterator[Finding]:
         yield Finding("ok", "bfloat16", "computed by the processor; dtype auto takes it")
     else:
         yield Finding("note", "bfloat16", "not computed by the processor; dtype auto takes float32")
+    yield _quantized(pick_dtype(EngineConfig(device_map="cpu")))
+
+
+def _quantized(dtype: torch.dtype) -> Finding:
+    """Say whether `quantize: auto` takes int8 on the processor, and why."""
+    from codegen_lsp.engine.quantized.choice import SMALL, processor_choice
+
+    choice = processor_choice(dtype)
+    if choice.format is None:
+        return Finding("note", "int8 weights", f"not taken by quantize auto: {choice.reason}")
+    seen = f"taken by quantize auto above {SMALL / 1e6:.0f} million parameters: {choice.reason}"
+    return Finding("ok", "int8 weights", seen)
 
 
 def _memory() -> Iterator[Finding]:
@@ -247,9 +262,9 @@ def _engines() -> Iterator[Finding]:
             yield Finding("note", "engine", f"{socket.name}: no answer; the next start replaces the socket")
             continue
         level: Severity = "wrong" if health.state == "error" else "ok"
-        yield Finding(
-            level, "engine", f"{health.model} is {health.state} (process {health.pid})", health.message
-        )
+        weights = f" in {health.weights}" if health.weights else ""
+        seen = f"{health.model} is {health.state}{weights} (process {health.pid})"
+        yield Finding(level, "engine", seen, health.message)
 
 
 def _editors() -> Iterator[Finding]:

@@ -27,6 +27,9 @@ TokenOption = Annotated[
 ]
 RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+QuantizeOption = Annotated[
+    str, typer.Option(help="auto, none, int8 or int4: the number format of the weights in memory.")
+]
 DeviceMapOption = Annotated[
     str, typer.Option(help="auto, balanced, balanced_low_0, sequential, cpu, cuda:N, or a JSON file.")
 ]
@@ -61,6 +64,7 @@ class LoadOptions:
     model: ModelName = "nano"
     revision: RevisionOption = None
     dtype: DtypeOption = "auto"
+    quantize: QuantizeOption = "auto"
     device_map: DeviceMapOption = "auto"
     max_memory: MaxMemoryOption = ""
     offload_folder: OffloadFolderOption = None

@@ -87,14 +87,18 @@ class ModelSlot:
         if model.layout is None:
             log.warning("%s keeps more than keys and values: there is no prefix cache for it", model.name)
         self.settled = time.monotonic()
-        self.health = replace(self.health, state="ready", message=f"{model.name} is ready", model=model.name)
+        log.info("the weights are in %s: %s", model.weights, model.weights_reason)
+        message = f"{model.name} is ready"
+        self.health = replace(
+            self.health, state="ready", message=message, model=model.name, weights=model.weights
+        )
 
     def unload(self) -> None:
         """Free the model and its prefix cache."""
         self.model = self.cache = None
         release_memory()
         message = "the model is unloaded; the next request loads it again"
-        self.health = replace(self.health, state="unloaded", message=message, done=0, total=0)
+        self.health = replace(self.health, state="unloaded", message=message, done=0, total=0, weights="")
         log.info("%s", message)
 
     def free_cache(self) -> None:

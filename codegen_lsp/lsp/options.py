@@ -31,7 +31,7 @@ from codegen_lsp.lsp.option_types import (
     bytes_written_as,
     never,
 )
-from codegen_lsp.wire.config import DType, EngineConfig, expanded
+from codegen_lsp.wire.config import DType, EngineConfig, Quantize, expanded
 from codegen_lsp.wire.errors import ConfigError
 
 SECTION = "codegen"
@@ -99,6 +99,9 @@ class Options:
     """Branch, tag or commit of the model on the hub; empty takes the default branch."""
     dtype: Annotated[DType, USER_ONLY] = "auto"
     """Number format of the weights; auto takes bfloat16 if the hardware computes in it."""
+    quantize: Annotated[Quantize, USER_ONLY] = "auto"
+    """Number format of the weights in memory; auto takes int8 where the processor is faster with it and it is
+    accurate, none keeps the checkpoint's weights."""
     device_map: Annotated[DeviceMapText, USER_ONLY] = "auto"
     """Where to place the layers: auto, balanced, balanced_low_0, sequential, cpu, cuda:0, or a JSON file."""
     max_memory: Annotated[MaxMemoryText, USER_ONLY] = field(default_factory=dict)
@@ -133,6 +136,7 @@ class Options:
             model=_absolute(self.model),
             revision=self.revision or None,
             dtype=self.dtype,
+            quantize=self.quantize,
             device_map=_absolute(self.device_map) if self.device_map.endswith(".json") else self.device_map,
             max_memory=dict(self.max_memory),
             offload_folder=_absolute(self.offload_folder, always=True) if self.offload_folder else None,

@@ -156,6 +156,8 @@ class Health:
     """All steps of the load; 0 if unknown."""
     pid: int = 0
     version: str = ""
+    weights: str = ""
+    """Number format of the loaded model's weights: int8, int4 or a dtype; empty without a model."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the body to send."""
@@ -166,6 +168,7 @@ class Health:
             "progress": {"done": self.done, "total": self.total},
             "pid": self.pid,
             "version": self.version,
+            "weights": self.weights,
         }
 
 
@@ -211,6 +214,8 @@ class ModelInfo:
     """Extension. The fields of `EXTENSIONS` that the server understands."""
     fill: FillInfo | None = None
     """Extension. How the model fills in the middle; None if it can't, or the server doesn't say."""
+    weights: str = ""
+    """Extension. Number format of the weights: int8, int4 or a dtype; empty while the model is not loaded."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as OpenAI writes it, with this project's fields added."""
@@ -223,4 +228,5 @@ class ModelInfo:
             "tokenizer_file": self.tokenizer_file,
             "extensions": list(self.extensions),
             "fill_in_the_middle": self.fill.to_json() if self.fill is not None else None,
+            "weights": self.weights,
         }

@@ -26,6 +26,8 @@ UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30, "KIB": 2**10, "MIB": 2**20, "GIB":
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES = get_args(DType)
 FILL_MODES = get_args(FillMode)
+Quantize = Literal["auto", "none", "int8", "int4"]
+QUANTIZE = get_args(Quantize)
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential", "cpu")
 
 KEY = 12
@@ -97,6 +99,8 @@ class EngineConfig:
     """Branch, tag or commit on the hub."""
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16; auto takes bfloat16 if the processor or GPU computes in it."""
+    quantize: str = "auto"
+    """auto, none, int8 or int4; auto takes int8 where the processor is faster with it and it is accurate."""
     device_map: str = "auto"
     """auto, balanced, balanced_low_0, sequential, cpu, a device (cuda:0), or a JSON file of module: device."""
     max_memory: Mapping[str, int] = field(default_factory=dict)
@@ -130,6 +134,8 @@ class EngineConfig:
         if self.fill_in_the_middle not in FILL_MODES:
             modes = ", ".join(FILL_MODES)
             raise ConfigError(f"expected fill-in-the-middle of {modes}, got {self.fill_in_the_middle!r}")
+        if self.quantize not in QUANTIZE:
+            raise ConfigError(f"expected quantize to be {', '.join(QUANTIZE)}, got {self.quantize!r}")
         for name in ("prefix_cache", "context", "threads", "request_memory"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name.replace('_', '-')} must not be negative")

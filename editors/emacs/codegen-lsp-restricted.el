@@ -12,6 +12,7 @@
   '(:model
     :revision
     :dtype
+    :quantize
     :deviceMap
     :maxMemory
     :offloadFolder

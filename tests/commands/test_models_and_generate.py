@@ -96,6 +96,9 @@ def test_a_plan_is_printed_and_given_as_json(tmp_path: Path) -> None:
     assert "transformer.h.0 ... 32 (33 layers) -> cpu" in text
     assert "528 KiB per token" in text
     assert "a request that runs: 1.031 MiB per token" in text
+    assert "parameters in bfloat16" in text
+    quantized = run(tmp_path, "models", "plan", "6b-multi", "--quantize", "int4", "--device-map", "cpu")
+    assert "parameters in int4 (as configured)" in quantized.stdout.decode()
     result = run(tmp_path, "models", "plan", "nano", "--json")
     body = json.loads(result.stdout)
     assert body["devices"]["cpu"]["bytes"] == body["weight_bytes"]

@@ -55,6 +55,7 @@ def test_values_are_read_and_typed() -> None:
         ("model", ""),
         ("model", 7),
         ("dtype", "int3"),
+        ("quantize", "int3"),
         ("deviceMap", "gpu"),
         ("deviceMap", ["auto"]),
         ("maxMemory", "all"),
@@ -257,6 +258,7 @@ CHOICES: dict[str, object] = {
     "prefixCache": "9GiB",
     "threads": 99,
     "dtype": "float32",
+    "quantize": "int8",
     "idleTimeout": 0,
 }
 

@@ -153,12 +153,12 @@ def test_health_of_any_shape() -> None:
 
 def test_models_in_three_dialects() -> None:
     entries = [
-        {"id": "ours", "max_model_len": 2048, "extensions": ["heal", "unheard-of"]},
+        {"id": "ours", "max_model_len": 2048, "extensions": ["heal", "unheard-of"], "weights": "int8"},
         {"id": "vllm", "max_model_len": 4096, "meta": None},
         {"id": "llama", "meta": {"n_ctx_train": 512}},
     ]
     assert models_from_json({"data": entries}) == (
-        ModelInfo("ours", 2048, "", ("heal",)),
+        ModelInfo("ours", 2048, "", ("heal",), weights="int8"),
         ModelInfo("vllm", 4096),
         ModelInfo("llama", 512),
     )

@@ -17,6 +17,7 @@ from codegen_lsp.commands.options import (
     DeviceMapOption,
     DtypeOption,
     MaxMemoryOption,
+    QuantizeOption,
     RevisionOption,
     engine_config,
 )
@@ -89,6 +90,7 @@ def plan(
     name: Annotated[str, typer.Argument(help="nano, 350M-mono ... 16B-nl, owner/name, or a folder.")],
     revision: RevisionOption = None,
     dtype: DtypeOption = "auto",
+    quantize: QuantizeOption = "auto",
     device_map: DeviceMapOption = "auto",
     max_memory: MaxMemoryOption = "",
     context: Context = 0,
@@ -96,7 +98,13 @@ def plan(
 ) -> None:
     """Say which layers go where and how many bytes they take, without loading a weight."""
     config = engine_config(
-        name, max_memory, revision=revision, dtype=dtype, device_map=device_map, context=context
+        name,
+        max_memory,
+        revision=revision,
+        dtype=dtype,
+        quantize=quantize,
+        device_map=device_map,
+        context=context,
     )
     from codegen_lsp.engine.checkpoints.plan import plan as make_plan
 
@@ -109,7 +117,9 @@ def plan(
 
 
 def _plan_lines(plan: Plan) -> list[str]:
-    lines = [f"{plan.model}: {plan.parameters / 1e9:.3g} B parameters in {plan.dtype}"]
+    lines = [
+        f"{plan.model}: {plan.parameters / 1e9:.3g} B parameters in {plan.weights} ({plan.weights_reason})"
+    ]
     for first, last, count, device in _runs(plan.layers):
         span = first if first == last else f"{first} ... {last.rpartition('.')[2]} ({count} layers)"
         lines.append(f"  {span} -> {device}")

@@ -17,6 +17,7 @@ import torch
 from transformers import CodeGenConfig, DynamicCache, PretrainedConfig, PreTrainedModel
 
 from codegen_lsp.engine.checkpoints import files, hub, locate, placement
+from codegen_lsp.engine.checkpoints.blueprint import blueprint_of
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 from codegen_lsp.engine.checkpoints.dimensions import dimensions_of
 from codegen_lsp.engine.checkpoints.sources import gguf
@@ -30,6 +31,10 @@ class Plan:
 
     model: str
     dtype: str
+    """What the model computes in."""
+    weights: str
+    """Number format of the weights: int8, int4 or the dtype."""
+    weights_reason: str
     parameters: int
     layers: tuple[tuple[str, str], ...]
     """(module, device), in the model's order."""
@@ -58,6 +63,8 @@ class Plan:
         return {
             "model": self.model,
             "dtype": self.dtype,
+            "weights": self.weights,
+            "weights_reason": self.weights_reason,
             "parameters": self.parameters,
             "weight_bytes": self.weight_bytes,
             "layers": [{"module": module, "device": device} for module, device in self.layers],
@@ -79,8 +86,8 @@ def plan(config: EngineConfig) -> Plan:
     """
     checkpoint = locate.of(config)
     model_config = _config_of(checkpoint)
-    dtype = placement.pick_dtype(config)
-    module = placement.empty_module(model_config, dtype)
+    blueprint = blueprint_of(config, model_config)
+    module, dtype = blueprint.module, blueprint.dtype
     # A plan may name GPUs of another machine; accelerate would warn about each on standard error.
     logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
     placed = placement.place(config, module, other_machine=True)
@@ -91,10 +98,12 @@ def plan(config: EngineConfig) -> Plan:
     return Plan(
         model=checkpoint.name,
         dtype=str(dtype).removeprefix("torch."),
-        parameters=sum(p.numel() for p in module.parameters()),
+        weights=blueprint.weights,
+        weights_reason=blueprint.choice.reason,
+        parameters=blueprint.parameters,
         layers=tuple(_layers(module, placed)),
         device_bytes=sizes,
-        kv_bytes_per_token=kv_bytes_per_token(model_config, dtype),
+        kv_bytes_per_token=kv_bytes_per_token(model_config, blueprint.kv_dtype),
         kv_running_bytes_per_token=kv_bytes_per_token(model_config, computed),
         context=min(config.context or limit, limit) if limit else config.context,
         process_bytes=psutil.Process().memory_info().rss,

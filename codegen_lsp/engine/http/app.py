@@ -153,7 +153,9 @@ class EngineApp:
             return ModelInfo(self.worker.checkpoint.name, extensions=EXTENSIONS)
         supported = (e for e in EXTENSIONS if e != "heal" or model.vocabulary.byte_level)
         fill = fill_info(model.fill) if model.fill is not None else None
-        return ModelInfo(model.name, model.context, model.tokenizer_file, tuple(supported), fill)
+        return ModelInfo(
+            model.name, model.context, model.tokenizer_file, tuple(supported), fill, weights=model.weights
+        )
 
     async def _one_model(self, request: Request) -> Response:
         self._check_model(request.path_params["name"])

@@ -17,25 +17,41 @@ import torch
 from codegen_lsp.engine.model.kv_layers import BufferLayer, ForkedLayer, PlainLayer
 
 
-def attend(query: torch.Tensor, layer: BufferLayer, mask: torch.Tensor | None) -> torch.Tensor:
+def attend(
+    query: torch.Tensor, layer: BufferLayer, mask: torch.Tensor | None, *, compiled: bool = False
+) -> torch.Tensor:
     """Attend from the last positions of each row to everything that the layer holds.
 
     Args:
         query: (rows, heads, new, width), in float32, divided by the square root of the width.
         layer: holds the keys and values of the new positions already.
         mask: (new, new), true where a new position must not see another; None for a single new position.
+        compiled: whether a kernel may compute it, if one can.
 
     Returns:
         (rows, heads, new, width) in the dtype of the products.
     """
+    assert isinstance(layer, PlainLayer | ForkedLayer)
+    mixed = _attend_compiled(query, layer) if compiled and query.device.type == "cpu" else None
+    if mixed is not None:
+        return mixed
     if isinstance(layer, ForkedLayer):
         return _attend_forked(query, layer, mask)
-    assert isinstance(layer, PlainLayer)
     keys, values = layer.filled()
     heads = query.flatten(0, 1)
     weights = _softmax(torch.bmm(heads, keys.flatten(0, 1).float().transpose(1, 2)), mask)
     values = _computable(values.flatten(0, 1))
     return torch.bmm(weights.to(values.dtype), values).view(query.shape)
+
+
+def _attend_compiled(query: torch.Tensor, layer: PlainLayer | ForkedLayer) -> torch.Tensor | None:
+    """Return what the kernel computes, None where it can't. Its library is loaded where it is used, and only there."""
+    from codegen_lsp.engine.quantized import attention
+
+    if isinstance(layer, PlainLayer):
+        return attention.attend(query, *layer.filled())
+    keys, values = layer.filled()
+    return attention.attend_forked(query, (keys.shared, values.shared), (keys.tails, values.tails))
 
 
 def _attend_forked(query: torch.Tensor, layer: ForkedLayer, mask: torch.Tensor | None) -> torch.Tensor:

@@ -23,6 +23,7 @@ from transformers.activations import NewGELUActivation
 from codegen_lsp.engine.checkpoints.dimensions import chunks_of
 from codegen_lsp.engine.model.attention import attend
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
+from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
 
 class Network:
@@ -40,6 +41,8 @@ class Network:
         self._devices = [_device(block.ln_1) for block in self._body.h]
         turns = _turns(first.attn)
         self._turns = {device: turns.to(device) for device in {*self._devices}}
+        # Kernels come with quantized weights: a small model needs neither them nor the library that compiles them.
+        self._compiled = isinstance(module.lm_head, QuantizedLinear)
         self._masks: dict[torch.device, torch.Tensor] = {}
         activation = first.mlp.act
         self._activation: Callable[[torch.Tensor], torch.Tensor] = (
@@ -101,7 +104,7 @@ class Network:
         parts = parts.view(rows, new, *parts.shape[1:]).permute(3, 0, 2, 4, 1, 5)
         layer.put(parts[1:])
         query = parts[0].reshape(rows, self._heads, new, self._width)
-        mixed = attend(query, layer, self._mask(new, parts.device))
+        mixed = attend(query, layer, self._mask(new, parts.device), compiled=self._compiled)
         return mixed.transpose(1, 2).reshape(rows * new, -1)
 
     def _mask(self, new: int, device: torch.device) -> torch.Tensor | None:

@@ -5,7 +5,7 @@ Knows tensors. Knows no requests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import torch
@@ -55,6 +55,10 @@ class Layout:
     def bytes_per_token(self) -> int:
         """Bytes that the keys and values of one token take in all layers."""
         return sum(group.bytes_per_token for group in self.groups)
+
+    def in_dtype(self, dtype: torch.dtype) -> Layout:
+        """Return the layout of the same keys and values in a dtype."""
+        return Layout(tuple(replace(group, dtype=dtype) for group in self.groups))
 
     @classmethod
     def of(cls, probe: DynamicCache) -> Layout | None:

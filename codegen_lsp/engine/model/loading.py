@@ -5,8 +5,10 @@ Knows transformers, accelerate and placement. Code that comes with a checkpoint 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,19 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codegen_lsp.engine.checkpoints import files, placement
+from codegen_lsp.engine.checkpoints.blueprint import Blueprint, blueprint_of
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.locate import locate
 from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
+from codegen_lsp.engine.memory import release_memory
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.vocabulary import CODEGEN_END, Vocabulary, without_added
+from codegen_lsp.engine.quantized.choice import MAX_ERROR
+from codegen_lsp.engine.quantized.layers import quantize_head, read_prompts_in
+from codegen_lsp.engine.read_ahead import read_ahead
 from codegen_lsp.wire.config import EngineConfig, expanded, option
+
+log = logging.getLogger(__name__)
 
 SMALL = 50_000_000
 """Number of parameters below which a model computes in one thread."""
@@ -39,38 +48,44 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     transformers_logging.disable_progress_bar()
     folder = locate(checkpoint, allow_pickle=config.allow_pickle, progress=progress)
     tokenizer = load_tokenizer(checkpoint, folder)
-    module = _load_module(config, folder, progress)
-    _set_threads(config.threads, module)
+    module, blueprint = _load_module(config, folder, progress)
+    _set_threads(config.threads, blueprint.parameters)
     limit = getattr(module.config.get_text_config(), "max_position_embeddings", None) or 2**20
     head: Any = module.get_output_embeddings()
-    vocabulary = _vocabulary(tokenizer, int(head.weight.shape[0]), module, checkpoint)
-    model = Model(module, vocabulary, checkpoint.name, min(config.context or limit, limit))
+    vocabulary = _vocabulary(tokenizer, int(head.out_features), module, checkpoint)
+    context = min(config.context or limit, limit)
+    model = Model(module, vocabulary, checkpoint.name, context, blueprint.kv_dtype)
+    model.weights, model.weights_reason = blueprint.weights, blueprint.choice.reason
+    model.read_ahead = read_ahead(module)
     model.aliases = checkpoint.aliases | {config.model.lower()}
     if not checkpoint.is_natural_language:
         model.tokenizer_file = files.tokenizer_file(folder)
     return model
 
 
-def _set_threads(count: int, module: PreTrainedModel) -> None:
+def _set_threads(count: int, parameters: int) -> None:
     """Set the number of threads; 0 leaves it to torch, except that a small model computes in one.
 
     The steps of a small model are too short to share: waking a second thread takes longer than its part of the work.
     """
     if count:
         torch.set_num_threads(count)
-    elif module.num_parameters() < SMALL:
+    elif parameters < SMALL:
         torch.set_num_threads(1)
 
 
-def _load_module(config: EngineConfig, folder: Path, progress: LoadReport | None) -> PreTrainedModel:
-    dtype = placement.pick_dtype(config)
-    placed = placement.place(config, placement.empty_module(placement.model_config(folder), dtype))
+def _load_module(
+    config: EngineConfig, folder: Path, progress: LoadReport | None
+) -> tuple[PreTrainedModel, Blueprint]:
+    """Return the module with its weights, and the blueprint that it was made from."""
+    blueprint = blueprint_of(config, placement.model_config(folder))
+    placed = placement.place(config, blueprint.module)
     if "disk" in placed.values() and not config.offload_folder:
         raise CheckpointError(
             f"the layers do not fit into memory; use a smaller model, or set {option('offload-folder')}"
         )
     options: dict[str, Any] = {
-        "dtype": dtype,
+        "dtype": blueprint.dtype,
         "trust_remote_code": False,
         "local_files_only": True,
         "use_safetensors": None if config.allow_pickle else True,
@@ -81,11 +96,26 @@ def _load_module(config: EngineConfig, folder: Path, progress: LoadReport | None
         offload_folder = expanded(config.offload_folder)
         _check_writable(offload_folder)
         options["offload_folder"] = str(offload_folder)
+    errors: list[float] = []
+    if blueprint.choice.format is not None:
+        from codegen_lsp.engine.quantized.loading import WeightConfig
+
+        weight_config = options["quantization_config"] = WeightConfig(
+            blueprint.choice.format, halves=blueprint.halves
+        )
+        errors = weight_config.errors
     module, info = _from_pretrained(folder, options, progress)
     _check_complete(folder, info)
+    if config.quantize == "auto" and max(errors, default=0) > MAX_ERROR:
+        log.warning("int8 is not accurate for %s (error of a matrix: %.0f %%)", folder, 100 * max(errors))
+        return _load_module(replace(config, quantize="none"), folder, progress)
+    if blueprint.choice.format is not None:
+        quantize_head(module)
+        read_prompts_in(module, blueprint.prompt_dtype)
+        release_memory()
     module.eval()
     _read_ahead(module)
-    return module
+    return module, blueprint
 
 
 def _from_pretrained(

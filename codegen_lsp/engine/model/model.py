@@ -19,14 +19,27 @@ from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.vocabulary import Vocabulary
+from codegen_lsp.engine.read_ahead import ReadAhead
 from codegen_lsp.wire.fill.formats import FillChoice
 
 
 class Model:
     """A causal language model in memory."""
 
-    def __init__(self, module: PreTrainedModel, vocabulary: Vocabulary, name: str, context: int) -> None:
-        """Wrap a loaded module; `context` is the maximum number of tokens of prompt and completion together."""
+    def __init__(
+        self,
+        module: PreTrainedModel,
+        vocabulary: Vocabulary,
+        name: str,
+        context: int,
+        kv_dtype: torch.dtype | None = None,
+    ) -> None:
+        """Wrap a loaded module.
+
+        Args:
+            context: maximum number of tokens of prompt and completion together.
+            kv_dtype: dtype of the KV cache, for networks of this engine; None for what the module computes.
+        """
         self.module = module
         self.vocabulary = vocabulary
         self.name = name
@@ -34,11 +47,18 @@ class Model:
         self.tokenizer_file = ""
         self.fill: FillChoice | None = None
         """How it is asked to fill in the middle; None for a model without the tokens for that."""
+        self.weights = str(module.dtype).removeprefix("torch.")
+        """Number format of the weights: int8, int4 or the dtype."""
+        self.weights_reason = ""
+        self.read_ahead: ReadAhead | None = None
+        """What reads layers from disk ahead of their use, if some are there."""
         self.aliases = frozenset({name.lower()})
         self.input_device = _input_device(module)
         self._selects_logits = "logits_to_keep" in inspect.signature(module.forward).parameters
         self.layout = self._probe()
         self._network = network_of(module) if self.layout is not None else None
+        if self.layout is not None and self._network is not None and kv_dtype is not None:
+            self.layout = self.layout.in_dtype(kv_dtype)
         self.banned = torch.zeros(vocabulary.size, dtype=torch.bool)
         self.banned[vocabulary.without_text] = True
 

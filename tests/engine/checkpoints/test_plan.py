@@ -106,7 +106,7 @@ from codegen_lsp.engine.checkpoints.plan import plan
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.engine.model.loading import load
 from codegen_lsp.engine.checkpoints.locate import of
-config = EngineConfig(model=sys.argv[1])
+config = EngineConfig(model=sys.argv[1], quantize="none")
 made = plan(config)
 before = psutil.Process().memory_info().rss
 model = load(config, of(config))

@@ -188,6 +188,7 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     assert Path(model["tokenizer_file"]).is_file()
     assert model["extensions"] == ["heal", "branch", "priority", "echo_from", "files", "path"]
     assert model["fill_in_the_middle"] is None
+    assert model["weights"] == engine.client.get("/health").json()["weights"] == "float32"
 
 
 def test_one_model_by_its_name(engine: Served) -> None:

@@ -3,6 +3,7 @@ return {
   'model',
   'revision',
   'dtype',
+  'quantize',
   'deviceMap',
   'maxMemory',
   'offloadFolder',

@@ -1,0 +1,77 @@
+"""Attention of a few new tokens to keys and values as a KV cache holds them, computed by a kernel where it can be."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+
+from codegen_lsp.engine.quantized import team
+from codegen_lsp.engine.quantized.attention_kernel import FIELDS, TOKENS, kernel
+from codegen_lsp.engine.quantized.writer import vector_width
+
+MAX_NEW = 16
+"""Maximum number of new tokens of a row that the kernel is faster with than matrix products."""
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values."""
+
+
+def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+    """Attend from the last positions of each row to all of its positions.
+
+    Args:
+        queries: (rows, heads, new, width), in float32, divided by the square root of the width.
+        keys, values: (rows, heads, positions, width).
+
+    Returns:
+        (rows, heads, new, width) in float32; None if the kernel can't compute these.
+    """
+    before = keys.shape[2] - queries.shape[2]
+    own = keys[:, :, before:], values[:, :, before:]
+    return _attend(queries, (keys[:, :, :before], values[:, :, :before]), own, len(keys))
+
+
+def attend_forked(queries: torch.Tensor, shared: Pair, own: Pair) -> torch.Tensor | None:
+    """Attend from the last positions of each row to those that all rows share, and then to the row's own.
+
+    Args:
+        queries: as for `attend`.
+        shared: keys and values (heads, positions, width).
+        own: keys and values (rows, heads, positions, width).
+    """
+    keys, values = (part.unsqueeze(0) for part in shared)
+    return _attend(queries, (keys, values), own, 1)
+
+
+def _attend(queries: torch.Tensor, shared: Pair, own: Pair, groups: int) -> torch.Tensor | None:
+    rows, heads, new, width = queries.shape
+    if not (_is_supported(queries, *shared) and _is_supported(queries, *own)):
+        return None
+    queries = queries.contiguous()
+    outputs = torch.empty_like(queries)
+    threads, length = team.thread_count(), shared[0].shape[2] + own[0].shape[2]
+    room = length + 2 * vector_width()
+    scratch = torch.empty(threads * TOKENS * room)
+    counts = heads, groups, rows * new // groups, new, shared[0].shape[2], own[0].shape[2]
+    strides = *shared[0].stride()[:2], *own[0].stride()[:2]
+    addresses = (t.data_ptr() for t in (queries, *shared, *own, outputs, scratch))
+    argument = _Argument(threads, *counts, *strides, room, *addresses)
+    team.run(kernel(width, own[0].dtype == torch.bfloat16), ctypes.addressof(argument))
+    return outputs
+
+
+def _is_supported(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
+    """Return whether the kernel computes these: few tokens, on the processor, heads of whole vectors, plain buffers."""
+    return (
+        queries.device.type == "cpu"
+        and queries.shape[2] <= MAX_NEW
+        and queries.shape[3] % vector_width() == 0
+        and keys.dtype in (torch.bfloat16, torch.float32)
+        and keys.dtype == values.dtype
+        and keys.stride() == values.stride()
+        and keys.stride()[2:] == (keys.shape[3], 1)
+    )
+
+
+_Argument = ctypes.c_int64 * len(FIELDS)

@@ -1,0 +1,214 @@
+"""Layers that hold quantized weights in place of torch's, for any model.
+
+A linear layer has two ways to compute: a few rows go through a kernel that converts weights in registers; many rows
+(a prompt) go through torch's own product, with a block of weights dequantized at a time. On devices without kernels
+every product goes the second way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from codegen_lsp.engine.quantized import formats, team
+from codegen_lsp.engine.quantized.formats import Format
+
+FEW_ROWS = 2 * formats.MAX_ROWS
+"""Maximum number of rows that the kernels compute. More are faster with torch's product."""
+
+BLOCK = 2**21
+"""Number of weights that are dequantized at a time: they stay in the processor's cache."""
+
+
+class QuantizedLinear(nn.Module):
+    """A linear layer with weights in int8 or int4."""
+
+    stored: nn.Parameter
+    scales: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, inputs: int, outputs: int, number_format: Format, bias: torch.Tensor | None) -> None:
+        """Create a layer without values, on the meta device, for a matrix (outputs, inputs)."""
+        super().__init__()
+        self.in_features = inputs
+        self.out_features = outputs
+        self.format = number_format
+        self.prompt_dtype: torch.dtype | None = None
+        """What many rows are multiplied in; None for the dtype of the inputs."""
+        stored, scales = formats.shapes(outputs, inputs, number_format)
+        dtype = torch.int8 if number_format == "int8" else torch.uint8
+        self.stored = _parameter(torch.empty(stored, dtype=dtype, device="meta"))
+        self.scales = _parameter(torch.empty(scales, dtype=formats.scale_dtype(number_format), device="meta"))
+        self.register_parameter("bias", None if bias is None else _parameter(bias))
+
+    @classmethod
+    def from_weight(
+        cls, weight: torch.Tensor, number_format: Format, bias: torch.Tensor | None = None
+    ) -> QuantizedLinear:
+        """Return the layer that computes with a matrix (outputs, inputs), rounded."""
+        layer = cls(weight.shape[1], weight.shape[0], number_format, bias)
+        stored, scales = formats.quantized(weight, number_format)
+        layer.stored, layer.scales = _parameter(stored), _parameter(scales)
+        return layer
+
+    def dequantized(self) -> torch.Tensor:
+        """Return the float32 matrix (outputs, inputs) that the layer computes with."""
+        return formats.dequantized(self.stored, self.scales)[:, : self.in_features]
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the products (..., outputs) of inputs (..., inputs) with the weights, in the dtype of the inputs."""
+        rows = inputs.reshape(-1, self.in_features)
+        if inputs.device.type == "cpu" and len(rows) <= FEW_ROWS:
+            outputs = self.few(rows.float()).to(inputs.dtype)
+        else:
+            outputs = self.many(rows)
+        return outputs.view(*inputs.shape[:-1], self.out_features)
+
+    def few(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply up to `FEW_ROWS` rows of float32 with the kernels."""
+        missing = formats.padded(self.in_features) - self.in_features
+        inputs = nn.functional.pad(inputs, (0, missing)) if missing else inputs.contiguous()
+        outputs = torch.empty(len(inputs), self.out_features)
+        bias = self._float_bias()
+        for start in range(0, len(inputs), formats.MAX_ROWS):
+            stop = start + formats.MAX_ROWS
+            multiply(self, bias, inputs[start:stop], outputs[start:stop])
+        return outputs
+
+    def many(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply any number of rows with torch's product."""
+        step = max(64, BLOCK // self.in_features)
+        values = inputs.to(self.prompt_dtype or inputs.dtype)
+        parts = [
+            values @ self._block(start, start + step).to(values.dtype).T
+            for start in range(0, self.out_features, step)
+        ]
+        outputs = (torch.cat(parts, -1) if len(parts) > 1 else parts[0]).to(inputs.dtype)
+        return outputs if self.bias is None else outputs.add_(self.bias)
+
+    def _block(self, start: int, stop: int) -> torch.Tensor:
+        rows = formats.dequantized(self.stored[start:stop], self.scales[start:stop])
+        return rows[:, : self.in_features]
+
+    def _float_bias(self) -> torch.Tensor:
+        if self.bias is None:
+            return _zeros(self.out_features)
+        return self.bias if self.bias.dtype == torch.float32 else self.bias.float()
+
+    def extra_repr(self) -> str:
+        """Return the dimensions for torch's printed form of a model."""
+        return f"{self.in_features}, {self.out_features}, {self.format}, bias={self.bias is not None}"
+
+
+class StoredEmbedding(nn.Embedding):
+    """An embedding table that stays in the 16 bits of its checkpoint; what is looked up gets the model's dtype."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        """Take the place of a table."""
+        super().__init__(table.num_embeddings, table.embedding_dim, table.padding_idx, device="meta")
+        self.result_dtype = table.weight.dtype
+        self.weight = _parameter(torch.empty(table.weight.shape, dtype=torch.bfloat16, device="meta"))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        """Return the rows of the table (..., width) for token ids (...)."""
+        return super().forward(input).to(self.result_dtype)
+
+
+def multiply(layer: QuantizedLinear, bias: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
+    """Write the products of up to `MAX_ROWS` contiguous float32 rows with a layer's weights into `outputs`."""
+    tensors = (layer.stored, layer.scales, bias, inputs, outputs)
+    argument = _Argument(
+        team.thread_count(), layer.out_features, inputs.shape[1], *(tensor.data_ptr() for tensor in tensors)
+    )
+    team.run(_kernel(layer.format, len(inputs)), ctypes.addressof(argument))
+
+
+@cache
+def _kernel(number_format: Format, rows: int) -> int:
+    """Return the address of a kernel. Its library is loaded where a quantized layer computes, and only there."""
+    from codegen_lsp.engine.quantized.kernels import kernel
+
+    return kernel(number_format, rows)
+
+
+_Argument = ctypes.c_int64 * len(formats.FIELDS)
+
+
+def replace_layers(module: nn.Module, number_format: Format, *, halves: bool) -> None:
+    """Put quantized layers without values in place of a model's linear layers, before its weights are read.
+
+    The head becomes int8 in both formats: it decides between words that are close. A head that shares its weights with
+    the embedding table is left for `quantize_head`. With `halves` the checkpoint has numbers of 16 bits, and the
+    embedding table keeps them.
+    """
+    head = _head(module)
+    shared = head is not None and _has_shared_head(module)
+    for parent, name, layer in list(_children(module)):
+        if type(layer) is nn.Embedding and halves and not shared:
+            setattr(parent, name, StoredEmbedding(layer))
+        elif type(layer) is nn.Linear and not (layer is head and shared):
+            layer_format: Format = "int8" if layer is head else number_format
+            setattr(
+                parent,
+                name,
+                QuantizedLinear(layer.in_features, layer.out_features, layer_format, layer.bias),
+            )
+
+
+def reserve_shared_head(module: nn.Module) -> None:
+    """Replace the shared head of a model without weights, so that the size of its copy counts."""
+    head = _head(module)
+    if head is not None and type(head) is nn.Linear:
+        layer = QuantizedLinear(head.in_features, head.out_features, "int8", head.bias)
+        module.set_output_embeddings(layer)  # type: ignore[operator]
+
+
+def read_prompts_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """Let a model's quantized layers multiply many rows in a dtype, whatever the dtype of their inputs is."""
+    for layer in module.modules():
+        if isinstance(layer, QuantizedLinear):
+            layer.prompt_dtype = dtype
+
+
+def quantize_head(module: nn.Module) -> None:
+    """Give a head in the model's dtype an int8 copy of its weights, also if it shares them with the embedding table."""
+    head = _head(module)
+    if head is not None and type(head) is nn.Linear:
+        module.set_output_embeddings(QuantizedLinear.from_weight(head.weight, "int8", head.bias))  # type: ignore[operator]
+
+
+def is_quantizable(module: nn.Module) -> bool:
+    """Return whether a model has linear layers."""
+    return any(type(layer) is nn.Linear for layer in module.modules())
+
+
+def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    for parent in module.modules():
+        for name, child in parent.named_children():
+            yield parent, name, child
+
+
+def _head(module: nn.Module) -> nn.Module | None:
+    head: nn.Module | None = module.get_output_embeddings()  # type: ignore[operator]
+    return head
+
+
+def _has_shared_head(module: nn.Module) -> bool:
+    config: Any = module.config
+    tied: bool = config.get_text_config().tie_word_embeddings
+    return tied
+
+
+def _parameter(tensor: torch.Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=False)
+
+
+@cache
+def _zeros(count: int) -> torch.Tensor:
+    """Return `count` zeros, always the same ones."""
+    return torch.zeros(count)

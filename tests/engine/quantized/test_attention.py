@@ -1,0 +1,75 @@
+"""The attention kernel computes what matrix products, a mask and a softmax do."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from codegen_lsp.engine.quantized import attention
+
+HEADS, ROOM = 6, 150
+
+
+def buffers(rows: int, length: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Keys and values (rows, heads, length, width) as a KV cache holds them: views of a buffer with more room."""
+    buffer = torch.randn(2, rows + 1, HEADS, ROOM, width).to(dtype)
+    return buffer[0, :rows, :, :length], buffer[1, :rows, :, :length]
+
+
+def plain(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    new = queries.shape[2]
+    scores = queries @ keys.float().transpose(-1, -2)
+    future = torch.ones(new, new, dtype=torch.bool).triu_(1)
+    scores[..., -new:].masked_fill_(future, -torch.inf)
+    return scores.softmax(-1) @ values.float()
+
+
+SHAPES = ((1, 1, 1), (1, 1, 100), (1, 2, 2), (3, 5, 77), (2, 16, 140), (1, 8, 64), (4, 1, 30))
+"""Rows, new tokens of each, and positions in all."""
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("width", [16, 64, 80])
+def test_any_number_of_new_tokens(width: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(width)
+    for rows, new, length in SHAPES:
+        keys, values = buffers(rows, length, width, dtype)
+        for size in (0.1, 3.0):
+            queries = torch.randn(rows, HEADS, new, width) * size / width**0.5
+            mixed = attention.attend(queries, keys, values)
+            assert mixed is not None
+            assert torch.allclose(mixed, plain(queries, keys, values), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("prompt", [1, 45])
+def test_rows_that_share_a_prompt(prompt: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(prompt)
+    for rows, new, length in SHAPES:
+        shared_keys, shared_values = buffers(1, prompt, 256, dtype)
+        keys, values = buffers(rows, length, 256, dtype)
+        queries = torch.randn(rows, HEADS, new, 256) / 16
+        mixed = attention.attend_forked(queries, (shared_keys[0], shared_values[0]), (keys, values))
+        assert mixed is not None
+        all_keys = torch.cat([shared_keys.expand(rows, -1, -1, -1), keys], 2)
+        all_values = torch.cat([shared_values.expand(rows, -1, -1, -1), values], 2)
+        assert torch.allclose(mixed, plain(queries, all_keys, all_values), rtol=1e-4, atol=1e-4)
+
+
+def test_scores_that_are_far_apart() -> None:
+    keys, values = buffers(1, 60, 64, torch.float32)
+    queries = 100 * torch.randn(1, HEADS, 3, 64)
+    mixed = attention.attend(queries, keys, values)
+    assert mixed is not None
+    assert torch.allclose(mixed, plain(queries, keys, values), rtol=1e-3, atol=1e-3)
+
+
+def test_what_the_kernel_is_not_made_for_is_refused() -> None:
+    keys, values = buffers(2, 60, 64, torch.bfloat16)
+    queries = torch.randn(2, HEADS, 2, 64)
+    assert attention.attend(queries, keys, values) is not None
+    assert attention.attend(torch.randn(2, HEADS, 17, 64), keys, values) is None
+    assert attention.attend(queries, keys.half(), values.half()) is None
+    assert attention.attend(torch.randn(2, HEADS, 2, 7), keys[..., :7], values[..., :7]) is None
+    wide = torch.randn(2, HEADS, 64, 60).transpose(2, 3)
+    assert attention.attend(queries, wide, wide) is None

@@ -1,0 +1,99 @@
+"""A quantized layer computes what a plain one with the same, dequantized weights computes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from codegen_lsp.engine.quantized import formats
+from codegen_lsp.engine.quantized.formats import FORMATS, GROUP, Format
+from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear, read_prompts_in
+
+SIZES = ((1, 1), (3, 7), (5, 32), (66, 96), (130, 1000), (257, 64))
+"""Outputs and inputs; also those that fill no tile of a kernel and no group of weights."""
+
+
+def layer_of(outputs: int, inputs: int, number_format: Format, *, bias: bool = True) -> QuantizedLinear:
+    generator = torch.Generator().manual_seed(outputs * inputs)
+    weight = torch.randn(outputs, inputs, generator=generator)
+    return QuantizedLinear.from_weight(
+        weight, number_format, torch.randn(outputs, generator=generator) if bias else None
+    )
+
+
+def plain(layer: QuantizedLinear, inputs: torch.Tensor) -> torch.Tensor:
+    return nn.functional.linear(inputs, layer.dequantized(), layer.bias)
+
+
+@pytest.mark.parametrize("number_format", FORMATS)
+@pytest.mark.parametrize(("outputs", "inputs"), SIZES)
+def test_any_number_of_rows_gives_the_products_with_dequantized_weights(
+    number_format: Format, outputs: int, inputs: int
+) -> None:
+    for bias in (True, False):
+        layer = layer_of(outputs, inputs, number_format, bias=bias)
+        for rows in (*range(10), FEW_ROWS, FEW_ROWS + 1, 40):
+            values = torch.randn(rows, inputs)
+            assert torch.allclose(layer(values), plain(layer, values), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("number_format", FORMATS)
+def test_each_thread_computes_its_part(number_format: Format) -> None:
+    threads = torch.get_num_threads()
+    layer, values = layer_of(201, 320, number_format), torch.randn(3, 320)
+    try:
+        for count in (1, 2, 3, 7):
+            torch.set_num_threads(count)
+            assert torch.allclose(layer(values), plain(layer, values), rtol=1e-4, atol=1e-4)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("number_format", FORMATS)
+def test_inputs_keep_their_shape_and_dtype(number_format: Format) -> None:
+    layer = layer_of(48, 40, number_format)
+    for rows in (2, 20):
+        values = torch.randn(2, rows, 40).bfloat16()
+        outputs = layer(values)
+        assert outputs.shape == (2, rows, 48)
+        assert outputs.dtype == torch.bfloat16
+        assert torch.allclose(outputs.float(), plain(layer, values.float()), rtol=0.05, atol=0.3)
+
+
+def test_inputs_that_are_views_are_read_as_what_they_are() -> None:
+    layer = layer_of(16, 64, "int8")
+    values = torch.randn(64, 3).T
+    assert torch.allclose(layer(values), plain(layer, values), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("number_format", "error"), [("int8", 0.012), ("int4", 0.1)])
+def test_weights_come_back_within_half_a_step(number_format: Format, error: float) -> None:
+    weight = torch.randn(64, 512, generator=torch.Generator().manual_seed(1))
+    again = formats.dequantized(*formats.quantized(weight, number_format))
+    assert float((again - weight).norm() / weight.norm()) < error
+
+
+@pytest.mark.parametrize("number_format", FORMATS)
+def test_rows_of_zeros_stay_zeros(number_format: Format) -> None:
+    weight = torch.zeros(3, 2 * GROUP)
+    weight[1, GROUP:] = 1.0
+    again = formats.dequantized(*formats.quantized(weight, number_format))
+    assert torch.equal(again[0], weight[0])
+    assert torch.allclose(again, weight, rtol=0.01)
+
+
+def test_int4_takes_a_bit_more_than_half_a_byte_for_a_weight() -> None:
+    layer = layer_of(128, 256, "int4")
+    assert layer.stored.nbytes + layer.scales.nbytes == 128 * 256 * 9 // 16
+
+
+def test_prompts_are_multiplied_in_the_dtype_that_the_processor_is_faster_with() -> None:
+    layer = layer_of(48, 64, "int8")
+    values = torch.randn(40, 64)
+    exact = layer(values)
+    read_prompts_in(nn.Sequential(layer), torch.bfloat16)
+    rounded = layer(values)
+    assert rounded.dtype == torch.float32
+    assert torch.allclose(rounded, exact, rtol=0.05, atol=0.3)
+    assert not torch.equal(rounded, exact)
