@@ -114,7 +114,7 @@ class FakeEngine:
         if path == "/v1/models":
             model: dict[str, Any] = {"id": "fake", "max_model_len": 2048}
             if self.extensions:
-                model["extensions"] = ["heal", "branch", "priority", "echo_from"]
+                model["extensions"] = ["heal", "branch", "priority", "echo_from", "draft"]
             if self.tokenizer_file:
                 model["tokenizer_file"] = self.tokenizer_file
             return self._answer(writer, 200, {"object": "list", "data": [model]})

@@ -246,7 +246,8 @@ class Pipeline:
             threshold,
             hurry=not show_all,
         )
-        generated = await self._read(prompt, options, patience, invoked=invoked)
+        expected = self._suggestions.expected(site.cursor)
+        generated = await self._read(prompt, options, patience, expected, invoked=invoked)
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
@@ -268,10 +269,11 @@ class Pipeline:
         )
 
     async def _read(
-        self, prompt: Prompt, options: Options, patience: Patience, *, invoked: bool
+        self, prompt: Prompt, options: Options, patience: Patience, expected: str, *, invoked: bool
     ) -> Generated:
         engine = self.backend.engine
         request = generation.to_request(prompt, options, extensions=engine.extensions, invoked=invoked)
+        request = replace(request, draft=expected)
         try:
             generated, hinted = await asyncio.gather(
                 generation.read(engine, request, patience), self._read_hinted(prompt, options, patience)
