@@ -139,7 +139,7 @@ async def test_a_server_of_another_make_gets_no_extensions(editor: StartEditor, 
     assert {(request["n"], request["temperature"]) for request in fake.requests} == {(1, 0)}
     assert await ed.inline(uri, *END, invoked=True)
     for request in fake.requests:
-        assert {"heal", "branch", "priority", "echo_from"}.isdisjoint(request)
+        assert {"heal", "branch", "priority", "echo_from", "draft"}.isdisjoint(request)
     assert any(request["temperature"] > 0 for request in fake.requests)
 
 
