@@ -192,7 +192,7 @@ def _recommended() -> Iterator[Finding]:
 
 
 def _checkpoint(model: str) -> Iterator[Finding]:
-    from codegen_lsp.engine.checkpoints import hub, locate
+    from codegen_lsp.engine.checkpoints import fill_verdicts, hub, locate
     from codegen_lsp.engine.checkpoints.sources import gguf
     from codegen_lsp.engine.checkpoints.tokenizer import check_tokenizer
     from codegen_lsp.wire.errors import CodegenError
@@ -218,6 +218,8 @@ def _checkpoint(model: str) -> Iterator[Finding]:
         return
     seen = "the bundled model is installed" if checkpoint.kind == "bundled" else f"complete, in {folder}"
     yield Finding("ok", model, seen)
+    fill = fill_verdicts.described(folder)
+    yield Finding("ok", "fill-in-the-middle", fill or "not measured, or the model has no tokens for it")
 
 
 def _disk() -> Iterator[Finding]:

@@ -33,6 +33,7 @@ from codegen_lsp.lsp.option_types import (
 )
 from codegen_lsp.wire.config import DType, EngineConfig, Quantize, expanded
 from codegen_lsp.wire.errors import ConfigError
+from codegen_lsp.wire.fill.formats import FillMode
 
 SECTION = "codegen"
 """The section of `workspace/configuration` and of an editor's settings file."""
@@ -87,11 +88,16 @@ class Options:
     top_p: Annotated[float, Meta(ge=0.01, le=1)] = 0.95
     """Sample from the smallest set of tokens whose probabilities add up to this value; not used at temperature 0."""
     suffix_ranking: bool = True
-    """Also rank suggestions by how likely they make the text after the cursor; costs a short second request."""
+    """Also rank suggestions by how likely they make the text after the cursor; costs a short second request. Models
+    that fill in the middle read that text instead."""
     warm: bool = True
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
     timeout: Annotated[int, Meta(ge=1, le=3600)] = 60
     """Maximum number of seconds to wait for the engine to send something."""
+    fill_in_the_middle: Annotated[FillMode, USER_ONLY] = "auto"
+    """Let the model read the text after the cursor: if it was trained for that, always, or never."""
+    fim_format: Annotated[NameText, USER_ONLY] = ""
+    """Family of the model's fill-in-the-middle tokens, or a JSON file that describes them; empty detects it."""
     model: Annotated[ModelText, USER_ONLY] = "nano"
     """Model of the local engine: nano, smollm2-135m, a CodeGen name from 350M-mono to 16B-nl, a name on the Hugging
     Face hub, a folder, or a GGUF file."""
@@ -143,6 +149,9 @@ class Options:
             prefix_cache=self.prefix_cache,
             threads=self.threads,
             allow_pickle=self.allow_pickle,
+            # An engine that may fill serves both: whether it is asked to is decided here.
+            fill_in_the_middle="always" if self.fill_in_the_middle == "always" else "auto",
+            fim_format=_absolute(self.fim_format) if self.fim_format.endswith(".json") else self.fim_format,
         )
 
 

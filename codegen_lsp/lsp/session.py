@@ -45,7 +45,15 @@ def make_backend(options: Options, on_change: Callable[[EngineState], None]) -> 
     from codegen_lsp.lsp.engines.supervisor import Supervisor
 
     if options.server:
-        return RemoteBackend(options.server, options.token, options.timeout, on_change, options.server_model)
+        return RemoteBackend(
+            options.server,
+            options.token,
+            options.timeout,
+            on_change,
+            options.server_model,
+            fill=options.fill_in_the_middle,
+            fim_format=options.fim_format,
+        )
     return Supervisor(
         options.engine_config(),
         idle_timeout=options.idle_timeout,

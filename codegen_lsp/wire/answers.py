@@ -212,6 +212,8 @@ class ModelInfo:
     """Extension. Path of `tokenizer.json` on the engine's machine, to count tokens; empty if there is none."""
     extensions: tuple[str, ...] = ()
     """Extension. The fields of `EXTENSIONS` that the server understands."""
+    owner: str = "codegen-lsp"
+    """OpenAI's `owned_by`, by which servers of other projects can be told apart."""
     fill: FillInfo | None = None
     """Extension. How the model fills in the middle; None if it can't, or the server doesn't say."""
     weights: str = ""
@@ -223,7 +225,7 @@ class ModelInfo:
             "id": self.id,
             "object": "model",
             "created": 0,
-            "owned_by": "codegen-lsp",
+            "owned_by": self.owner,
             "max_model_len": self.max_model_len,
             "tokenizer_file": self.tokenizer_file,
             "extensions": list(self.extensions),

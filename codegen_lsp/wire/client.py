@@ -36,6 +36,7 @@ from codegen_lsp.wire.requests import CompletionRequest
 from codegen_lsp.wire.surrogates import SurrogateJoiner, clean
 from codegen_lsp.wire.transport.allowance import Allowance
 from codegen_lsp.wire.transport.dialect import Dialect
+from codegen_lsp.wire.transport.filling import MAX_STOPS, Filling, as_completion
 from codegen_lsp.wire.transport.healing import ContradictedError, Healer, ragged_end, without_end
 from codegen_lsp.wire.transport.http import (
     make_client,
@@ -46,6 +47,7 @@ from codegen_lsp.wire.transport.http import (
 )
 from codegen_lsp.wire.transport.retries import Retries, retry_after
 from codegen_lsp.wire.transport.session_id import HEADER as SESSION_HEADER
+from codegen_lsp.wire.transport.stops import StopCutter
 from codegen_lsp.wire.transport.streams import events, has_known_end, read_body, read_refusal
 
 if TYPE_CHECKING:
@@ -117,6 +119,8 @@ class HttpEngineClient:
         """Whether the engine understands this project's own request fields (`wire.EXTENSIONS`)."""
         self.model = ""
         """The model of requests that name none; empty leaves the choice to the server."""
+        self.filling: Filling | None = None
+        """How a server of another project is asked for the text before a suffix; None asks left to right."""
         self._dialect = Dialect()
         self._is_local = socket is not None
         urls = ("",) if socket else server_addresses(url)
@@ -151,11 +155,12 @@ class HttpEngineClient:
             if "text/event-stream" not in response.headers.get("content-type", "").lower():
                 yield await self._whole(request, response)
                 return
-            allowance = Allowance(request)
+            allowance, cutter = Allowance(request), StopCutter(self._unsent_stops(request))
             began = finished = False
             async with aclosing(events(response)) as stream:
                 async for data in stream:
-                    chunk = joiner.mend(allowance.take(completion_from_json(decode_json(data))))
+                    answer = completion_from_json(as_completion(decode_json(data)))
+                    chunk = cutter.cut(joiner.mend(allowance.take(answer)))
                     began = True
                     finished = finished or any(choice.finish_reason for choice in chunk.choices)
                     yield chunk
@@ -168,8 +173,9 @@ class HttpEngineClient:
             return await self._whole(request, response)
 
     async def _whole(self, request: CompletionRequest, response: httpx.Response) -> Completion:
-        completion = completion_from_json(decode_json(await read_body(response)))
-        return SurrogateJoiner().mend(Allowance(request).take(completion))
+        completion = completion_from_json(as_completion(decode_json(await read_body(response))))
+        completion = SurrogateJoiner().mend(Allowance(request).take(completion))
+        return StopCutter(self._unsent_stops(request)).cut(completion)
 
     async def health(self) -> Health:
         """See `EngineClient.health`."""
@@ -246,7 +252,9 @@ class HttpEngineClient:
         retries = Retries()
         while True:
             adapted, wait = self._dialect.adapt(body, without), 0.0
-            async with self._request("POST", "/v1/completions", adapted, headers=headers) as response:
+            path = self.filling.path(adapted) if self.filling is not None else "/v1/completions"
+            sent = self.filling.adapt(adapted) if self.filling is not None else adapted
+            async with self._request("POST", path, sent, headers=headers) as response:
                 try:
                     await self._check(response)
                 except RequestError as error:
@@ -274,7 +282,19 @@ class HttpEngineClient:
     def _body(self, request: CompletionRequest) -> dict[str, Any]:
         prompts = tuple(clean(p) if isinstance(p, str) else p for p in request.prompts)
         model = request.model or self.model or None
-        return replace(request, prompts=prompts, model=model).to_json(extensions=self.extensions)
+        stop, suffix = request.stop, clean(request.suffix)
+        if not self.extensions:
+            stop = self._stops(request)[:MAX_STOPS]
+            suffix = suffix if self.filling is not None else ""
+        request = replace(request, prompts=prompts, model=model, stop=stop, suffix=suffix)
+        return request.to_json(extensions=self.extensions)
+
+    def _stops(self, request: CompletionRequest) -> tuple[str, ...]:
+        fills = request.suffix and self.filling is not None and not self.extensions
+        return self.filling.stops(request.stop) if self.filling is not None and fills else request.stop
+
+    def _unsent_stops(self, request: CompletionRequest) -> tuple[str, ...]:
+        return () if self.extensions else self._stops(request)[MAX_STOPS:]
 
     @asynccontextmanager
     async def _request(

@@ -105,6 +105,7 @@ class _FillBody(Struct):
 
 class _ModelBody(Struct):
     id: WireName | None = None
+    owned_by: WireName | None = None
     max_model_len: WireCount | None = None
     """vLLM's name for the context, which this project's engine uses too."""
     meta: _MetaBody | None = None
@@ -233,6 +234,7 @@ def _model(body: _ModelBody) -> ModelInfo:
         max_model_len=body.max_model_len or meta.n_ctx_train or 0,
         tokenizer_file=body.tokenizer_file or "",
         extensions=tuple(name for name in body.extensions or () if name in EXTENSIONS),
+        owner=body.owned_by or "",
         fill=FillInfo(**msgspec.structs.asdict(fill)) if fill is not None else None,
         weights=body.weights or "",
     )

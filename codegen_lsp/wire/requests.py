@@ -14,7 +14,9 @@ from codegen_lsp.wire.fill.formats import FileText
 PromptInput = str | tuple[int, ...]
 """One prompt: text, or token ids."""
 
-EXTENSIONS = ("heal", "branch", "priority", "echo_from", "files", "path", "draft")
+FIRST_EXTENSIONS = ("heal", "branch", "priority", "echo_from")
+"""Request fields of this project's own that every engine of it understands."""
+EXTENSIONS = (*FIRST_EXTENSIONS, "files", "path", "draft")
 """Request fields that are this project's own."""
 
 MAX_N = 16

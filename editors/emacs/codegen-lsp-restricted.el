@@ -9,7 +9,9 @@
 ;;; Code:
 
 (defconst codegen-lsp-restricted-settings
-  '(:model
+  '(:fillInTheMiddle
+    :fimFormat
+    :model
     :revision
     :dtype
     :quantize

@@ -85,6 +85,7 @@ def test_models_are_listed(tmp_path: Path) -> None:
         "name": "16B-mono",
         "source": "Salesforce/codegen-16B-mono",
         "local_bytes": None,
+        "fill": "",
     }
     assert b"Salesforce/codegen-350M-nl" in run(tmp_path, "models", "list").stdout
 

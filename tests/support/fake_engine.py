@@ -42,6 +42,8 @@ class FakeEngine:
         """Characters of an echoed prompt whose log-probability is another one."""
         self.tokenizer_file = ""
         """The file of its tokenizer, as it names it."""
+        self.fill: dict[str, Any] | None = None
+        """How it says that it fills in the middle."""
         self.echoes = True
         self.longest = 1_000_000
         """Characters of a prompt from which on it is refused as too long."""
@@ -120,6 +122,7 @@ class FakeEngine:
             model: dict[str, Any] = {"id": "fake", "max_model_len": 2048}
             if self.extensions:
                 model["extensions"] = list(EXTENSIONS)
+                model["fill_in_the_middle"] = self.fill
             if self.tokenizer_file:
                 model["tokenizer_file"] = self.tokenizer_file
             return self._answer(writer, 200, {"object": "list", "data": [model]})

@@ -13,7 +13,12 @@ from codegen_lsp.commands.options import EngineChoice, with_options
 
 @with_options
 def infilling(
-    data: Annotated[Path, typer.Option(help="HumanEval-SingleLineInfilling.jsonl, or .jsonl.gz.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="HumanEval-SingleLineInfilling.jsonl (or .gz), or a set of several lines or spans like it."
+        ),
+    ],
     engine: EngineChoice,
     options: BenchOptions,
     rows: Annotated[int, typer.Option(help="The language server's option `candidates`.", min=1, max=8)] = 3,
@@ -30,7 +35,7 @@ def infilling(
     chosen = benchmark.read_tasks(data, tasks)
     sandbox = options.sandbox(Limits(seconds=seconds))
     if canonical:
-        judge_canonical([t.program(t.line.rstrip("\n")) for t in chosen], sandbox, options.workers)
+        judge_canonical([t.program(t.solution) for t in chosen], sandbox, options.workers)
         return
 
     async def evaluate(bench: Bench) -> dict[str, Any]:

@@ -49,10 +49,10 @@ def list_models(as_json: AsJson = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("model", "on this machine", "source", box=None, pad_edge=False)
+    table = Table("model", "on this machine", "source", "fills in the middle", box=None, pad_edge=False)
     for entry in entries:
         size = format_size(entry.local_bytes) if entry.local_bytes is not None else "-"
-        table.add_row(styled(entry.name), size, styled(entry.source))
+        table.add_row(styled(entry.name), size, styled(entry.source), styled(entry.fill))
     console().print(table)
 
 

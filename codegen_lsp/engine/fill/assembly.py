@@ -20,6 +20,8 @@ from codegen_lsp.wire.fill.formats import (
 
 PROJECT = "project"
 """The name of every project: prompts of two folders with the same files are the same."""
+UNNAMED = "file"
+"""The name of a current file that has none."""
 SLASHES = frozenset(
     ("c", "cc", "cpp", "cs", "go", "h", "java", "js", "jsx", "kt", "rs", "swift", "ts", "tsx")
 )
@@ -102,7 +104,9 @@ def file_ids(
     tokens = _ids(vocabulary, fill_format.parts(fill_format.project), {"name": PROJECT})
     for file in files:
         tokens += _ids(vocabulary, fill_format.parts(fill_format.file), _file_values(file))
-    return tokens, _ids(vocabulary, fill_format.parts(fill_format.current), _file_values(FileText(path, "")))
+    return tokens, _ids(
+        vocabulary, fill_format.parts(fill_format.current), _file_values(FileText(path or UNNAMED, ""))
+    )
 
 
 def _file_values(file: FileText) -> dict[str, str | Sequence[int]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
+from codegen_lsp.engine.checkpoints import fill_verdicts as verdicts
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
-from codegen_lsp.engine.fill import assembly, verdicts
+from codegen_lsp.engine.fill import assembly
 from codegen_lsp.engine.fill.probe import probe
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.wire.config import EngineConfig, option
@@ -41,7 +43,7 @@ def choose(model: Model, config: EngineConfig, checkpoint: Path) -> FillChoice |
         verdicts.remember(checkpoint, choice)
     log.info("fill-in-the-middle of %s (%s): %s", model.name, fill_format.family, choice.reason)
     if config.fill_in_the_middle == "always" and choice.order is None:
-        order = max(fill_format.orders, key=lambda name: choice.scores[name])
+        order = max(fill_format.orders, key=lambda name: choice.scores.get(name, -math.inf))
         return FillChoice(fill_format, order, choice.scores, f"forced, although {choice.reason}")
     return choice
 

@@ -18,8 +18,8 @@ from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT, FillChoice, FillFormat,
 
 MARGIN = 0.1
 """Nats per token by which filling must beat left to right."""
-LEAST_END = -4.0
-"""Mean log-probability that a model must give to the end of a known middle: an untrained one goes on."""
+LEAST_END = -7.0
+"""Mean log-probability that a model must give to the end of a known middle: an untrained one goes on (about -10)."""
 SPM_MARGIN = 0.15
 """Nats per token that the order which keeps the prefix cache may lose against the other one."""
 SECONDS = 3.0

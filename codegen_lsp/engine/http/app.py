@@ -21,6 +21,7 @@ from codegen_lsp.engine.decode import embeddings
 from codegen_lsp.engine.http.access import Access, Caller
 from codegen_lsp.engine.http.bodies import parsed_body
 from codegen_lsp.engine.http.guard import Activity, Guard
+from codegen_lsp.engine.http.infill import FimResponse, InfillResponse, parse_infill
 from codegen_lsp.engine.http.responses import CompletionResponse, EmbeddingsResponse, error_response
 from codegen_lsp.engine.http.team.audit import AuditLog
 from codegen_lsp.engine.http.team.traffic import Traffic
@@ -58,6 +59,8 @@ class EngineApp:
     def _build(self, access: Access, traffic: Traffic) -> Starlette:
         routes = [
             Route("/v1/completions", self._completions, methods=["POST"]),
+            Route("/v1/fim/completions", self._fim_completions, methods=["POST"]),
+            Route("/infill", self._infill, methods=["POST"]),
             Route("/v1/embeddings", self._embeddings, methods=["POST"]),
             Route("/v1/models", self._models, methods=["GET"]),
             Route("/v1/models/{name:path}", self._one_model, methods=["GET"]),
@@ -81,6 +84,21 @@ class EngineApp:
         parsed, salt = await parsed_body(request, parse_request, self._limit)
         self._check_model(parsed.model)
         return CompletionResponse(self.worker, *await self._submit(_clamped(parsed, caller), caller, salt))
+
+    async def _fim_completions(self, request: Request) -> Response:
+        caller: Caller = request.scope["caller"]
+        parsed, salt = await parsed_body(request, parse_request, self._limit)
+        self._check_model(parsed.model)
+        return FimResponse(self.worker, *await self._submit(_clamped(parsed, caller), caller, salt))
+
+    async def _infill(self, request: Request) -> Response:
+        caller: Caller = request.scope["caller"]
+        parsed, salt = await parsed_body(request, parse_infill, self._limit)
+        self._check_model(parsed.completion.model)
+        model = self.worker.model
+        heals = model is not None and model.vocabulary.byte_level
+        completion = replace(_clamped(parsed.completion, caller), heal=heals)
+        return InfillResponse(self.worker, *await self._submit(completion, caller, salt), parsed)
 
     async def _embeddings(self, request: Request) -> Response:
         caller: Caller = request.scope["caller"]
@@ -154,7 +172,7 @@ class EngineApp:
         supported = (e for e in EXTENSIONS if e != "heal" or model.vocabulary.byte_level)
         fill = fill_info(model.fill) if model.fill is not None else None
         return ModelInfo(
-            model.name, model.context, model.tokenizer_file, tuple(supported), fill, weights=model.weights
+            model.name, model.context, model.tokenizer_file, tuple(supported), fill=fill, weights=model.weights
         )
 
     async def _one_model(self, request: Request) -> Response:

@@ -13,6 +13,9 @@ from codegen_lsp.engine.http.team.traffic import Traffic
 from codegen_lsp.engine.http.team.users import User
 from codegen_lsp.wire.errors import WireError
 
+USES = ("/v1/", "/infill")
+"""Beginnings of the paths that use the model."""
+
 
 class Activity:
     """The time of the last use of the engine; health checks and metrics do not count."""
@@ -56,7 +59,7 @@ class Guard:
         error = self.access.refusal(scope["path"], headers, caller)
         if error is not None:
             await error_response(error)(scope, receive, send)
-        elif scope["path"].startswith("/v1/"):
+        elif scope["path"].startswith(USES):
             await self._use(caller.user, scope, receive, send)
         else:
             await self.app(scope, receive, send)

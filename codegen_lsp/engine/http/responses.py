@@ -52,15 +52,18 @@ class CompletionResponse(Response):
         watcher = asyncio.create_task(self._watch(receive))
         ended = False
         try:
-            ended = await (
-                self._stream(send) if self.job.request.stream else self._send_once(scope, receive, send)
-            )
+            ended = await (self._stream(send) if self.streams else self._send_once(scope, receive, send))
         except OSError:
             log.debug("a client left while it was answered")
         finally:
             watcher.cancel()
             if not ended:
                 self.worker.cancel(self.job)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the client wants server-sent events."""
+        return self.job.request.stream
 
     async def _watch(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -83,26 +86,33 @@ class CompletionResponse(Response):
             chunks.append(self._completion(tuple(event)))
 
     def _body(self, chunks: list[Completion], done: Done) -> dict[str, Any]:
-        return join_chunks([*chunks, self._completion((), done)]).to_json()
+        return self._json(join_chunks([*chunks, self._completion((), done)]))
+
+    def _json(self, completion: Completion) -> dict[str, Any]:
+        """Return a whole answer, or a chunk of one, as it is sent."""
+        return completion.to_json()
 
     async def _stream(self, send: Send) -> bool:
         """Send server-sent events; return false if the client has left."""
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._start_stream(send)
         request = self.job.request
         while (event := await self.events.get()) is not GONE:
             if isinstance(event, WireError):
-                await send(_event(event.to_json()))
+                await send(event_message(event.to_json()))
             elif isinstance(event, Done):
                 if request.include_usage or request.continuous_usage:
-                    await send(_event(self._completion((), event).to_json()))
+                    await send(event_message(self._json(self._completion((), event))))
             else:
                 chunk = self._completion(tuple(event), usage=request.continuous_usage)
-                await send(_event(chunk.to_json()))
+                await send(event_message(self._json(chunk)))
                 continue
             await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
             return True
         return False
+
+    async def _start_stream(self, send: Send) -> None:
+        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
 
     def _completion(
         self, choices: tuple[Choice, ...], done: Done | None = None, *, usage: bool = False
@@ -140,7 +150,8 @@ class EmbeddingsResponse(CompletionResponse):
         return embeddings.answer(self.request, self.vectors, self.worker.checkpoint.name, tokens)
 
 
-def _event(body: dict[str, Any]) -> Message:
+def event_message(body: dict[str, Any]) -> Message:
+    """Return the message that sends a server-sent event."""
     # Plain ASCII: some clients take U+2028, U+2029 and U+0085 for line ends.
     data = json.dumps(body, separators=(",", ":"), allow_nan=False)
     return {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True}

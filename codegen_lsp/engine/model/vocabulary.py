@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from codegen_lsp.wire.fill.families import CONTROL_TOKENS, is_control_token
+from codegen_lsp.wire.fill.families import unflagged
 
 CODEGEN_END = "<|endoftext|>"
 """The end of text in CodeGen's vocabulary."""
@@ -223,29 +223,8 @@ class Vocabulary:
 
 
 def keep_control_out(tokenizer: Tokenizer) -> None:
-    """Let a tokenizer spell the names of control tokens in a text, those that it doesn't flag as special too.
-
-    Added tokens that are text, such as CodeGen's runs of spaces, stay as they are.
-    """
-    added = {token.content: token for token in tokenizer.get_added_tokens_decoder().values()}
-    flagged = [
-        AddedToken(
-            name,
-            single_word=token.single_word,
-            lstrip=token.lstrip,
-            rstrip=token.rstrip,
-            normalized=token.normalized,
-            special=True,
-        )
-        for name, token in added.items()
-        if not token.special and is_control_token(name)
-    ]
-    flagged += [
-        AddedToken(name, normalized=False, special=True)
-        for name in sorted(CONTROL_TOKENS - added.keys())
-        if tokenizer.token_to_id(name) is not None
-    ]
-    if flagged:
+    """Let a tokenizer spell the names of control tokens in a text, those that it doesn't flag as special too."""
+    if flagged := [AddedToken(**arguments, special=True) for arguments in unflagged(tokenizer)]:
         tokenizer.add_special_tokens(flagged)
     tokenizer.encode_special_tokens = True
 

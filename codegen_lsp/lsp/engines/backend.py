@@ -18,7 +18,7 @@ from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.wire.answers import ModelInfo
 from codegen_lsp.wire.client import EngineClient
 from codegen_lsp.wire.errors import NotReadyError, TransportError, UnauthorizedError, WireError
-from codegen_lsp.wire.requests import EXTENSIONS
+from codegen_lsp.wire.requests import FIRST_EXTENSIONS
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ class Backend(ABC):
         models = await self.engine.models()
         if models:
             self.info = self._trusted(models[0])
-            self.engine.extensions = set(EXTENSIONS) <= set(models[0].extensions)
+            self.engine.extensions = set(FIRST_EXTENSIONS) <= set(models[0].extensions)
 
     def _trusted(self, model: ModelInfo) -> ModelInfo:
         """Return what is believed of a model's description: nothing about files of this machine."""

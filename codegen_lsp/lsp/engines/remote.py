@@ -15,7 +15,10 @@ from codegen_lsp.wire.errors import (
     UnauthorizedError,
     WireError,
 )
-from codegen_lsp.wire.requests import EXTENSIONS, CompletionRequest
+from codegen_lsp.wire.fill.description import named_format
+from codegen_lsp.wire.fill.formats import FillMode
+from codegen_lsp.wire.requests import FIRST_EXTENSIONS, CompletionRequest
+from codegen_lsp.wire.transport.filling import filling_for
 from codegen_lsp.wire.transport.http import is_loopback
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 60.0
@@ -31,12 +34,22 @@ class RemoteBackend(Backend):
     engine: HttpEngineClient
 
     def __init__(
-        self, url: str, token: str, timeout: float, on_change: Callable[[EngineState], None], model: str = ""
+        self,
+        url: str,
+        token: str,
+        timeout: float,
+        on_change: Callable[[EngineState], None],
+        model: str = "",
+        *,
+        fill: FillMode = "auto",
+        fim_format: str = "",
     ) -> None:
         """Prepare to watch a server; `model` is the one to request, empty for the first that the server lists.
 
+        `fill` and `fim_format` are the user's settings for a server of another project.
+
         Raises:
-            ConfigError: the address or the token can't be used.
+            ConfigError: the address, the token or the format can't be used.
             UnavailableError: the environment's proxies or certificates can't be used.
         """
         super().__init__(model, on_change)
@@ -44,6 +57,8 @@ class RemoteBackend(Backend):
         self._model = model
         self._scores: bool | None = None
         """Whether the server of another project scores prompts; None before that was tried."""
+        self._fill = fill
+        self._format = named_format(fim_format) if fim_format else None
         self._retry = FIRST_RETRY_SECONDS
 
     async def restart(self) -> None:
@@ -113,7 +128,11 @@ class RemoteBackend(Backend):
         listed = next((model for model in models if model.id == wanted), ModelInfo(wanted))
         self.info = self._trusted(listed)
         self.engine.model = wanted
-        self.engine.extensions = set(EXTENSIONS) <= set(listed.extensions)
+        self.engine.extensions = set(FIRST_EXTENSIONS) <= set(listed.extensions)
+        if not self.engine.extensions:
+            self.engine.filling = filling_for(listed.owner, wanted, self._format, self._fill)
+            fill = self.engine.filling.info if self.engine.filling is not None else None
+            self.info = replace(self.info, fill=fill)
 
     def _trouble(self, message: str) -> float:
         self._set(EngineState(Phase.ERROR, self._model, message))

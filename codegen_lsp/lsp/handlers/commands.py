@@ -82,5 +82,8 @@ async def _with_cached_text(session: Session, record: Record) -> dict[str, Any]:
     # A model that was loaded later has tokens of its own.
     if outcome.prompt is not None and pipeline is not None and outcome.model == pipeline.backend.info.id:
         counter = await pipeline.counter()
-        covered = counter.covered(outcome.prompt.text, outcome.usage.cached_tokens)
+        cached = outcome.usage.cached_tokens
+        if outcome.prompt.order == "spm":  # the suffix comes first
+            cached -= counter.exact(outcome.prompt.suffix) + pipeline.limits().fill_tokens
+        covered = counter.covered(outcome.prompt.text, max(0, cached))
     return record.to_json(covered)

@@ -1,6 +1,7 @@
 """Build the prompt at a cursor: its shape, header, window and budget. Pure.
 
-A prompt is `header + window`, and the window's end is the text just before the cursor. Where the whole prefix
+A prompt is `header + window`, and the window's end is the text just before the cursor. A model that fills in the middle
+gets a part of the text after the cursor too. Where the whole prefix
 fits there is no header. Line endings are `\\n` whatever the document has, and Python is indented by spaces.
 """
 
@@ -15,7 +16,9 @@ from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import supported
 from codegen_lsp.lsp.prompts import header, window
+from codegen_lsp.lsp.prompts import suffix as suffixes
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
+from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT
 
 _CLOSING = " \t)]}>\"'`;:,"
 """Characters after the cursor with which it still counts as the end of the line: auto-closed pairs, separators."""
@@ -39,6 +42,12 @@ class PromptLimits:
     """Maximum of a whole body (*Write the body*)."""
     header_share: float = 0.25
     """The part of the prompt that the header may take."""
+    suffix_tokens: int = 0
+    """Maximum of the text after the cursor, below its line; 0 completes left to right."""
+    fill_tokens: int = 0
+    """What the control tokens of a prompt with a suffix take."""
+    order: str = LEFT_TO_RIGHT
+    """How the model is asked if there is a suffix."""
 
 
 def build(site: Site, limits: PromptLimits, count: Count, shape: Shape | None = None) -> Prompt:
@@ -110,6 +119,9 @@ def _build(
     # The same for both shapes, so that a bracket typed at a line's end doesn't move the window.
     reserved = max(max_tokens, min(limits.block_tokens, limits.context // 2))
     budget = max(1, limits.context - reserved)
+    after = "" if body else suffixes.choose(site, min(limits.suffix_tokens, budget // 4), counter)
+    after_tokens = counter.exact(after) + limits.fill_tokens if after else 0
+    budget = max(1, budget - after_tokens)
     head, start, tokens = _fit(site, limits, budget - budget // _SLACK, counter)
     tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
     if tokens + tail.count(" \n") + tail.count("\t\n") > budget:
@@ -125,9 +137,11 @@ def _build(
         stop=_stop(site, shape),
         max_tokens=max_tokens,
         heal=bool(tail) and not tail.endswith("\n"),
-        tokens=tokens,
+        tokens=tokens + after_tokens,
         body=body,
         start=hints.opening(site) if shape == "line" else "",
+        suffix=after,
+        order=limits.order if after else LEFT_TO_RIGHT,
     )
 
 
@@ -231,9 +245,13 @@ class Prompt:
     max_tokens: int
     heal: bool = True
     tokens: int = 0
-    """Tokens of `text`, counted or estimated."""
+    """Tokens of `text` and `suffix`, counted or estimated."""
     body: bool = False
     """Whether the prompt is for a whole body (*Write the body*), not for a suggestion while typing."""
     start: str = ""
     """What the code below the cursor hints that the continuation starts with (`hints.py`). One candidate more is
     asked for that continues `text + start`."""
+    suffix: str = ""
+    """The text after the cursor that the model reads too; empty left to right."""
+    order: str = LEFT_TO_RIGHT
+    """How the model is asked: `psm`, `spm` or left to right."""

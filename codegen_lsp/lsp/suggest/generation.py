@@ -50,6 +50,7 @@ def to_request(
         temperature = PLAIN_TEMPERATURE
     return CompletionRequest(
         prompts=(prompt.text,),
+        suffix=prompt.suffix,
         max_tokens=prompt.max_tokens,
         n=n,
         temperature=temperature,
@@ -75,6 +76,7 @@ def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
     """Return the request for one row that starts with what the code below the cursor hints at."""
     return CompletionRequest(
         prompts=(prompt.text + prompt.start,),
+        suffix=prompt.suffix,
         max_tokens=prompt.max_tokens,
         n=1,
         temperature=0.0,
@@ -89,7 +91,7 @@ def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
 
 def warming_request(prompt: Prompt) -> CompletionRequest:
     """Return the request that reads a prompt into the engine's cache, behind all requests of users."""
-    return CompletionRequest(prompts=(prompt.text,), max_tokens=0, n=1, priority=1)
+    return CompletionRequest(prompts=(prompt.text,), suffix=prompt.suffix, max_tokens=0, n=1, priority=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from codegen_lsp.wire.errors import (
     WireError,
     is_too_long,
 )
+from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT
 from codegen_lsp.wire.transport.session_id import session_id
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ LARGE = 200_000
 """From this many characters of a document on, its prompt is built in a thread, so that typing goes on."""
 SCORING_SECONDS = (0.1, 1.0)
 """Bounds of the time that scoring suffixes may take; within them it may take as long as the generation did."""
+
+MAX_SUFFIX_LAST, MAX_SUFFIX_FIRST = 128, 512
+"""Maximum number of tokens of the text after the cursor, if it comes after the prefix and before it."""
 
 SHAPES: dict[str, Shape | None] = {"auto": None, "never": "line", "always": "block"}
 """The shape that the option `multiline` asks for; None lets the place decide."""
@@ -124,12 +128,17 @@ class Pipeline:
 
     def limits(self) -> prompts.PromptLimits:
         """Return how long prompts and completions may be with this model and these options."""
-        options = self.options
+        options, context = self.options, self.backend.info.max_model_len
+        fill = self.backend.info.fill if options.fill_in_the_middle != "never" else None
+        fills = fill is not None and fill.fills
         return prompts.PromptLimits(
-            context=self.backend.info.max_model_len,
+            context=context,
             line_tokens=options.max_tokens_line,
             block_tokens=options.max_tokens_block,
             body_tokens=options.max_tokens_body,
+            suffix_tokens=suffix_tokens(fill.order, context) if fill is not None and fills else 0,
+            fill_tokens=fill.tokens if fill is not None else 0,
+            order=fill.order if fill is not None else LEFT_TO_RIGHT,
         )
 
     async def counter(self) -> TokenCounter:
@@ -251,7 +260,8 @@ class Pipeline:
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
-        if options.suffix_ranking and len(contenders) > 1 and await self.backend.can_score():
+        scores = options.suffix_ranking and not prompt.suffix  # the model has read the suffix already
+        if scores and len(contenders) > 1 and await self.backend.can_score():
             started = time.perf_counter()
             verdicts = await self._score_suffixes(site, prompt, verdicts, contenders, timings)
             timings["score_ms"] = 1e3 * (time.perf_counter() - started)
@@ -289,7 +299,7 @@ class Pipeline:
             if is_too_long(error):
                 self._estimates.refused()
             raise
-        self._estimates.learn(prompt.text, generated.usage.prompt_tokens)
+        self._estimates.learn(prompt.text + prompt.suffix, generated.usage.prompt_tokens)
         sampled = [candidate for rows in more for candidate in rows.candidates]
         return replace(generated, candidates=(*generated.candidates, *sampled, *hinted))
 
@@ -329,6 +339,14 @@ class Pipeline:
 
 async def _no_candidates() -> tuple[Candidate, ...]:
     return ()
+
+
+def suffix_tokens(order: str, context: int) -> int:
+    """Return how many tokens of the text after the cursor a model is asked with.
+
+    With the prefix first they are read again after each keystroke, with the suffix first only when it changes.
+    """
+    return min(MAX_SUFFIX_LAST, context // 16) if order == "psm" else min(MAX_SUFFIX_FIRST, context // 8)
 
 
 def _is_inside_word(cursor: Cursor) -> bool:

@@ -106,6 +106,8 @@ def _prompt_json(prompt: Prompt | None, usage: Usage, cached_characters: int | N
         "text": prompt.text,
         "header": prompt.header,
         "window": prompt.window,
+        "suffix": prompt.suffix,
+        "order": prompt.order,
         "shape": prompt.shape,
         "tokens": usage.prompt_tokens or prompt.tokens,
         "cachedTokens": usage.cached_tokens,

@@ -10,6 +10,7 @@ import stat
 from pathlib import Path
 
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
+from codegen_lsp.wire.fill.families import unflagged
 from codegen_lsp.wire.surrogates import clean
 
 logger = logging.getLogger(__name__)
@@ -21,10 +22,13 @@ MAX_BYTES = 256 * 2**20
 def load_counter(path: str) -> TokenCounter:
     """Return a counter with the tokenizer in a file; one that estimates if the file can't be used."""
     try:
-        from tokenizers import Tokenizer
+        from tokenizers import AddedToken, Tokenizer
 
         _check(Path(path))
         tokenizer = Tokenizer.from_file(path)
+        # As in the engine, the name of a control token in a text is text.
+        tokenizer.add_special_tokens([AddedToken(**each, special=True) for each in unflagged(tokenizer)])
+        tokenizer.encode_special_tokens = True
     except BaseException as error:  # A missing package, a bare Exception, or a panic of tokenizers.
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from codegen_lsp.wire.fill.formats import FillFormat, is_control
 
@@ -167,6 +168,25 @@ _CONTROL = re.compile(r"<\|.+\|>|<｜.+｜>")
 def is_control_token(content: str) -> bool:
     """Return whether an added token is for control by its text, as some tokenizers don't flag theirs as special."""
     return content in CONTROL_TOKENS or _CONTROL.fullmatch(content) is not None
+
+
+def unflagged(tokenizer: Any) -> list[dict[str, Any]]:
+    """Return the arguments of an `AddedToken` for each control token that a tokenizer doesn't flag as special.
+
+    A tokenizer in which they are flagged, with `encode_special_tokens`, spells their names in a text. Added tokens that
+    are text, such as CodeGen's runs of spaces, are not among them.
+    """
+    added = {token.content: token for token in tokenizer.get_added_tokens_decoder().values()}
+    flags = ("single_word", "lstrip", "rstrip", "normalized")
+    arguments = [
+        {"content": name, **{flag: getattr(token, flag) for flag in flags}}
+        for name, token in added.items()
+        if not token.special and is_control_token(name)
+    ]
+    words = (
+        name for name in sorted(CONTROL_TOKENS - added.keys()) if tokenizer.token_to_id(name) is not None
+    )
+    return arguments + [{"content": name, "normalized": False} for name in words]
 
 
 def detect(token_to_id: Callable[[str], int | None]) -> FillFormat | None:

@@ -1,7 +1,8 @@
 """Learn which fields of a completions request a server refuses, and leave them out from then on.
 
-Servers differ in `n`, `logprobs` and `stream_options`. A refusal that names one of them, or an unspecific refusal of
-the first request, is answered by a second request without the fields; what was learned applies to the server's client.
+Servers differ in `n`, `logprobs`, `suffix` and `stream_options`. A refusal that names one of them, or an unspecific
+refusal of the first request, is answered by a second request without the fields; what was learned applies to the
+server's client.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from codegen_lsp.wire.errors import RequestError, is_too_long
 OPTIONAL = {
     "n": re.compile(r"""['"`]n['"`]|\bn\s*(?:[><=!]|must|should|is\b|greater|other)|\bbody[.\s]n\b"""),
     "logprobs": re.compile(r"\blog_?probs?\b", re.IGNORECASE),
+    "suffix": re.compile(r"\bsuffix\b|\binsert\b", re.IGNORECASE),
     "stream_options": re.compile(r"\bstream_?options\b|\binclude_usage\b", re.IGNORECASE),
 }
 """Fields that a request can do without, and how a server's message names them."""

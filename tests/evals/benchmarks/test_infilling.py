@@ -18,7 +18,7 @@ from codegen_lsp.evals.harness.judging import Judges
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.evals.sandbox.sandbox import Limits, Sandbox
-from codegen_lsp.wire.answers import Completion, Logprobs, ModelInfo
+from codegen_lsp.wire.answers import Completion, FillInfo, Logprobs, ModelInfo
 from codegen_lsp.wire.requests import CompletionRequest
 
 TASKS = [
@@ -86,9 +86,10 @@ def test_exact_match_minds_indentation_and_no_line_end(line: str, exact: bool) -
     assert infilling.is_exact(line, TASKS[0]) is exact
 
 
-def filler(engine: ScriptedClient) -> Filler:
+def filler(engine: ScriptedClient, fill: FillInfo | None = None) -> Filler:
     client = RetryingClient(engine, pause=0)
-    return Filler(client, engine, ModelInfo("fake", 2048), InfillingSettings())  # type: ignore[arg-type]
+    info = ModelInfo("fake", 2048, fill=fill)
+    return Filler(client, engine, info, InfillingSettings())  # type: ignore[arg-type]
 
 
 async def test_raw_is_greedy_and_its_first_line_that_holds_something() -> None:
@@ -115,7 +116,7 @@ async def test_server_goes_its_own_way() -> None:
     assert (request.n, hinted.n) == (4, 1)
     assert [r["reason"] for r in rows] == ["repeats-suffix", None, None, "duplicate", "empty"]
     record = {"raw": "    z = 3", "rows": rows}
-    chosen = infilling.choices(record)
+    chosen = infilling.choices(record, TASKS[0])
     assert chosen["raw"] == "    z = 3"
     assert chosen["prompt"] == ""
     assert chosen["server"] == "    y += 1"
@@ -158,9 +159,11 @@ def writer(prompt: str, seed: int, request: CompletionRequest) -> str:
     return "    return y" if request.branch else "    pass\n"
 
 
-async def run(folder: Path, engine: ScriptedClient, walls: Sandbox) -> dict[str, Any]:
+async def run(
+    folder: Path, engine: ScriptedClient, walls: Sandbox, fill: FillInfo | None = None
+) -> dict[str, Any]:
     with Folder(folder, {"model": "fake"}) as opened, Judges(walls, 2) as judges:
-        records = await infilling.evaluate(filler(engine), judges, opened, TASKS, lambda *_: None)
+        records = await infilling.evaluate(filler(engine, fill), judges, opened, TASKS, lambda *_: None)
         settings = infilling.settings_of(InfillingSettings(), Path("data.jsonl"))
         about = {"model": "fake", "settings": settings, "walls": {"level": "x", "protection": {"files": "y"}}}
         return infilling.write_report(opened, records, TASKS, about)
@@ -184,3 +187,53 @@ async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(EvaluationError):
         InfillingSettings(**wrong)
+
+
+async def test_both_ways_side_by_side(tmp_path: Path, walls: Sandbox) -> None:
+    """A model that fills in the middle is asked left to right too, alone and through the server."""
+
+    def write(prompt: str, seed: int, request: CompletionRequest) -> str:
+        line = "    y = x + 1" if prompt.endswith("def f(x):\n") else "    return y"
+        return f"{line}\n" if request.suffix else "    pass\n"
+
+    engine = ScriptedClient(write)
+    report = await run(tmp_path, engine, walls, FillInfo("Tiny", "psm", 3))
+    exact = {way: values["exact_match"]["mean"] for way, values in report["ways"].items()}
+    # The second gap has nothing after it.
+    assert exact["fill"] == 0.5
+    assert exact["server"] == 0.5
+    assert exact["raw"] == exact["left_to_right"] == 0.0
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "raw with the text after the cursor" in page
+    assert "the server, left to right" in page
+    again = await run(tmp_path, ScriptedClient(lambda *_: "unasked"), walls, FillInfo("Tiny", "psm", 3))
+    assert again["ways"] == report["ways"]
+
+
+LINES = Task(
+    "M/0",
+    "f",
+    "def f(x):\n",
+    "    return z\n",
+    "    y = x\n    z = y\n",
+    "def check(f):\n    assert f(1) == 1\n",
+)
+SPAN = Task("R/0", "f", "def f(x):\n    return x ", " 1\n", "+", "def check(f):\n    assert f(1) == 2\n")
+
+
+@pytest.mark.parametrize(("task", "kind"), [(TASKS[0], "line"), (LINES, "lines"), (SPAN, "span")])
+def test_what_was_taken_out(task: Task, kind: str) -> None:
+    assert task.kind == kind
+    cursor = task.cursor()
+    assert cursor.prefix + task.solution + cursor.suffix == task.prefix + task.line + task.suffix
+    assert task.program(task.solution).startswith(task.prefix + task.line + task.suffix)
+
+
+async def test_several_lines_and_spans() -> None:
+    """Left to right nothing says where a gap ends but the text after it."""
+    text = "    y = x\n    z = y\n    return z\n"
+    assert await filler(ScriptedClient(lambda *_: text)).raw(LINES) == "    y = x\n    z = y"
+    fills = filler(ScriptedClient(lambda *_: "+"), FillInfo("Tiny", "spm", 3))
+    assert await fills.fill(SPAN) == "+"
+    rows = await fills.server(SPAN)
+    assert infilling.choices({"raw": "", "rows": rows}, SPAN)["server"] == "+"

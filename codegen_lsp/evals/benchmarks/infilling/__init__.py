@@ -10,6 +10,13 @@ shows what each part of the pipeline contributes:
 - `mean`: the pipeline's row with the best mean log-probability.
 - `server`: the first suggestion that an editor would show: all rows, ranked by everything.
 - `any`: whether any row is right, which is the limit of what ranking can reach.
+
+A model that fills in the middle is asked left to right too, side by side:
+
+- `fill`: what the model alone writes between prefix and suffix, greedily.
+- `left_to_right`: the first suggestion of a server that doesn't read the text after the cursor.
+
+Sets of several lines and of spans within lines have the same format (multi-line and random-span infilling).
 """
 
 from codegen_lsp.evals.benchmarks.infilling.evaluation import WAYS, choices, evaluate, is_exact

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
-from codegen_lsp.evals.benchmarks.infilling.tasks import InfillingSettings, Task
+from codegen_lsp.evals.benchmarks.infilling.tasks import InfillingSettings, Kind, Task
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.lsp.engines.backend import CONTEXT, Backend, EngineState, Phase
 from codegen_lsp.lsp.options import Options
@@ -16,10 +17,18 @@ from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
 from codegen_lsp.wire.answers import ModelInfo
 from codegen_lsp.wire.client import EngineClient
 from codegen_lsp.wire.errors import RequestError, WireError, is_too_long
+from codegen_lsp.wire.fill.formats import FillMode
 from codegen_lsp.wire.requests import CompletionRequest
 
 SCORING_SECONDS = (600.0, 600.0)
 """Time limits of the ranking's second request: an evaluation waits for it, however busy the machine is."""
+
+MULTILINE: dict[Kind, Literal["never", "auto", "always"]] = {
+    "line": "never",
+    "lines": "always",
+    "span": "auto",
+}
+"""The option `multiline` for what was removed."""
 
 _errors: ContextVar[list[WireError]] = ContextVar("errors")
 """Errors of the engine during the current call of the pipeline, which itself only gives reasons."""
@@ -31,8 +40,7 @@ class ReadyBackend(Backend):
     def __init__(self, engine: EngineClient, info: ModelInfo) -> None:
         super().__init__(info.id, lambda _: None)
         self.engine = engine
-        context = info.max_model_len or CONTEXT
-        self.info = ModelInfo(info.id, context, info.tokenizer_file, info.extensions)
+        self.info = replace(info, max_model_len=info.max_model_len or CONTEXT)
         self.state = EngineState(Phase.READY, info.id)
 
     def failed(self, error: WireError) -> None:
@@ -58,24 +66,49 @@ class Filler:
         """Ask `engine`; `client` is the patient way to the same engine."""
         self._client = client
         self._max_tokens = settings.max_tokens
+        self.fills = info.fill is not None and info.fill.fills
+        """Whether the model reads the text after the cursor."""
+        backend = ReadyBackend(engine, info)
         options = Options(
-            candidates=settings.rows, max_tokens_line=settings.max_tokens, multiline="never", debounce=0
+            candidates=settings.rows,
+            max_tokens_line=settings.max_tokens,
+            debounce=0,
         )
-        self._pipeline = Pipeline(
-            ReadyBackend(engine, info), options, SuggestionCache(0), scoring_seconds=SCORING_SECONDS
-        )
+
+        def pipeline(kind: Kind, fill: FillMode) -> Pipeline:
+            chosen = replace(options, multiline=MULTILINE[kind], fill_in_the_middle=fill)
+            if kind != "line":
+                chosen = replace(chosen, max_tokens_block=settings.max_tokens)
+            return Pipeline(backend, chosen, SuggestionCache(0), scoring_seconds=SCORING_SECONDS)
+
+        modes: tuple[FillMode, ...] = ("auto", "never")
+        self._pipelines = {(kind, fill): pipeline(kind, fill) for kind in MULTILINE for fill in modes}
 
     async def aclose(self) -> None:
-        """Stop the pipeline's work; the engine's connections stay open."""
-        await self._pipeline.aclose()
+        """Stop the pipelines' work; the engine's connections stay open."""
+        for pipeline in self._pipelines.values():
+            await pipeline.aclose()
 
     async def raw(self, task: Task) -> str:
-        """Return the first line that is not blank of what the model writes greedily after the prefix."""
+        """Return what the model writes greedily after the prefix: the first line with text, or up to the suffix."""
         request = CompletionRequest(
             prompts=(task.prefix,), max_tokens=self._max_tokens, temperature=0.0, stop=("\n\n\n",)
         )
-        text = await self._client.continuation(request, _has_line)
-        return next((line for line in text.split("\n") if line.strip()), "")
+        over = _has_line if task.kind == "line" else None
+        text = await self._client.continuation(request, over)
+        if task.kind == "line":
+            return task.first(text)
+        following = next((line for line in task.after.split("\n") if line.strip()), "")
+        return text.partition(following)[0].rstrip("\n") if following else text
+
+    async def fill(self, task: Task) -> str:
+        """Return what the model writes greedily between the prefix and the suffix."""
+        request = CompletionRequest(
+            prompts=(task.prefix,), suffix=task.after, max_tokens=self._max_tokens, temperature=0.0
+        )
+        return task.first(
+            await self._client.continuation(request, _has_line if task.kind == "line" else None)
+        )
 
     async def server(self, task: Task) -> list[dict[str, Any]]:
         """Return the language server's rows in the order of decoding, each with its place among the suggestions.
@@ -83,19 +116,26 @@ class Filler:
         Raises:
             WireError: the engine refuses, or does not recover.
         """
+        return await self._rows_of(task, "auto")
+
+    async def left_to_right(self, task: Task) -> list[dict[str, Any]]:
+        """Return the rows of a language server that doesn't fill in the middle; raises as `server` does."""
+        return await self._rows_of(task, "never")
+
+    async def _rows_of(self, task: Task, fill: FillMode) -> list[dict[str, Any]]:
         try:
-            outcome = await self._client.patiently(lambda: self._suggest(task))
+            outcome = await self._client.patiently(lambda: self._suggest(task, fill))
         except RequestError as error:
             if is_too_long(error):
                 return []
             raise
         return _rows(outcome)
 
-    async def _suggest(self, task: Task) -> Outcome:
+    async def _suggest(self, task: Task, fill: FillMode) -> Outcome:
         errors: list[WireError] = []
         token = _errors.set(errors)
         try:
-            outcome = await self._pipeline.suggest(task.cursor(), invoked=True)
+            outcome = await self._pipelines[task.kind, fill].suggest(task.cursor(), invoked=True)
         finally:
             _errors.reset(token)
         if errors:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from codegen_lsp.evals.benchmarks.infilling.evaluation import WAYS, choices, is_exact
+from codegen_lsp.evals.benchmarks.infilling.evaluation import (
+    FILLING_WAYS,
+    WAYS,
+    choices,
+    is_exact,
+    row_text,
+)
 from codegen_lsp.evals.benchmarks.infilling.tasks import Task
 from codegen_lsp.evals.benchmarks.published import INFILLING
 from codegen_lsp.evals.harness import report
@@ -19,8 +25,8 @@ if TYPE_CHECKING:
 def figures(records: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> dict[str, dict[str, Any]]:
     """Return exact match, edit similarity and pass rate of each way: means over the tasks with their intervals."""
     ways: dict[str, dict[str, Any]] = {}
-    filled = [choices(record) for record in records]
-    for way in WAYS:
+    filled = [choices(record, task) for record, task in zip(records, tasks, strict=True)]
+    for way in [*WAYS, *(way for way in FILLING_WAYS if all(way in each for each in filled))]:
         lines = [each[way] for each in filled]
         exact = [float(is_exact(line, t)) for line, t in zip(lines, tasks, strict=True)]
         similar = [
@@ -33,7 +39,7 @@ def figures(records: Sequence[Mapping[str, Any]], tasks: Sequence[Task]) -> dict
             "pass_rate": bootstrap(passed).to_json(),
         }
     reachable = [
-        float(any(is_exact(row["text"].split("\n")[0], task) for row in record["rows"]))
+        float(any(is_exact(row_text(row, task), task) for row in record["rows"]))
         for record, task in zip(records, tasks, strict=True)
     ]
     ways["any"] = {"exact_match": bootstrap(reachable).to_json()}
@@ -67,9 +73,11 @@ def write_report(
 
 WAY_NAMES = {
     "raw": "raw left to right, greedy",
+    "fill": "raw with the text after the cursor, greedy",
     "prompt": "the server's prompt and filters, its first row",
     "mean": "… its best row by mean log-probability",
     "server": "**the server: prompt, filters, ranking**",
+    "left_to_right": "the server, left to right",
     "any": "any of its rows (what ranking could reach)",
 }
 
@@ -86,7 +94,11 @@ def _page(data: Mapping[str, Any]) -> list[str]:
         return "–" if value is None else f"{100 * value:+.2f}"
 
     names = ("exact_match", "edit_similarity", "pass_rate")
-    rows = [[text, *(cell(way, name) for name in names), gain(way)] for way, text in WAY_NAMES.items()]
+    rows = [
+        [text, *(cell(way, name) for name in names), gain(way)]
+        for way, text in WAY_NAMES.items()
+        if way in data["ways"]
+    ]
     rows += [[f"{name} (published)", "–", "–", f"{rate:.1f}", "–"] for name, rate in INFILLING.items()]
     return [
         f"# Infilling ({data['settings']['data']}): {data['model']}",

@@ -1,5 +1,7 @@
 --- Settings that a project may never choose, written by editors/generate.py.
 return {
+  'fillInTheMiddle',
+  'fimFormat',
   'model',
   'revision',
   'dtype',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
@@ -13,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from codegen_lsp.wire.errors import ConfigError
-from codegen_lsp.wire.fill.formats import FillChoice, FillFormat, Order
+from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT, FillChoice, FillFormat, Order
 from codegen_lsp.wire.folders import cache_dir
 
 log = logging.getLogger(__name__)
@@ -27,6 +26,7 @@ class ProbeVerdict(Struct):
     """What the probe found for one checkpoint and one format."""
 
     family: str
+    templates: tuple[str, str]
     order: Order | None
     scores: dict[str, float]
     reason: str
@@ -56,19 +56,28 @@ def read(checkpoint: Path) -> ProbeVerdict | None:
         return None
 
 
+def described(checkpoint: Path) -> str:
+    """Return for a person how a checkpoint fills in the middle; empty if it has not been measured, or has no tokens."""
+    verdict = read(checkpoint)
+    if verdict is None:
+        return ""
+    scores = ", ".join(f"{name} {value:.2f}" for name, value in sorted(verdict.scores.items()))
+    return f"{verdict.order or LEFT_TO_RIGHT} ({verdict.family}; {scores} nats a token)"
+
+
 def recall(checkpoint: Path, fill_format: FillFormat) -> FillChoice | None:
     """Return what was decided about a checkpoint and a format before, None if it has not been measured."""
     verdict = read(checkpoint)
-    if verdict is None or verdict.family != fill_format.family:
-        return None
-    if verdict.order is not None and verdict.order not in fill_format.orders:
+    if verdict is None or verdict.templates != (fill_format.psm, fill_format.spm):
         return None
     return FillChoice(fill_format, verdict.order, verdict.scores, verdict.reason)
 
 
 def remember(checkpoint: Path, choice: FillChoice) -> None:
     """Keep a verdict; without a folder that can be written to it is measured again at the next load."""
-    verdict = ProbeVerdict(choice.format.family, choice.order, choice.scores, choice.reason)
+    fill_format = choice.format
+    templates = (fill_format.psm, fill_format.spm)
+    verdict = ProbeVerdict(fill_format.family, templates, choice.order, choice.scores, choice.reason)
     try:
         path = verdict_path(checkpoint)
         partial = path.with_suffix(f".{os.getpid()}")
@@ -76,5 +85,3 @@ def remember(checkpoint: Path, choice: FillChoice) -> None:
         partial.replace(path)
     except (OSError, ConfigError) as error:
         log.warning("the verdict about %s can't be kept: %s", checkpoint, error)
-        with contextlib.suppress(OSError, NameError):
-            partial.unlink()

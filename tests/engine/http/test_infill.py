@@ -1,0 +1,120 @@
+"""Requests as plugins for other servers send them, replayed against a real engine that was trained to fill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fill import save_to_copy
+from support.served import Served, serving
+
+pytestmark = pytest.mark.e2e
+
+REQUESTS = json.loads((Path(__file__).parent / "requests" / "plugins.json").read_text(encoding="utf-8"))
+"""What llama.vim, llama.vscode, continue and minuet send, from their sources; the gap is settled by the suffix."""
+FORMAT = {
+    "family": "tiny",
+    "psm": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
+    "stop": "<|endoftext|>",
+}
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    run = tmp_path_factory.mktemp("run")
+    folder = save_to_copy(tmp_path_factory.mktemp("copy"), "psm")
+    description = run / "format.json"
+    description.write_text(json.dumps(FORMAT))
+    options = ("--fill-in-the-middle", "always", "--fim-format", str(description))
+    with serving(run, "--model", str(folder), *options) as served:
+        yield served
+
+
+def sent(engine: Served, name: str, **changes: Any) -> Any:
+    request = REQUESTS[name]
+    body = request["body"] | changes
+    if "model" in body:
+        body["model"] = engine.client.get("/v1/models").json()["data"][0]["id"]
+    response = engine.client.post(request["path"], json=body)
+    assert response.status_code == 200, response.text
+    if not body.get("stream"):
+        return response.json()
+    lines = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
+
+
+def test_the_engine_says_how_it_fills(engine: Served) -> None:
+    (model,) = engine.client.get("/v1/models").json()["data"]
+    fill = model["fill_in_the_middle"]
+    assert (fill["family"], fill["order"]) == ("tiny", "psm")
+    assert set(fill["scores"]) == {"left-to-right", "psm"}
+
+
+@pytest.mark.parametrize("extra", [True, False])
+@pytest.mark.parametrize("name", ["llama.vim", "llama.vscode"])
+def test_infill(engine: Served, name: str, extra: bool) -> None:
+    more: dict[str, Any] = {} if extra else {"input_extra": []}
+    body = sent(engine, name, **more)
+    if not extra:  # other files are new to the tiny model
+        assert body["content"].strip() == "model"
+    wanted = REQUESTS[name]["body"].get("response_fields")
+    if wanted:
+        assert set(body) == set(wanted)
+        assert body["timings/predicted_n"] >= 1
+    else:
+        assert body["stop"] is True
+        assert body["timings"]["prompt_n"] + body["timings"]["cache_n"] == body["tokens_evaluated"]
+        assert body["timings"]["predicted_per_second"] > 0
+
+
+@pytest.mark.parametrize("name", ["llama.vim-ring", "llama.vscode-extra"])
+def test_reading_other_files_ahead(engine: Served, name: str) -> None:
+    body = sent(engine, name)
+    assert body.get("content", "") == ""
+
+
+def test_infill_streams(engine: Served) -> None:
+    events = sent(engine, "llama.vscode", stream=True, input_extra=[])
+    assert "".join(event["content"] for event in events).strip() == "model"
+    assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
+    assert events[-1]["timings"]["predicted_n"] >= 1
+
+
+def test_continue_and_minuet(engine: Served) -> None:
+    for name in ("continue-completions", "minuet"):
+        events = sent(engine, name)
+        assert "".join(event["choices"][0]["text"] for event in events) == "model"
+    events = sent(engine, "continue-fim")
+    assert "".join(event["choices"][0]["delta"]["content"] for event in events) == "model"
+    whole = sent(engine, "continue-fim", stream=False)
+    assert whole["choices"][0]["message"]["content"] == "model"
+
+
+def test_the_text_after_the_cursor_decides(engine: Served) -> None:
+    for word in ("usage", "body"):
+        body = sent(engine, "llama.vscode", input_suffix=f"\n    use({word})\n", input_extra=[])
+        assert body["content"].strip() == word
+
+
+def test_too_much_text_is_cut_and_not_refused(engine: Served) -> None:
+    """A context of 256: what is farthest from the cursor goes."""
+    body = sent(
+        engine,
+        "llama.vscode",
+        input_prefix="x = 1\n" * 500 + "class text:\n",
+        input_suffix="\n    use(model)\n" + "y = 2\n" * 500,
+        n_predict=8,
+    )
+    assert body["tokens_evaluated"] <= 256
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("input_prefix", 1), ("input_extra", "x"), ("n_predict", "x"), ("temperature", 9)]
+)
+def test_wrong_fields_are_named(engine: Served, field: str, value: Any) -> None:
+    response = engine.client.post("/infill", json={"input_prefix": "x", field: value})
+    assert response.status_code == 400
+    assert field in response.json()["error"]["message"]

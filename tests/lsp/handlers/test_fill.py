@@ -1,0 +1,39 @@
+"""Requests to engines that fill in the middle."""
+
+from __future__ import annotations
+
+import pytest
+from support.editor import StartEditor, text_of
+from support.fake_engine import FakeEngine
+
+FILL = {
+    "family": "Qwen2.5-Coder",
+    "order": "psm",
+    "tokens": 3,
+    "separates_files": True,
+    "file_tokens": 9,
+    "scores": {"left-to-right": -1.0, "psm": -0.5},
+    "reason": "known middles are likelier with the text after them",
+}
+TEXT = "def f(x):\n    y = \n    return y\n"
+
+
+@pytest.mark.parametrize(
+    ("order", "setting", "fills"),
+    [("psm", "auto", True), ("spm", "auto", True), ("left-to-right", "auto", False), ("psm", "never", False)],
+)
+async def test_the_text_after_the_cursor_is_sent(
+    editor: StartEditor, fake: FakeEngine, order: str, setting: str, fills: bool
+) -> None:
+    fake.fill = FILL | {"order": order}
+    fake.rows = ["x + 1"]
+    ed = await editor({"fillInTheMiddle": setting, "suffixRanking": True})
+    uri = ed.open(TEXT)
+    (item,) = await ed.inline(uri, 1, 8)
+    assert text_of(item) == "x + 1"
+    request = fake.completions[-1]
+    assert request["prompt"] == "def f(x):\n    y = "
+    assert request.get("suffix", "") == ("\n    return y\n" if fills else "")
+    prompt = (await ed.last())["prompt"]
+    assert prompt["order"] == (order if fills else "left-to-right")
+    assert prompt["suffix"] == request.get("suffix", "")
