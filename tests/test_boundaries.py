@@ -62,6 +62,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "one_shot",
         "worker",
         "model_slot",
+        "libraries",
         "memory",
         "metrics",
         "jobs",
