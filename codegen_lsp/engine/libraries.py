@@ -97,8 +97,8 @@ def _unchanged(function: Any = None, *_: Any, **__: Any) -> Any:
 def _build_without_compiler() -> None:
     """Let models without weights be built without torch's compiler, which the meta device calls for a few functions."""
     import torch
-    from transformers.models.codegen import modeling_codegen
 
+    modeling_codegen: Any = importlib.import_module("transformers.models.codegen.modeling_codegen")
     fill, positions = torch.nn.init.normal_, modeling_codegen.create_sinusoidal_positions
 
     def fill_if_there(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
@@ -106,7 +106,8 @@ def _build_without_compiler() -> None:
 
     def positions_on_processor(*arguments: Any) -> torch.Tensor:
         with torch.device("cpu"):
-            return positions(*arguments)
+            table: torch.Tensor = positions(*arguments)
+            return table
 
-    torch.nn.init.normal_ = fill_if_there  # type: ignore[assignment]
+    torch.nn.init.normal_ = fill_if_there
     modeling_codegen.create_sinusoidal_positions = positions_on_processor

@@ -81,6 +81,7 @@ def test_no_engine_outlives_the_process_that_keeps_it(tmp_path: Path) -> None:
 def test_it_can_be_stopped_while_it_loads(tmp_path: Path, way: str) -> None:
     with serving(tmp_path, wait=False) as engine:
         until(engine.listens)
+        assert engine.health()["status"] == "loading"
         children = psutil.Process(engine.process.pid).children()
         if way == "SIGTERM":
             engine.process.terminate()
