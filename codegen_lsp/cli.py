@@ -28,6 +28,7 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "models": "models.app:app",
     "eval": "evaluate:app",
+    "bench": "bench:bench",
     "score": "score:score",
     "features": "features:features",
     "similar": "similar:similar",

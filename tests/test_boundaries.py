@@ -71,6 +71,8 @@ LAYERS: dict[str, Sequence[str]] = {
         "one_shot",
         "worker",
         "model_slot",
+        "libraries",
+        "memory",
         "metrics",
         "jobs",
         "decode",

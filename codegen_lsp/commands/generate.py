@@ -87,6 +87,9 @@ def _load_and_complete(config: EngineConfig, request: CompletionRequest) -> Comp
     from codegen_lsp.engine.http.serve import ENVIRONMENT
 
     os.environ.update({name: value for name, value in ENVIRONMENT.items() if name not in os.environ})
+    from codegen_lsp.engine.libraries import import_libraries
+
+    import_libraries()
     from codegen_lsp.engine.one_shot import complete
 
     return complete(config, request)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import codegen_lsp
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
+from codegen_lsp.engine.libraries import import_libraries
 from codegen_lsp.engine.memory import free_memory, is_out_of_memory, release_memory
 from codegen_lsp.wire.answers import Health
 from codegen_lsp.wire.config import EngineConfig, option
@@ -62,6 +63,7 @@ class ModelSlot:
             folder = locate.locate(
                 self.checkpoint, allow_pickle=self.config.allow_pickle, progress=self._report
             )
+            import_libraries()
             from codegen_lsp.engine.fill.choice import choose
             from codegen_lsp.engine.model.loading import load
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from lsprotocol import types as lsp
 from support.editor import ROOT, SERVER, Editor, StartEditor, environment
+from support.engines import engine_processes
 from support.interpreter import python_with
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
@@ -87,6 +88,24 @@ async def test_an_engine_killed_in_the_middle(editor: StartEditor) -> None:
     assert await ed.inline(uri, *END, invoked=True)
     (new,) = ed.engines()
     assert new.pid != engine.pid
+
+
+async def test_a_killed_engine_is_replaced_without_a_new_start(editor: StartEditor, tmp_path: Path) -> None:
+    ed = await editor()
+    uri = ed.open(CODE)
+    await ed.ready()
+    (engine,) = ed.engines()
+    parents = {process.pid for process in engine_processes(tmp_path)} - {engine.pid}
+    engine.kill()
+    async with asyncio.timeout(60):
+        while not await ed.inline(uri, *END, invoked=True):
+            assert await ed.reason() in ("starting", "loading", "engine-unavailable")
+            await asyncio.sleep(0.05)
+    (new,) = ed.engines()
+    assert new.pid != engine.pid
+    assert {process.pid for process in engine_processes(tmp_path)} - {new.pid} == parents
+    message = next(status["message"] for status in ed.statuses if status["state"] == "error")
+    assert "stopped unexpectedly" in message
 
 
 async def test_two_servers_that_start_at_once_share_one_engine(editor: StartEditor) -> None:

@@ -10,13 +10,20 @@ import psutil
 
 
 def engines_in(folder: Path) -> list[psutil.Process]:
-    """The engine processes whose socket lies in a folder."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
+    """The engine processes whose socket lies in a folder, without the parents that keep them."""
+    processes = engine_processes(folder)
+    parents = {process.info["ppid"] for process in processes}
+    return [process for process in processes if process.pid not in parents]
+
+
+def engine_processes(folder: Path) -> list[psutil.Process]:
+    """The processes of the engines whose socket lies in a folder: each engine, and the parent that keeps it."""
+    processes = []
+    for process in psutil.process_iter(["cmdline", "ppid"]):
         words = process.info["cmdline"] or []
         if "serve" in words and any(str(folder) in word for word in words):
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def stop(process: subprocess.Popen[Any], seconds: float = 30) -> None:
@@ -31,7 +38,7 @@ def stop(process: subprocess.Popen[Any], seconds: float = 30) -> None:
 
 def stop_engines(folder: Path, seconds: float = 20) -> None:
     """End them, politely first."""
-    processes = engines_in(folder)
+    processes = engine_processes(folder)
     for process in processes:
         process.terminate()
     _, alive = psutil.wait_procs(processes, seconds)

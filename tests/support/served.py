@@ -72,8 +72,13 @@ class Served:
         return {name: float(value) for name, value in pairs}
 
     @property
+    def pid(self) -> int:
+        """The number of the process that serves, which is a child of the one that was started."""
+        return int(self.health()["pid"])
+
+    @property
     def rss(self) -> int:
-        return int(psutil.Process(self.process.pid).memory_info().rss)
+        return int(psutil.Process(self.pid).memory_info().rss)
 
 
 def environment(runtime: Path, **more: str) -> dict[str, str]:

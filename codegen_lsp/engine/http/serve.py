@@ -1,7 +1,7 @@
-"""Run one engine process, from its start to its end.
+"""Run one engine, from its start to its end.
 
 Knows signals and uvicorn. The socket listens before torch is imported, so that clients learn at once that the model is
-loading.
+loading. On a unix socket the engine is the child of a keeper, which replaces it when it crashes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 import uvicorn
 
 from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
+from codegen_lsp.engine.http import keeper
 from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.app import EngineApp
 from codegen_lsp.engine.http.connections import LimitedProtocol, QuietAccepts, raise_open_files
@@ -45,6 +47,8 @@ ENVIRONMENT = {
     # Threads that wait for each other spin for milliseconds by default. While other processes such as an editor or a
     # compiler use the processor too, each spins for a thread that is not running: a step took eight times as long.
     "GOMP_SPINCOUNT": "10000",
+    # numpy's threads: the engine computes nothing in numpy, and a keeper must have no threads when it forks.
+    "OPENBLAS_NUM_THREADS": "1",
 }
 """Environment in which the libraries make no calls home; set before torch is imported, unless the user has set it."""
 
@@ -105,17 +109,30 @@ def run(
     check_certificate(address)
     checkpoint = locate.resolve(config.model, config.revision)
     raise_open_files()
+    code = 0
     with contextlib.ExitStack() as stack:
         address, listener, location = _listen(address, stack)
-        worker = Worker(config, checkpoint, Metrics())
-        server = _Server(worker, idle_timeout, address, operation or Operation())
         print(escape(f"serving {checkpoint.name} on {location}"), flush=True)  # noqa: T201
-        server.run(listener)
-        if not worker.close():
+        engine = _Engine(config, checkpoint, address, listener, idle_timeout, operation or Operation())
+        if address.path is not None and keeper.is_possible():
+            code = keeper.Keeper(engine.answer, engine.serve).run()
+        elif not engine.serve():
             # A load that can't be interrupted: remove the socket and the lock, and end with the thread running.
             stack.close()
             logging.shutdown()
             os._exit(0)
+    if code < 0:
+        _end_by_signal(-code)
+    if code:
+        raise SystemExit(code)
+
+
+def _end_by_signal(number: int) -> None:
+    """End as the engine did, so that the exit code says which signal it was."""
+    logging.shutdown()
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _listen(address: Address, stack: contextlib.ExitStack) -> tuple[Address, socket.socket, str]:
@@ -130,6 +147,34 @@ def _listen(address: Address, stack: contextlib.ExitStack) -> tuple[Address, soc
         file = stack.enter_context(token_file(port, address.token or ""))
         location += f" (token in {file})"
     return address, listener, location
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """What one engine process does, until it is idle, told to stop, or gets SIGTERM."""
+
+    config: EngineConfig
+    checkpoint: Checkpoint
+    address: Address
+    listener: socket.socket
+    idle_timeout: float
+    operation: Operation
+
+    def serve(self) -> bool:
+        """Load the model and serve it; return whether the model's thread has ended too."""
+        worker, server = self._server()
+        worker.start()
+        server.run(self.listener)
+        return worker.close()
+
+    def answer(self) -> None:
+        """Answer that the model is loading."""
+        _, server = self._server()
+        server.run(self.listener)
+
+    def _server(self) -> tuple[Worker, _Server]:
+        worker = Worker(self.config, self.checkpoint, Metrics())
+        return worker, _Server(worker, self.idle_timeout, self.address, self.operation)
 
 
 class _Server:
@@ -168,7 +213,6 @@ class _Server:
 
     async def _serve(self, listener: socket.socket) -> None:
         asyncio.get_running_loop().set_exception_handler(QuietAccepts())
-        self.worker.start()
         watch = asyncio.create_task(self._watch_idle())
         try:
             await self.uvicorn.serve(sockets=[listener])

@@ -174,7 +174,10 @@ class Supervisor(Backend):
                 self._process.kill_number(health.pid)
             return 0.1
         self._leaving = 0
-        self._health = health
+        previous, self._health = self._health, health
+        if self._was_replaced(previous, health):
+            self._enter(Phase.ERROR, f"The engine stopped unexpectedly. {self._restart_message}")
+            return 0.1
         model = health.model or self._model
         match health.state:
             case "loading":
@@ -189,6 +192,11 @@ class Supervisor(Backend):
             case "unloaded":
                 return await self._on_unloaded(model)
         return await self._on_ready(model)
+
+    def _was_replaced(self, previous: Health | None, health: Health) -> bool:
+        """Return whether the process that was started here had to replace an engine that was ready."""
+        replaced = previous is not None and previous.pid != health.pid and self._process.is_running
+        return replaced and self.state.phase is Phase.READY
 
     async def _on_unloaded(self, model: str) -> float:
         if self._wake_requested:
@@ -295,10 +303,12 @@ class Supervisor(Backend):
         how = f" (signal {signal.Signals(-code).name})" if code < 0 else ""
         last = self._process.last_words() if code > 0 else ""
         quoted = f' Its last words: "{last}".' if last else ""
-        self._retry_after(
-            self._crashes.take(),
-            f"The engine stopped unexpectedly{how}.{quoted} It is being restarted; its log is {self._process.log}.",
-        )
+        message = f"The engine stopped unexpectedly{how}.{quoted} {self._restart_message}"
+        self._retry_after(self._crashes.take(), message)
+
+    @property
+    def _restart_message(self) -> str:
+        return f"It is being restarted; its log is {self._process.log}."
 
     def _trusted(self, model: ModelInfo) -> ModelInfo:
         """Believe a local engine, which this user runs, about the file of its tokenizer."""

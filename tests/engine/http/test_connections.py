@@ -45,8 +45,8 @@ def is_closed(opened: socket.socket) -> bool:
 
 def test_headers_that_never_end_lock_nobody_out(tmp_path: Path) -> None:
     with serving(tmp_path) as engine:
-        hard = resource.prlimit(engine.process.pid, resource.RLIMIT_NOFILE)[1]
-        resource.prlimit(engine.process.pid, resource.RLIMIT_NOFILE, (200, hard))
+        hard = resource.prlimit(engine.pid, resource.RLIMIT_NOFILE)[1]
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (200, hard))
         slow = list(connections(engine, 300, b"POST /v1/completions HTTP/1.1\r\nX-Slow: "))
         try:
             # More than a hundred are closed at once, the others when their time is over.

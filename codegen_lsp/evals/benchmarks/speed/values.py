@@ -1,0 +1,74 @@
+"""What is measured, and whom: settings, tasks and the engines that take part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+OURS = "codegen-lsp"
+LLAMA_CPP = "llama.cpp Q8_0"
+MACHINE = "machine"
+ROWS = (4, 8)
+BITS_TOKENS = 256
+"""Maximum number of tokens of the text on which the accuracy is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedSettings:
+    """What a run measures; a run goes on only with the same settings."""
+
+    model: str
+    tokens: tuple[int, ...] = (256, 1024)
+    """Numbers of tokens that are read before a step is timed."""
+    rounds: int = 7
+    steps: int = 8
+    """Number of decoding steps of a round; their median counts."""
+    threads: int = 0
+    """Number of processor threads of every engine; 0 takes one for each core."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContenderSpec:
+    """An engine with a number format."""
+
+    name: str
+    kind: str
+    """The class in `contenders` or `peers` that runs it."""
+    format: str
+    package: str = ""
+    """The package that must be installed for it."""
+
+
+def contenders() -> list[ContenderSpec]:
+    """Return all engines that can take part, the machine's memory first."""
+    return [
+        ContenderSpec(MACHINE, "machine", ""),
+        *(ContenderSpec(f"{OURS} {name}", "ours", name) for name in ("float32", "bfloat16")),
+        ContenderSpec("transformers float32", "transformers", "float32"),
+        *(
+            ContenderSpec(f"llama.cpp {name.upper()}", "llama_cpp", name, "llama_cpp")
+            for name in ("f16", "q8_0", "q4_0")
+        ),
+        ContenderSpec("CTranslate2 int8", "ctranslate2", "int8", "ctranslate2"),
+    ]
+
+
+Task = dict[str, Any]
+
+
+def tasks(settings: SpeedSettings) -> Iterator[Task]:
+    """Yield what one round asks of each engine."""
+    for tokens in settings.tokens:
+        yield {"task": "prefill", "tokens": tokens}
+        yield {"task": "decode", "tokens": tokens, "rows": 1}
+    longest = max(settings.tokens)
+    yield {"task": "keystroke", "tokens": longest}
+    for rows in ROWS:
+        yield {"task": "decode", "tokens": longest, "rows": rows}
+
+
+def label(task: Task) -> str:
+    """Return the heading of a task's column: `decode 256`, `decode 1024 × 4`."""
+    rows = task.get("rows", 1)
+    return f"{task['task']} {task['tokens']}" + (f" × {rows}" if rows > 1 else "")
