@@ -76,8 +76,6 @@ class Backend(ABC):
 
     engine: EngineClient
     """The engine client."""
-    is_remote = False
-    """Whether the engine may be another machine's, with other users, whose work each additional row delays."""
 
     def __init__(self, model: str, on_change: Callable[[EngineState], None]) -> None:
         self.state = EngineState(Phase.STARTING, model, "The engine is being started.")
@@ -127,6 +125,11 @@ class Backend(ABC):
                 async with asyncio.timeout(remaining):
                     await self._changed.wait()
         return None if self.state.phase == Phase.READY else Reason.UNAVAILABLE
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the engine may have other users, whose work each additional row delays."""
+        return False
 
     async def can_score(self) -> bool:
         """Return whether the engine reports the log-probabilities of a prompt (`echo` with `logprobs`)."""

@@ -16,6 +16,7 @@ from codegen_lsp.wire.errors import (
     WireError,
 )
 from codegen_lsp.wire.requests import EXTENSIONS, CompletionRequest
+from codegen_lsp.wire.transport.http import is_loopback
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 60.0
 READY_SECONDS = 30.0
@@ -28,7 +29,6 @@ class RemoteBackend(Backend):
     """A completions server by its address."""
 
     engine: HttpEngineClient
-    is_remote = True
 
     def __init__(
         self, url: str, token: str, timeout: float, on_change: Callable[[EngineState], None], model: str = ""
@@ -53,6 +53,11 @@ class RemoteBackend(Backend):
 
     async def make_room(self) -> None:
         """Do nothing: the memory is another machine's, and other users may need the model."""
+
+    @property
+    def is_remote(self) -> bool:
+        """See `Backend.is_remote`; an engine of this project on this machine is the user's own."""
+        return not (self.engine.extensions and is_loopback(self.engine.address))
 
     def failed(self, error: WireError) -> None:
         """Look at the server, if the error says something about its state; show which limit was met until then."""
