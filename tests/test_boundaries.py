@@ -72,7 +72,6 @@ LAYERS: dict[str, Sequence[str]] = {
         "worker",
         "model_slot",
         "libraries",
-        "memory",
         "metrics",
         "jobs",
         "decode",
