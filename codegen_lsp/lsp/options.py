@@ -17,8 +17,10 @@ from msgspec import Meta
 
 from codegen_lsp.lsp.option_types import (
     EXCLUDES_ABOVE,
+    EXCLUDES_CHOICE,
     EXCLUDES_IF_FALSE,
     EXCLUDES_LANGUAGES,
+    EXCLUDES_PATTERNS,
     USER_ONLY,
     DeviceMapText,
     Languages,
@@ -26,6 +28,8 @@ from codegen_lsp.lsp.option_types import (
     ModelText,
     NameText,
     Option,
+    OtherFilesChoice,
+    Patterns,
     ServerText,
     TokenText,
     bytes_written_as,
@@ -33,6 +37,7 @@ from codegen_lsp.lsp.option_types import (
 )
 from codegen_lsp.wire.config import DType, EngineConfig, expanded
 from codegen_lsp.wire.errors import ConfigError
+from codegen_lsp.wire.transport.http import is_loopback
 
 SECTION = "codegen"
 """The section of `workspace/configuration` and of an editor's settings file."""
@@ -89,6 +94,21 @@ class Options:
     """Also rank suggestions by how likely they make the text after the cursor; costs a short second request."""
     warm: bool = True
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
+    other_files: Annotated[OtherFilesChoice, EXCLUDES_CHOICE] = "auto"
+    """Show the model what other files of the workspace say: definitions that the current file imports. `auto` does so
+    unless `server` is another machine; with `always`, the text of other files is sent to that machine too."""
+    similar_files: Annotated[bool, EXCLUDES_IF_FALSE] = False
+    """Also show it passages of open and recently edited files that are like the code at the cursor."""
+    other_files_share: Annotated[float, Meta(ge=0, le=0.5), EXCLUDES_ABOVE] = 0.25
+    """Maximum part of a prompt for other files; they get only what the current file leaves."""
+    other_files_limit: Annotated[int, Meta(ge=1, le=1000), EXCLUDES_ABOVE] = 40
+    """Maximum number of other files to read for one file."""
+    other_file_size: Annotated[int, bytes_written_as("256KiB"), EXCLUDES_ABOVE] = 2**18
+    """Size of the largest other file to read."""
+    exclude: Annotated[Patterns, EXCLUDES_PATTERNS] = ()
+    """Patterns, as in `.gitignore`, of files that are never shown to a model and in which nothing is suggested. They
+    add to those of environment files, keys, certificates and credentials, and to what `.gitignore` names; `!PATTERN`
+    takes back."""
     timeout: Annotated[int, Meta(ge=1, le=3600)] = 60
     """Maximum number of seconds to wait for the engine to send something."""
     model: Annotated[ModelText, USER_ONLY] = "nano"
@@ -124,6 +144,13 @@ class Options:
     def serves(self, language: str) -> bool:
         """Return whether suggestions are wanted in this language."""
         return self.languages.get(language, self.languages.get("*", True))
+
+    @property
+    def shows_other_files(self) -> bool:
+        """Return whether the model may be shown other files: by default not if its server is another machine."""
+        if self.other_files == "auto":
+            return not self.server or is_loopback(self.server)
+        return self.other_files == "always"
 
     def engine_config(self) -> EngineConfig:
         """Return the configuration of the local engine for these options, with absolute paths."""
