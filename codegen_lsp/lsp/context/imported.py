@@ -75,8 +75,9 @@ class ImportedNames:
         used = frozenset(_TYPE.findall(file.text)) if file.language == "java" else frozenset[str]()
         for path in siblings(file.language, used, file.path, file.root, self._access):
             for definition in self._exports(path).definitions:
-                if self._rank(definition.name, definition.name) < UNUSED:
-                    self._add(path, definition, definition.name, "package")
+                if definition.name in self._words:
+                    rank = NEAR if definition.name in self._near else USED
+                    self._keep(path, definition, rank, definition.name, "package")
         ranked = sorted(self._pieces.values(), key=lambda each: (each.rank, each.number))
         pieces = tuple(each.piece for each in ranked[:MAX_PIECES])
         starred = None if self._starred is None else frozenset(self._starred)

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,6 +212,28 @@ def test_open_documents_count_as_they_are_in_the_editor(tmp_path: Path) -> None:
     reading = BoundedReading(WorkspaceFiles([str(tmp_path)]), {str(module): "def unsaved(): ...\n"})
     others = gather(Snapshot(str(document), "python", document.read_text()), reading)
     assert texts_of(others) == "def unsaved(): ..."
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files_cost_nothing(tmp_path: Path) -> None:
+    """No folder is walked over, so what is opened doesn't depend on the size of the workspace."""
+    for folder in range(100):
+        (tmp_path / f"d{folder}").mkdir()
+        for number in range(1000):
+            os.mknod(tmp_path / f"d{folder}" / f"f{number}.py")
+    write(tmp_path / "d1" / "used.py", "def used(): ...\n")
+    document = write(tmp_path / "d1" / "a.py", "from d1.used import used\nfrom d2 import f3\nused(\n")
+    others_of(document, [tmp_path])  # imports what it needs
+    tracemalloc.start()
+    try:
+        with opens() as paths:
+            others = others_of(document, [tmp_path])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert texts_of(others) == "def used(): ..."
+    assert len([path for path in paths if str(tmp_path) in path]) < 10
+    assert peak < 2**20
 
 
 # Names ------------------------------------------------------------------------------------------------------

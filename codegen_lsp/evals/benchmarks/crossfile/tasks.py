@@ -15,7 +15,7 @@ from codegen_lsp.evals.harness.files import read_text
 from codegen_lsp.evals.harness.records import DataError, EvaluationError
 from codegen_lsp.lsp.code.cursor import Cursor, at_offset
 
-PER_FILE = 6
+PER_FILE = 12
 """Maximum number of tasks of one file, so that a file full of such lines doesn't decide the result."""
 OPEN_FILES = 8
 """Number of files that count as open beside the current one."""
