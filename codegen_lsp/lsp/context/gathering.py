@@ -42,7 +42,8 @@ def gather(
     shown = reading.files.shown
     pieces, names = NO_FILES.pieces, NO_FILES.names
     if imports:
-        importer = Importer(snapshot.language, text, near, real, place[0])
+        line = min(snapshot.line, LINES_NEAR[0])
+        importer = Importer(snapshot.language, text, near, line, real, place[0])
         pieces, names = ImportedNames(importer, reading, shown).follow()
     if similar:
         recent = [(file, reading.find(file)) for file in snapshot.recent]

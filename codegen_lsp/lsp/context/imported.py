@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from codegen_lsp.lsp.prompts.outline import Definition
 DEPTH = 4
 """Number of re-exports that are followed from one file to the next."""
 MAX_PIECES = 80
+_STEP = 8
+"""Lines from one step of distance to the next."""
 _WORD = re.compile(r"[^\W\d]\w*")
 _TYPE = re.compile(r"\b[A-Z]\w*")
 _ALL = re.compile(r"^__all__\s*(?::[^=\n]*)?\+?=\s*[\[(]([^\])]*)", re.MULTILINE)
@@ -37,6 +40,8 @@ class Importer:
     text: str
     near: str
     """The lines around the cursor."""
+    line: int
+    """Which of these lines the cursor is on, from 0."""
     path: str
     """Its real path."""
     root: str
@@ -46,6 +51,8 @@ class Importer:
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     rank: int
+    distance: int
+    """From the cursor to where it is used, in steps of some lines."""
     number: int
     piece: Piece
 
@@ -58,8 +65,13 @@ class ImportedNames:
         self._file = file
         self._access = access
         self._shown = shown
-        self._words = frozenset(_WORD.findall(file.text))
-        self._near = frozenset(_WORD.findall(file.near))
+        self._words = Counter(_WORD.findall(file.text))
+        self._near: dict[str, int] = {}
+        """Words near the cursor, each with its distance."""
+        for number, line in enumerate(file.near.split("\n")):
+            for word in _WORD.findall(line):
+                distance = abs(number - file.line) // _STEP
+                self._near[word] = min(distance, self._near.get(word, distance))
         self._pieces: dict[tuple[str, str], _Ranked] = {}
         self._starred: set[str] | None = set()
         self._members: dict[str, frozenset[str]] = {}
@@ -78,7 +90,7 @@ class ImportedNames:
                 if definition.name in self._words:
                     rank = NEAR if definition.name in self._near else USED
                     self._keep(path, definition, rank, definition.name, "package")
-        ranked = sorted(self._pieces.values(), key=lambda each: (each.rank, each.number))
+        ranked = sorted(self._pieces.values(), key=lambda each: (each.rank, each.distance, each.number))
         pieces = tuple(each.piece for each in ranked[:MAX_PIECES])
         starred = None if self._starred is None else frozenset(self._starred)
         return pieces, ForeignNames(starred, tuple(sorted(self._members.items())))
@@ -195,7 +207,7 @@ class ImportedNames:
 
     def _is_used(self, word: str) -> bool:
         """Return whether a word occurs more often than in an import."""
-        return word in self._words and len(re.findall(rf"\b{re.escape(word)}\b", self._file.text)) > 1
+        return self._words[word] > 1
 
     def _add(self, path: str, definition: Definition, local: str) -> None:
         rank = self._rank(definition.name, local)
@@ -209,4 +221,5 @@ class ImportedNames:
         if not texts or path == self._file.path or (key in self._pieces and self._pieces[key].rank <= rank):
             return
         piece = Piece(self._shown(path), texts, source, _WHY[rank].format(local))
-        self._pieces[key] = _Ranked(rank, len(self._pieces), piece)
+        distance = self._near.get(local.rpartition(".")[2], 0) if rank == NEAR else 0
+        self._pieces[key] = _Ranked(rank, distance, len(self._pieces), piece)

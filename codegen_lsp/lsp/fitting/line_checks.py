@@ -46,7 +46,12 @@ class _Checker:
         self._line = site.before
         self._text = hints.visible(site.cursor)
         self._starred = site.cursor.foreign.starred or frozenset[str]()
-        self._modules = site.cursor.foreign.members
+        local = {n for s in around.above if s.word not in ("import", "from") for n in s.binds()}
+        self._modules = [
+            (re.compile(rf"(?<![\w.]){re.escape(module)}\.(\w+)"), members)
+            for module, members in site.cursor.foreign.members
+            if module.partition(".")[0] not in local
+        ]
         self._bound = {name: True for s in around.above for name in (*s.names(), *s.binds())}
         heads = [n for n, s in enumerate(around.levels) if s.defines]
         body = around.levels[heads[-1] + 1 :] if heads else ()
@@ -71,9 +76,4 @@ class _Checker:
 
     def _missing_members(self, code: str) -> int:
         """Return how many members of modules of the workspace a line uses that these don't have."""
-        return sum(
-            name not in members
-            for module, members in self._modules
-            if module.partition(".")[0] not in self._bound
-            for name in re.findall(rf"(?<![\w.]){re.escape(module)}\.(\w+)", code)
-        )
+        return sum(name not in members for use, members in self._modules for name in use.findall(code))

@@ -13,6 +13,7 @@ from typing import Literal
 from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.code.languages import language as table
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
+from codegen_lsp.wire.fill.formats import FileText
 
 PieceSource = Literal["import", "package", "similar"]
 """Why a file is looked at: the current file imports it, is in its package, or has code like that at the cursor."""
@@ -58,6 +59,10 @@ class Shown:
     text: str = ""
     pieces: tuple[ShownPiece, ...] = ()
     tokens: int = 0
+    files: tuple[FileText, ...] = ()
+    """The same as files, if the model's family has separators for them; then `text` is empty."""
+    path: str = ""
+    """With `files`: the path of the current file."""
 
 
 NOTHING = Shown()
@@ -67,11 +72,17 @@ _MISSES = 16
 
 
 @lru_cache(maxsize=16)
-def show(others: OtherFiles, budget: int, language: str, count: TokenCounter) -> Shown:
-    """Return what is shown of other files in at most `budget` tokens; nothing if no piece fits."""
+def show(
+    others: OtherFiles, budget: int, language: str, count: TokenCounter, separator: int | None = None
+) -> Shown:
+    """Return what is shown of other files in at most `budget` tokens; nothing if no piece fits.
+
+    `separator` is the number of tokens that the model's own separator takes for each file; without one, a comment with
+    the path is above each file's text.
+    """
     if not others.pieces:
         return NOTHING
-    heading = _Headings(language, count)
+    heading = _Headings(language, count, separator)
     left = budget - heading.cost(others.path) - 2
     chosen: dict[int, int] = {}
     paths: set[str] = set()
@@ -98,14 +109,22 @@ def show(others: OtherFiles, budget: int, language: str, count: TokenCounter) ->
         ShownPiece(others.pieces[index], others.pieces[index].texts[text], costs[index][text])
         for index, text in chosen.items()
     )
-    text = heading.arranged(pieces, others.path)
+    files: dict[str, str] = {}
+    for each in pieces:
+        files[each.piece.path] = files.get(each.piece.path, "") + each.text + "\n"
+    if separator is not None:
+        tokens = sum(heading.cost(path) + count(text) for path, text in files.items())
+        texts = tuple(FileText(path, text) for path, text in files.items())
+        return Shown("", pieces, tokens + heading.cost(others.path), texts, others.path)
+    text = "\n".join([*(heading.of(path) + text for path, text in files.items()), heading.of(others.path)])
     return Shown(text, pieces, count(text))
 
 
 class _Headings:
     """How a file's path is written above its text: as a comment of the language."""
 
-    def __init__(self, language: str, count: TokenCounter) -> None:
+    def __init__(self, language: str, count: TokenCounter, separator: int | None) -> None:
+        self._separator = separator
         known = table(language)
         block = known.block_comments[0] if known.block_comments else ("", "")
         self._before, self._after = (
@@ -119,12 +138,6 @@ class _Headings:
 
     def cost(self, path: str) -> int:
         """Return the tokens of that line, and of the empty line before it."""
+        if self._separator is not None:
+            return self._separator + self._count(path)
         return self._count(self.of(path)) + 1
-
-    def arranged(self, pieces: tuple[ShownPiece, ...], own: str) -> str:
-        """Return the pieces, those of one file together, and the current file's path below them."""
-        files: dict[str, list[str]] = {}
-        for piece in pieces:
-            files.setdefault(piece.piece.path, []).append(piece.text)
-        sections = [self.of(path) + "".join(text + "\n" for text in texts) for path, texts in files.items()]
-        return "\n".join([*sections, self.of(own)])

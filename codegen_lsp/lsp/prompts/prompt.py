@@ -18,6 +18,7 @@ from codegen_lsp.lsp.code.syntax import supported
 from codegen_lsp.lsp.prompts import header, others, window
 from codegen_lsp.lsp.prompts.others import NO_FILES, NOTHING, OtherFiles, Shown, ShownPiece
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
+from codegen_lsp.wire.fill.formats import FileText
 
 _CLOSING = " \t)]}>\"'`;:,"
 """Characters after the cursor with which it still counts as the end of the line: auto-closed pairs, separators."""
@@ -45,6 +46,8 @@ class PromptLimits:
     """The part of the prompt that the header may take."""
     others_share: float = 0.25
     """The part of the prompt that other files may take, if the current file leaves it to them."""
+    file_separator: int | None = None
+    """Number of tokens that the model's family takes to separate files; None if it has no separators."""
 
 
 def build(
@@ -142,17 +145,19 @@ def _build(
     tokens += above.tokens
     tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
     if tokens + tail.count(" \n") + tail.count("\t\n") > budget:
-        tokens = counter.exact(above.text + head + tail)
-    while tokens > budget and (above.text or head or tail):
-        if above.text:
+        tokens = above.tokens + counter.exact(head + tail)
+    while tokens > budget and (above.tokens or head or tail):
+        if above.tokens:
             above = NOTHING
         else:
             head, tail = "", tail if head else _shorter(tail)
-        tokens = counter.exact(above.text + head + tail)
+        tokens = counter.exact(head + tail)
     return Prompt(
         text=above.text + head + tail,
         above=above.text,
         pieces=above.pieces,
+        files=above.files,
+        path=above.path,
         header=head,
         window=tail,
         shape=shape,
@@ -186,7 +191,7 @@ def _above(
         return NOTHING
     step = max(1, room // _STEPS)
     spare = room - -(-everything.tokens // step) * step
-    return others.show(other_files, min(share, spare), site.cursor.language, count)
+    return others.show(other_files, min(share, spare), site.cursor.language, count, limits.file_separator)
 
 
 def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
@@ -290,4 +295,8 @@ class Prompt:
     above: str = ""
     """What other files say, at the prompt's start."""
     pieces: tuple[ShownPiece, ...] = ()
-    """The pieces of other files in `above`."""
+    """The pieces of other files in `above`, or in `files`."""
+    files: tuple[FileText, ...] = ()
+    """What other files say, if the model's family has separators for files; then `above` is empty."""
+    path: str = ""
+    """With `files`: the current file's path."""

@@ -134,7 +134,14 @@ class Pipeline:
             block_tokens=options.max_tokens_block,
             body_tokens=options.max_tokens_body,
             others_share=options.other_files_share,
+            file_separator=self._file_separator(),
         )
+
+    def _file_separator(self) -> int | None:
+        fill = self.backend.info.fill
+        if fill is None or not fill.separates_files or not self.backend.engine.extensions:
+            return None
+        return fill.file_tokens
 
     async def counter(self) -> TokenCounter:
         """Return a counter with the model's tokenizer if that is a file of this machine, otherwise an estimate."""

@@ -10,17 +10,26 @@ import sys
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.golden import CURSOR, FOLDER
+from support.golden import CURSOR, FOLDER, site
 
+from codegen_lsp.lsp.code import hints
+from codegen_lsp.lsp.code.cursor import ForeignNames
+from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, WorkspaceFiles
 from codegen_lsp.lsp.context.gathering import Snapshot, gather
-from codegen_lsp.lsp.prompts.others import OtherFiles, show
+from codegen_lsp.lsp.fitting.line_checks import checker_for
+from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.prompts.others import OtherFiles, Piece, show
+from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
+from codegen_lsp.lsp.suggest.generation import to_request, warming_request
+from codegen_lsp.wire.fill.formats import FileText
 
 COUNT = TokenCounter(lambda text: len(re.findall(r"\w+|\W", text)))
 _CASE = re.compile(r"^=== (.*)\n", re.MULTILINE)
@@ -336,3 +345,69 @@ def test_nothing_that_is_excluded_is_ever_shown(
     assert MARK not in texts_of(others)
     assert MARK not in repr(others.names)
     assert MARK not in show(others, 10_000, "python", COUNT).text
+
+
+# In a prompt ------------------------------------------------------------------------------------------------
+
+
+def others_with(*texts: tuple[str, ...]) -> OtherFiles:
+    pieces = tuple(Piece(f"f{number}.py", each, "import", "why") for number, each in enumerate(texts))
+    return OtherFiles(pieces, path="own.py")
+
+
+def test_every_piece_gets_its_leanest_text_before_one_gets_a_richer_one() -> None:
+    others = others_with(("a b c d e f g h", "a"), ("k l m n", "k"))
+    texts = [[piece.text for piece in show(others, budget, "python", COUNT).pieces] for budget in range(70)]
+    rich, lean = ("a b c d e f g h", "k l m n"), ("a", "k")
+    order = [[], [lean[0]], [rich[0]], [*lean], [lean[0], rich[1]], [rich[0], lean[1]], [*rich]]
+    steps = [each for number, each in enumerate(texts) if number == 0 or each != texts[number - 1]]
+    assert steps[0] == []
+    assert steps[-1] == [*rich]
+    assert all(each in order for each in steps)
+    assert [rich[0], lean[1]] in steps
+    for budget in range(60):
+        shown = show(others, budget, "python", COUNT)
+        assert COUNT(shown.text) == shown.tokens <= max(0, budget)
+
+
+def test_the_current_file_comes_first_and_a_growing_one_changes_the_start_rarely() -> None:
+    others = others_with(*((f"def f{number}(): ...",) for number in range(40)))
+    limits = PromptLimits(context=600, line_tokens=20, block_tokens=40)
+    starts = []
+    for lines in range(160):
+        prompt = build(site("x = 1\n" * lines + "‸"), limits, COUNT, other_files=others)
+        assert COUNT(prompt.text) <= prompt.tokens <= limits.context - prompt.max_tokens
+        assert COUNT(prompt.above) <= limits.context // 4
+        assert prompt.text == prompt.above + prompt.header + prompt.window
+        starts.append(prompt.above)
+    assert starts[0].startswith("# f0.py\ndef f0(): ...\n")
+    assert starts[-1] == ""
+    assert len(set(starts)) <= 4
+    alone = build(site("x = 1\n" * 159 + "‸"), limits, COUNT)
+    assert prompt == alone
+
+
+def test_a_family_with_separators_gets_files_in_place_of_comments() -> None:
+    others = others_with(("def a(): ...",), ("def b(): ...",))
+    limits = PromptLimits(file_separator=3)
+    prompt = build(site("x = ‸"), limits, COUNT, other_files=others)
+    assert prompt.text == "x = "
+    assert prompt.files == (FileText("f0.py", "def a(): ...\n"), FileText("f1.py", "def b(): ...\n"))
+    assert prompt.path == "own.py"
+    request = to_request(prompt, Options(), extensions=True, invoked=False)
+    assert (request.files, request.path) == (prompt.files, "own.py")
+    assert warming_request(prompt).files == prompt.files
+
+
+def test_other_files_make_names_known_to_the_checks_of_lines() -> None:
+    names = ForeignNames(frozenset({"shown"}), (("mod", frozenset({"right"})),))
+    text = "from pkg import *\nimport mod\n\ndef f(a):\n    ‸\n    return b + shown\n"
+    plain = site(text)
+    informed = Site.of(replace(plain.cursor, foreign=names))
+    check = checker_for(informed)
+    assert [
+        check(line).unknown for line in ("b = shown", "b = missing", "b = mod.right(a)", "b = mod.wrong(a)")
+    ] == [0, 1, 0, 1]
+    assert checker_for(plain)("b = shown").unknown == 1
+    assert hints.missing(informed.statements, informed.cursor) == ("b",)  # type: ignore[arg-type]
+    assert hints.missing(plain.statements, plain.cursor) == ()  # type: ignore[arg-type]

@@ -29,6 +29,10 @@ class _RaisingBackend(ReadyBackend):
 
     error: WireError | None = None
 
+    def __init__(self, engine: EngineClient, info: ModelInfo) -> None:
+        super().__init__(engine, info)
+        self.info = replace(self.info, fill=info.fill)
+
     def failed(self, error: WireError) -> None:
         """Keep the error."""
         self.error = error
