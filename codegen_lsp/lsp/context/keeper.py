@@ -66,7 +66,7 @@ class ContextKeeper:
         """`desk` returns what the editor has now."""
         self._desk = desk
         self.on_change: Callable[[str], None] = lambda _: None
-        """Called with the URI of a document when something new is known of it."""
+        """Called with the URI of a new document, or of the one that the user is in, when something new is known."""
         self._options = Options()
         self._findings: dict[str, Findings] = {}
         self._waiting: dict[str, asyncio.Event] = {}
@@ -118,8 +118,10 @@ class ContextKeeper:
 
     def renew_all(self) -> None:
         """Renew what is known of every open document."""
-        for document in self._desk().documents.values():
-            self.renew(document.uri)
+        documents = self._desk().documents
+        # The last one that changes is warmed last: the one that the user is in.
+        for key in sorted(documents, key=lambda key: key == self._active):
+            self.renew(documents[key].uri)
 
     def opened(self, uri: str) -> None:
         """Look at a document that was opened."""
@@ -185,7 +187,7 @@ class ContextKeeper:
             before = self._findings.get(key)
             self._findings[key] = findings
             waiting.set()
-            if findings != before:
+            if findings != before and (before is None or key == self._active or not self._active):
                 self.on_change(document.uri)
 
         self._background.submit(key, work, done)
