@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from codegen_lsp.wire.requests import EXTENSIONS
+
 
 async def until(condition: Callable[[], Any], seconds: float = 10) -> None:
     """Wait for something that happens elsewhere."""
@@ -114,7 +116,7 @@ class FakeEngine:
         if path == "/v1/models":
             model: dict[str, Any] = {"id": "fake", "max_model_len": 2048}
             if self.extensions:
-                model["extensions"] = ["heal", "branch", "priority", "echo_from"]
+                model["extensions"] = list(EXTENSIONS)
             if self.tokenizer_file:
                 model["tokenizer_file"] = self.tokenizer_file
             return self._answer(writer, 200, {"object": "list", "data": [model]})

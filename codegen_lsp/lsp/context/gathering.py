@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.context.files import BoundedReading
 from codegen_lsp.lsp.context.imported import ImportedNames, Importer
 from codegen_lsp.lsp.context.similar import RecentFile, similar_passages
+from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 
 LINES_NEAR = (40, 20)
@@ -16,21 +15,8 @@ MAX_TEXT = 512 * 1024
 """Characters of the longest document whose imports are followed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A document as it was when the gathering was asked for."""
-
-    path: str
-    language: str
-    text: str
-    line: int = 0
-    """0-based line of the cursor."""
-    recent: tuple[str, ...] = ()
-    """Paths of the files of the same language that are open or were edited, the newest first."""
-
-
 def gather(
-    snapshot: Snapshot, reading: BoundedReading, *, imports: bool = True, similar: bool = False
+    snapshot: DocumentSnapshot, reading: BoundedReading, *, imports: bool = True, similar: bool = False
 ) -> OtherFiles:
     """Return what other files say about a document; nothing for a file outside of the workspace folders."""
     real = reading.files.real(snapshot.path)

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from codegen_lsp.lsp.code.languages import language_of
 from codegen_lsp.lsp.context.background import BackgroundReader
+from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.uris import canonical
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-VERDICT_SECONDS = 0.3
+VERDICT_SECONDS = 1.0
 """How long the first request of a document waits to know whether it is excluded."""
 RECENT = 12
 """Number of recently edited files whose passages are compared with the code at the cursor."""
@@ -51,14 +51,6 @@ class Desk:
     documents: Mapping[str, OpenDocument] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What the thread has found out about a document."""
-
-    excluded: bool
-    others: OtherFiles = NO_FILES
-
-
 class ContextKeeper:
     """The other files of every open document."""
 
@@ -68,33 +60,31 @@ class ContextKeeper:
         self.on_change: Callable[[str], None] = lambda _: None
         """Called with the URI of a new document, or of the one that the user is in, when something new is known."""
         self._options = Options()
-        self._findings: dict[str, Findings] = {}
+        self._others: dict[str, OtherFiles] = {}
+        self._verdicts: dict[str, bool] = {}
+        """Whether each document is excluded; known before its other files are."""
         self._waiting: dict[str, asyncio.Event] = {}
         self._lines: dict[str, int] = {}
         self._recent: OrderedDict[str, str] = OrderedDict()
         """Paths of edited and visited files, the newest last, each with its language."""
         self._active = ""
-        self._background: BackgroundReader[Findings] = BackgroundReader()
+        self._background: BackgroundReader[OtherFiles] = BackgroundReader()
         self._files: tuple[tuple[tuple[str, ...], tuple[str, ...]], WorkspaceFiles] | None = None
 
     # What is known -------------------------------------------------------------------------------------
 
     def others(self, uri: str) -> OtherFiles:
         """Return what other files say about a document, as far as it is known now."""
-        findings = self._findings.get(canonical(uri))
-        return findings.others if findings is not None else NO_FILES
+        return self._others.get(canonical(uri), NO_FILES)
 
     def excludes(self, uri: str) -> bool:
         """Return whether nothing may be suggested in a document: it is excluded, or that is not known yet."""
-        if path_of(uri) is None:
-            return False
-        findings = self._findings.get(canonical(uri))
-        return findings is None or findings.excluded
+        return path_of(uri) is not None and self._verdicts.get(canonical(uri), True)
 
     async def settle(self, uri: str) -> None:
         """Wait until it is known whether a document is excluded, for a short time at most."""
         key = canonical(uri)
-        if path_of(uri) is None or key in self._findings:
+        if path_of(uri) is None or key in self._verdicts:
             return
         if key not in self._waiting:
             self.renew(uri)
@@ -112,7 +102,8 @@ class ContextKeeper:
         before, self._options = self._options, options
         if _part(before) == _part(options):
             return
-        self._findings.clear()
+        self._others.clear()
+        self._verdicts.clear()
         self._waiting.clear()
         self.renew_all()
 
@@ -136,7 +127,7 @@ class ContextKeeper:
         is_return = bool(self._active)
         self._active = key
         self._remember(uri)
-        if is_return and key in self._findings:
+        if is_return and key in self._others:
             self.renew(uri)
 
     def saved(self, uri: str) -> None:
@@ -149,7 +140,8 @@ class ContextKeeper:
     def closed(self, uri: str) -> None:
         """Forget a document that was closed, and renew what is known in the one that the user is in."""
         key = canonical(uri)
-        self._findings.pop(key, None)
+        self._others.pop(key, None)
+        self._verdicts.pop(key, None)
         self._lines.pop(key, None)
         self._background.forget(key)
         waiting = self._waiting.pop(key, None)
@@ -179,74 +171,52 @@ class ContextKeeper:
         if path is None or document is None:
             return
         waiting = self._waiting.setdefault(key, asyncio.Event())
-        work = self._work(path, document, desk)
+        loop = asyncio.get_running_loop()
+        snapshot, folders, texts = self._snapshot(path, document, desk)
+        options = self._options
 
-        def done(findings: Findings) -> None:
-            if self._waiting.get(key) is not waiting:
-                return  # closed in the meantime
-            before = self._findings.get(key)
-            self._findings[key] = findings
-            waiting.set()
-            if findings != before and (before is None or key == self._active or not self._active):
+        def decided(excluded: bool) -> None:
+            if self._waiting.get(key) is waiting:  # otherwise it was closed, or the options changed
+                self._verdicts[key] = excluded
+                waiting.set()
+
+        def gathered(others: OtherFiles) -> None:
+            before = self._others.get(key)
+            if self._waiting.get(key) is not waiting or others == before:
+                return
+            self._others[key] = others
+            if before is None or key == self._active or not self._active:
                 self.on_change(document.uri)
 
-        self._background.submit(key, work, done)
+        def work() -> OtherFiles:
+            files = self._workspace(folders, options.exclude)
+            excluded = files.excludes(path)
+            loop.call_soon_threadsafe(decided, excluded)
+            if excluded or not options.shows_other_files:
+                return NO_FILES
+            return _gathered(snapshot, texts, files, options)
 
-    def _work(self, path: str, document: OpenDocument, desk: Desk) -> Callable[[], Findings]:
-        """Return the job that finds out everything about a document; it holds all that it needs."""
-        options = self._options
-        folders = tuple(folder for uri in desk.folders if (folder := path_of(uri)) is not None)
-        line = self._lines.get(canonical(document.uri), 0)
-        recent = [other for other, name in reversed(self._recent.items()) if name == document.language]
-        recent += [
-            other
-            for each in desk.documents.values()
-            if each.language == document.language and (other := path_of(each.uri)) is not None
-        ]
-        recent = [other for other in dict.fromkeys(recent) if other != path][:RECENT]
-        texts = {
-            other: each.text for each in desk.documents.values() if (other := path_of(each.uri)) is not None
-        }
+        self._background.submit(key, work, gathered)
 
-        def work() -> Findings:
-            return self._find_out(options, folders, path, document, line, tuple(recent), texts)
-
-        return work
-
-    def _find_out(
-        self,
-        options: Options,
-        folders: tuple[str, ...],
-        path: str,
-        document: OpenDocument,
-        line: int,
-        recent: tuple[str, ...],
-        texts: Mapping[str, str],
-    ) -> Findings:
-        """Return what is found out in the thread; the libraries that this takes are imported here."""
-        from codegen_lsp.lsp.code.lines import normalize
-        from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits
-        from codegen_lsp.lsp.context.gathering import Snapshot, gather
-
-        files = self._workspace(folders, options.exclude)
-        if files.excludes(path):
-            return Findings(excluded=True)
-        if not options.shows_other_files:
-            return Findings(excluded=False)
-        real = {files.real(other): normalize(text) for other, text in texts.items()}
-        reading = BoundedReading(
-            files,
-            {other: text for other, text in real.items() if other is not None},
-            ReadingLimits(options.other_files_limit, options.other_file_size),
+    def _snapshot(
+        self, path: str, document: OpenDocument, desk: Desk
+    ) -> tuple[DocumentSnapshot, tuple[str, ...], dict[str, str]]:
+        """Return all that the thread needs: the document, the workspace folders, and the open documents' texts."""
+        paths = {other: each for each in desk.documents.values() if (other := path_of(each.uri)) is not None}
+        language = document.language
+        recent = [other for other, name in reversed(self._recent.items()) if name == language]
+        recent += [other for other, each in paths.items() if each.language == language]
+        return (
+            DocumentSnapshot(
+                path,
+                language,
+                document.text,
+                self._lines.get(canonical(document.uri), 0),
+                tuple(other for other in dict.fromkeys(recent) if other != path)[:RECENT],
+            ),
+            tuple(folder for uri in desk.folders if (folder := path_of(uri)) is not None),
+            {other: each.text for other, each in paths.items()},
         )
-        language = document.language or language_of_path(path)
-        snapshot = Snapshot(path, language, document.text, line, recent)
-        try:
-            others = gather(snapshot, reading, similar=options.similar_files)
-        except Exception:  # Whatever is in the files: suggestions in this one go on.
-            logger.exception("other files can't be used in %s", path)
-            others = NO_FILES
-        return Findings(excluded=False, others=others)
 
     def _workspace(self, folders: tuple[str, ...], patterns: tuple[str, ...]) -> WorkspaceFiles:
         """Return the files of the workspace folders, the same ones until folders or patterns change."""
@@ -257,11 +227,22 @@ class ContextKeeper:
         return self._files[1]
 
 
-def language_of_path(path: str) -> str:
-    """Return the language id of a file by its name."""
-    from pathlib import PurePath
+def _gathered(
+    snapshot: DocumentSnapshot, texts: Mapping[str, str], files: WorkspaceFiles, options: Options
+) -> OtherFiles:
+    """Return what other files say about a document; runs in the thread, and imports there what it takes."""
+    from codegen_lsp.lsp.code.lines import normalize
+    from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits
+    from codegen_lsp.lsp.context.gathering import gather
 
-    return language_of(PurePath(path))
+    real = {files.real(path): normalize(text) for path, text in texts.items()}
+    documents = {path: text for path, text in real.items() if path is not None}
+    limits = ReadingLimits(options.other_files_limit, options.other_file_size)
+    try:
+        return gather(snapshot, BoundedReading(files, documents, limits), similar=options.similar_files)
+    except Exception:  # Whatever is in the files: suggestions in this one go on.
+        logger.exception("other files can't be used in %s", snapshot.path)
+        return NO_FILES
 
 
 def path_of(uri: str) -> str | None:

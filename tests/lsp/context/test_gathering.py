@@ -22,7 +22,8 @@ from codegen_lsp.lsp.code import hints
 from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, WorkspaceFiles
-from codegen_lsp.lsp.context.gathering import Snapshot, gather
+from codegen_lsp.lsp.context.gathering import gather
+from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.fitting.line_checks import checker_for
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts.others import OtherFiles, Piece, show
@@ -63,7 +64,7 @@ def test_golden(body: str, tmp_path: Path) -> None:
     files = WorkspaceFiles([str(tmp_path)], tuple(options.get("exclude", "").split()))
     language = options.get("language", "python")
     line = marked[: marked.index(CURSOR)].count("\n")
-    others = gather(Snapshot(str(document), language, text, line), BoundedReading(files))
+    others = gather(DocumentSnapshot(str(document), language, text, line), BoundedReading(files))
     assert show(others, 2000, language, COUNT).text.rstrip("\n") == expected.rstrip("\n")
 
 
@@ -84,7 +85,7 @@ def others_of(
 ) -> OtherFiles:
     files = WorkspaceFiles([str(root) for root in roots], exclude)
     reading = BoundedReading(files, limits=ReadingLimits(**limits))  # type: ignore[arg-type]
-    snapshot = Snapshot(str(document), "python", document.read_text(encoding="utf-8"))
+    snapshot = DocumentSnapshot(str(document), "python", document.read_text(encoding="utf-8"))
     return gather(snapshot, reading, similar=similar)
 
 
@@ -180,7 +181,7 @@ def test_renamed_and_deleted_files_are_noticed_and_unchanged_ones_read_once(tmp_
     module = write(tmp_path / "m.py", "def first(): ...\n")
     document = write(tmp_path / "a.py", "from m import *\nfrom n import *\n")
     files = WorkspaceFiles([str(tmp_path)])
-    snapshot = Snapshot(str(document), "python", document.read_text())
+    snapshot = DocumentSnapshot(str(document), "python", document.read_text())
 
     def names() -> list[str]:
         return [piece.texts[-1] for piece in gather(snapshot, BoundedReading(files)).pieces]
@@ -219,7 +220,7 @@ def test_open_documents_count_as_they_are_in_the_editor(tmp_path: Path) -> None:
     module = write(tmp_path / "m.py", "def saved(): ...\n")
     document = write(tmp_path / "a.py", "from m import *\n")
     reading = BoundedReading(WorkspaceFiles([str(tmp_path)]), {str(module): "def unsaved(): ...\n"})
-    others = gather(Snapshot(str(document), "python", document.read_text()), reading)
+    others = gather(DocumentSnapshot(str(document), "python", document.read_text()), reading)
     assert texts_of(others) == "def unsaved(): ..."
 
 
@@ -274,7 +275,9 @@ def test_passages_of_open_files_that_are_like_the_code_at_the_cursor(tmp_path: P
     write(tmp_path / "copy.py", document.read_text())
     recent = tuple(str(tmp_path / name) for name in ("copy.py", "far.py", "near.py", ".env.py"))
     reading = BoundedReading(WorkspaceFiles([str(tmp_path)]))
-    others = gather(Snapshot(str(document), "python", document.read_text(), 0, recent), reading, similar=True)
+    others = gather(
+        DocumentSnapshot(str(document), "python", document.read_text(), 0, recent), reading, similar=True
+    )
     assert [piece.path for piece in others.pieces] == ["near.py"]
     assert "channel.flush_all()" in others.pieces[0].texts[0]
     assert re.fullmatch(r"\d+% of the words are the same", others.pieces[0].why)
@@ -340,7 +343,7 @@ def test_nothing_that_is_excluded_is_ever_shown(
         lines += [f"from {module} import *", f"import {module}", f"from {module} import f{number}"]
     document = write(root / "main.py", "\n".join(lines) + "\n")
     recent = tuple(str(root / f"{name}.py") for name in modules)
-    snapshot = Snapshot(str(document), "python", document.read_text(), 0, recent)
+    snapshot = DocumentSnapshot(str(document), "python", document.read_text(), 0, recent)
     others = gather(snapshot, BoundedReading(files, limits=ReadingLimits(seconds=30)), similar=True)
     assert MARK not in texts_of(others)
     assert MARK not in repr(others.names)

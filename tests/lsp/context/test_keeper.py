@@ -109,4 +109,4 @@ async def test_a_document_is_warmed_with_what_other_files_say(
     (tmp_path / "helpers.py").write_text("def area(r): ...\n")
     ed = await editor({"warm": True})
     ed.open(MAIN)
-    await until(lambda: any("# helpers.py" in str(request["prompt"]) for request in fake.completions))
+    await until(lambda: any("# helpers.py" in str(request["prompt"]) for request in fake.warmings))

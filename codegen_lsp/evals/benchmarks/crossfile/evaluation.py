@@ -10,6 +10,7 @@ from codegen_lsp.evals.benchmarks.crossfile.filling import LineCompleter
 from codegen_lsp.evals.benchmarks.crossfile.tasks import CrossfileTask
 from codegen_lsp.evals.harness.records import DataError, Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
+from codegen_lsp.lsp.prompts.others import Piece
 
 WAYS = ("none", "imports", "similar", "both")
 _KEYS = {"line": str, "ms": float, "tokens": int, "pieces": int}
@@ -36,8 +37,12 @@ async def evaluate(
         if task.task_id in records:
             continue
         gathered = await asyncio.to_thread(completer.gather, task)
-        # The way without other files is first: a prefix that it leaves in the cache begins no other way's prompt.
-        ways = {way: await completer.complete(task, gathered.others[way]) for way in WAYS}
+        lines: dict[tuple[Piece, ...], dict[str, Any]] = {}
+        for way in WAYS:  # Ways with the same pieces have the same prompt.
+            pieces = gathered.others[way].pieces
+            if pieces not in lines:
+                lines[pieces] = await completer.complete(task, gathered.others[way])
+        ways = {way: lines[gathered.others[way].pieces] for way in WAYS}
         record = {"task_id": task.task_id, "gather_ms": round(gathered.ms, 1), "ways": ways}
         log.append(record)
         records[task.task_id] = record

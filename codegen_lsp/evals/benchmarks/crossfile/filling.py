@@ -11,7 +11,8 @@ from codegen_lsp.evals.benchmarks.crossfile.tasks import CrossfileTask
 from codegen_lsp.evals.benchmarks.infilling.filling import SCORING_SECONDS, ReadyBackend
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, WorkspaceFiles
-from codegen_lsp.lsp.context.gathering import Snapshot, gather
+from codegen_lsp.lsp.context.gathering import gather
+from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.suggest.pipeline import Pipeline
@@ -82,7 +83,7 @@ class LineCompleter:
         root = str(task.root)
         files = self._files.setdefault(root, WorkspaceFiles([root]))
         text = task.prefix + task.suffix
-        snapshot = Snapshot(str(task.path), "python", text, task.line, task.open_files)
+        snapshot = DocumentSnapshot(str(task.path), "python", text, task.line, task.open_files)
         started = time.perf_counter()
         imports = gather(snapshot, BoundedReading(files, limits=_PATIENT))
         ms = 1e3 * (time.perf_counter() - started)
