@@ -96,7 +96,8 @@ class Options:
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
     other_files: Annotated[OtherFilesChoice, EXCLUDES_CHOICE] = "auto"
     """Show the model what other files of the workspace say: definitions that the current file imports. `auto` does so
-    unless `server` is another machine; with `always`, the text of other files is sent to that machine too."""
+    unless the model is nano, which gains nothing from it, or `server` is another machine; with `always`, the text of
+    other files is sent to that machine too. `never` doesn't read other files at all."""
     similar_files: Annotated[bool, EXCLUDES_IF_FALSE] = False
     """Also show it passages of open and recently edited files that are like the code at the cursor."""
     other_files_share: Annotated[float, Meta(ge=0, le=0.5), EXCLUDES_ABOVE] = 0.25
@@ -147,9 +148,9 @@ class Options:
 
     @property
     def shows_other_files(self) -> bool:
-        """Return whether the model may be shown other files: by default not if its server is another machine."""
+        """Whether the model is shown other files: by default if it gains from them and they stay on this machine."""
         if self.other_files == "auto":
-            return not self.server or is_loopback(self.server)
+            return is_loopback(self.server) if self.server else self.model != "nano"
         return self.other_files == "always"
 
     def engine_config(self) -> EngineConfig:

@@ -311,7 +311,7 @@ def test_a_workspace_can_exclude_more_files_and_not_fewer() -> None:
 @pytest.mark.parametrize(
     ("server", "choice", "shown"),
     [
-        ("", "auto", True),
+        ("", "auto", False),
         ("http://127.0.0.1:8000", "auto", True),
         ("http://gpu.example", "auto", False),
         ("http://gpu.example", "always", True),
@@ -324,6 +324,9 @@ def test_other_files_are_not_sent_to_another_machine_unless_the_user_says_so(
     options, problems = parse({"server": server, "otherFiles": choice})
     assert problems == ()
     assert options.shows_other_files is shown
+    if not server:  # nano gains nothing from other files
+        other, _ = parse({"model": "350M-mono", "otherFiles": choice})
+        assert other.shows_other_files is (choice != "never")
 
 
 @pytest.mark.parametrize("patterns", ["*.py", [1], ["x" * 301], ["a"] * 501])

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -192,9 +192,10 @@ class ContextKeeper:
             files = self._workspace(folders, options.exclude)
             excluded = files.excludes(path)
             loop.call_soon_threadsafe(decided, excluded)
-            if excluded or not options.shows_other_files:
+            if excluded or options.other_files == "never":
                 return NO_FILES
-            return _gathered(snapshot, texts, files, options)
+            others = _gathered(snapshot, texts, files, options)
+            return others if options.shows_other_files else replace(others, pieces=())
 
         self._background.submit(key, work, gathered)
 
@@ -260,6 +261,7 @@ def path_of(uri: str) -> str | None:
 def _part(options: Options) -> tuple[object, ...]:
     """Return the part of the options that the findings depend on."""
     return (
+        options.other_files,
         options.shows_other_files,
         options.similar_files,
         options.exclude,
