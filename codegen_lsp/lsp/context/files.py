@@ -43,6 +43,9 @@ class ReadingLimits:
     bytes: int = 256 * 1024
     """Size of the largest file that is read."""
     seconds: float = 0.4
+    """Processor time; a busy machine takes longer for the same files."""
+    wall_seconds: float = 10.0
+    """Time after which a slow file system is left alone."""
 
 
 class WorkspaceFiles:
@@ -147,14 +150,16 @@ class BoundedReading:
     """Real paths of the files that were read, in order."""
 
     def __post_init__(self) -> None:
-        self._end = time.monotonic() + self.limits.seconds
+        self._end = time.thread_time() + self.limits.seconds
+        self._wall_end = time.monotonic() + self.limits.wall_seconds
         self._excluded: dict[str, bool] = {}
         self._real: dict[str, str | None] = {}
 
     @property
     def is_over(self) -> bool:
         """Whether a limit is reached."""
-        return len(self.paths) >= self.limits.files or time.monotonic() > self._end
+        is_late = time.thread_time() >= self._end or time.monotonic() > self._wall_end
+        return is_late or len(self.paths) >= self.limits.files
 
     def find(self, path: str) -> str | None:
         """Return the real path of a file that may be shown; None if there is none."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -33,6 +34,8 @@ from codegen_lsp.lsp.suggest.generation import to_request, warming_request
 from codegen_lsp.wire.fill.formats import FileText
 
 COUNT = TokenCounter(lambda text: len(re.findall(r"\w+|\W", text)))
+PATIENT: dict[str, Any] = {"seconds": 60, "wall_seconds": 600}
+"""A busy machine takes longer than a person would wait."""
 _CASE = re.compile(r"^=== (.*)\n", re.MULTILINE)
 _PART = re.compile(r"^--- (file|binary|document|context) ?(.*)\n", re.MULTILINE)
 
@@ -64,7 +67,10 @@ def test_golden(body: str, tmp_path: Path) -> None:
     files = WorkspaceFiles([str(tmp_path)], tuple(options.get("exclude", "").split()))
     language = options.get("language", "python")
     line = marked[: marked.index(CURSOR)].count("\n")
-    others = gather(DocumentSnapshot(str(document), language, text, line), BoundedReading(files))
+    others = gather(
+        DocumentSnapshot(str(document), language, text, line),
+        BoundedReading(files, limits=ReadingLimits(**PATIENT)),
+    )
     assert show(others, 2000, language, COUNT).text.rstrip("\n") == expected.rstrip("\n")
 
 
@@ -84,7 +90,7 @@ def others_of(
     **limits: float,
 ) -> OtherFiles:
     files = WorkspaceFiles([str(root) for root in roots], exclude)
-    reading = BoundedReading(files, limits=ReadingLimits(**limits))  # type: ignore[arg-type]
+    reading = BoundedReading(files, limits=ReadingLimits(**PATIENT | limits))  # type: ignore[arg-type]
     snapshot = DocumentSnapshot(str(document), "python", document.read_text(encoding="utf-8"))
     return gather(snapshot, reading, similar=similar)
 
@@ -184,7 +190,10 @@ def test_renamed_and_deleted_files_are_noticed_and_unchanged_ones_read_once(tmp_
     snapshot = DocumentSnapshot(str(document), "python", document.read_text())
 
     def names() -> list[str]:
-        return [piece.texts[-1] for piece in gather(snapshot, BoundedReading(files)).pieces]
+        return [
+            piece.texts[-1]
+            for piece in gather(snapshot, BoundedReading(files, limits=ReadingLimits(**PATIENT))).pieces
+        ]
 
     assert names() == ["def first(): ..."]
     with opens() as paths:
@@ -219,7 +228,9 @@ def test_a_document_outside_of_the_workspace_has_no_other_files(tmp_path: Path) 
 def test_open_documents_count_as_they_are_in_the_editor(tmp_path: Path) -> None:
     module = write(tmp_path / "m.py", "def saved(): ...\n")
     document = write(tmp_path / "a.py", "from m import *\n")
-    reading = BoundedReading(WorkspaceFiles([str(tmp_path)]), {str(module): "def unsaved(): ...\n"})
+    reading = BoundedReading(
+        WorkspaceFiles([str(tmp_path)]), {str(module): "def unsaved(): ...\n"}, ReadingLimits(**PATIENT)
+    )
     others = gather(DocumentSnapshot(str(document), "python", document.read_text()), reading)
     assert texts_of(others) == "def unsaved(): ..."
 
@@ -274,7 +285,7 @@ def test_passages_of_open_files_that_are_like_the_code_at_the_cursor(tmp_path: P
     )
     write(tmp_path / "copy.py", document.read_text())
     recent = tuple(str(tmp_path / name) for name in ("copy.py", "far.py", "near.py", ".env.py"))
-    reading = BoundedReading(WorkspaceFiles([str(tmp_path)]))
+    reading = BoundedReading(WorkspaceFiles([str(tmp_path)]), limits=ReadingLimits(**PATIENT))
     others = gather(
         DocumentSnapshot(str(document), "python", document.read_text(), 0, recent), reading, similar=True
     )
@@ -344,7 +355,7 @@ def test_nothing_that_is_excluded_is_ever_shown(
     document = write(root / "main.py", "\n".join(lines) + "\n")
     recent = tuple(str(root / f"{name}.py") for name in modules)
     snapshot = DocumentSnapshot(str(document), "python", document.read_text(), 0, recent)
-    others = gather(snapshot, BoundedReading(files, limits=ReadingLimits(seconds=30)), similar=True)
+    others = gather(snapshot, BoundedReading(files, limits=ReadingLimits(**PATIENT)), similar=True)
     assert MARK not in texts_of(others)
     assert MARK not in repr(others.names)
     assert MARK not in show(others, 10_000, "python", COUNT).text

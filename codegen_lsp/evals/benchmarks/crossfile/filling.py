@@ -21,7 +21,7 @@ from codegen_lsp.wire.answers import ModelInfo
 from codegen_lsp.wire.client import EngineClient
 from codegen_lsp.wire.errors import WireError
 
-_PATIENT = ReadingLimits(seconds=30.0)
+_PATIENT = ReadingLimits(seconds=30.0, wall_seconds=600.0)
 """An evaluation on a busy machine waits for the files."""
 
 
