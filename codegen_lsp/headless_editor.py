@@ -27,6 +27,14 @@ from codegen_lsp.wire.errors import CodegenError
 ServerStatus = Mapping[str, Any]
 
 
+def workspace_of(path: Path) -> Path:
+    """Return the folder that a person would open to work on a file: the one that holds its outermost package."""
+    folder = path.absolute().parent
+    while (folder / "__init__.py").is_file() and folder.parent != folder:
+        folder = folder.parent
+    return folder
+
+
 class SessionError(CodegenError):
     """The language server could not be started or did not answer; the message quotes what it printed last."""
 

@@ -58,6 +58,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "status",
         "engines",
         "fitting",
+        "context",
         "prompts",
         "code",
         "option_docs",

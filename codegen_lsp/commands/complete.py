@@ -114,11 +114,11 @@ async def ask(
         n: Maximum number of suggestions.
         screen: Where to show that the model loads; None shows nothing.
     """
-    from codegen_lsp.headless_editor import HeadlessEditor
+    from codegen_lsp.headless_editor import HeadlessEditor, workspace_of
 
     started = time.perf_counter()
     with _spinner(screen) as show:
-        async with HeadlessEditor(options, root=place.path.absolute().parent, on_status=show) as editor:
+        async with HeadlessEditor(options, root=workspace_of(place.path), on_status=show) as editor:
             for message in editor.messages:
                 show({"message": message})
             await editor.ready()

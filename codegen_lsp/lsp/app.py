@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
 from lsprotocol import types
@@ -21,8 +22,10 @@ FEATURES: dict[str, Callable[..., Any]] = {
     types.WORKSPACE_DID_CHANGE_CONFIGURATION: lifecycle.did_change_configuration,
     types.TEXT_DOCUMENT_DID_OPEN: documents.did_open,
     types.TEXT_DOCUMENT_DID_CHANGE: documents.did_change,
+    types.TEXT_DOCUMENT_DID_SAVE: documents.did_save,
     types.TEXT_DOCUMENT_DID_CLOSE: documents.did_close,
     types.NOTEBOOK_DOCUMENT_DID_CLOSE: documents.did_close_notebook,
+    types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: documents.did_change_folders,
     documents.DID_FOCUS: documents.did_focus,
     types.TEXT_DOCUMENT_INLINE_COMPLETION: inline.inline_completion,
     inline.DID_SHOW: inline.did_show,
@@ -58,6 +61,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 def build_server(make: MakeBackend = make_backend) -> CodegenServer:
     """Return a language server with all handlers; `make` makes its engine from options."""
     server = CodegenServer(make)
+    server.session.context.on_change = partial(documents.warm, server)
     for method, handler in FEATURES.items():
         server.feature(method, OFFERS.get(method))(handler)
     for name, handler in COMMANDS.items():

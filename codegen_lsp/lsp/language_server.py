@@ -16,6 +16,7 @@ from lsprotocol import types
 from codegen_lsp.lsp import options
 from codegen_lsp.lsp.code import cursor as cursors
 from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.context.keeper import Desk, OpenDocument
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.server.documents import Document
 from codegen_lsp.lsp.server.server import StrictServer
@@ -36,7 +37,7 @@ class CodegenServer(StrictServer):
         super().__init__()
         board = StatusBoard(self._send_status)
         self.loading = LoadProgress(self._create_progress, self._send_progress)
-        self.session = Session(board, self.loading.update, make)
+        self.session = Session(board, self.loading.update, make, self._desk)
         self.initial_options = Options()
         """The options of `initializationOptions`; the client's settings are laid over them."""
         self.initial_problems: tuple[str, ...] = ()
@@ -75,6 +76,16 @@ class CodegenServer(StrictServer):
         )
         above = self._cells_above(document)
         return replace(cursor, prefix=above + cursor.prefix) if above else cursor
+
+    def _desk(self) -> Desk:
+        """Return the workspace folders and the open documents as they are now."""
+        documents = self.protocol.documents
+        folders = list(documents.folders) or [uri for uri in (documents.root_uri,) if uri]
+        opened = {
+            canonical(document.uri): OpenDocument(document.uri, document.language_id or "", document.source)
+            for document in documents.all()
+        }
+        return Desk(tuple(folders), opened)
 
     def _cells_above(self, document: Document) -> str:
         notebook = self.workspace.get_notebook_document(cell_uri=document.uri)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -193,6 +193,34 @@ def bytes_written_as(default: str) -> Written:
     return Written(str | NonNegative, parse_bytes, "a size such as 512MiB, or a number of bytes", default)
 
 
+MAX_PATTERNS, LONGEST_PATTERN = 500, 300
+OtherFilesChoice = Literal["auto", "always", "never"]
+
+
+def _read_patterns(patterns: list[str]) -> tuple[str, ...]:
+    """Return patterns that the matcher takes within a reasonable time.
+
+    Raises:
+        ConfigError: there are too many, or one is too long.
+    """
+    if len(patterns) > MAX_PATTERNS or any(len(pattern) > LONGEST_PATTERN for pattern in patterns):
+        raise ConfigError(f"takes at most {MAX_PATTERNS} patterns of {LONGEST_PATTERN} characters")
+    return tuple(pattern for pattern in patterns if pattern.strip() and "\n" not in pattern)
+
+
+Patterns = Annotated[tuple[str, ...], Written(list[str], _read_patterns, "a list of patterns", [])]
+
+
+def _stricter_patterns(user: tuple[str, ...], workspace: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the user's patterns and a workspace's, of which none takes another one back."""
+    return tuple(dict.fromkeys((*user, *(p for p in workspace if not p.startswith("!")))))
+
+
+def _stricter_choice(user: OtherFilesChoice, workspace: OtherFilesChoice) -> OtherFilesChoice:
+    """Return the choice that shows less to the model."""
+    return max(user, workspace, key=("always", "auto", "never").index)
+
+
 def _stricter_languages(user: Mapping[str, bool], workspace: Mapping[str, bool]) -> dict[str, bool]:
     """Return the languages that both serve: {"*": True, "c": False} and {"*": False, "c": True} serve none."""
     languages = [*user, *(language for language in workspace if language not in user)]
@@ -202,6 +230,8 @@ def _stricter_languages(user: Mapping[str, bool], workspace: Mapping[str, bool])
     }
 
 
+EXCLUDES_PATTERNS = Restricted(_stricter_patterns)
+EXCLUDES_CHOICE = Restricted(_stricter_choice)
 EXCLUDES_IF_FALSE = Restricted(lambda user, workspace: user and workspace)
 EXCLUDES_ABOVE = Restricted(min)
 EXCLUDES_LANGUAGES = Restricted(_stricter_languages)

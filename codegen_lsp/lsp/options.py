@@ -17,8 +17,10 @@ from msgspec import Meta
 
 from codegen_lsp.lsp.option_types import (
     EXCLUDES_ABOVE,
+    EXCLUDES_CHOICE,
     EXCLUDES_IF_FALSE,
     EXCLUDES_LANGUAGES,
+    EXCLUDES_PATTERNS,
     USER_ONLY,
     DeviceMapText,
     Languages,
@@ -26,6 +28,8 @@ from codegen_lsp.lsp.option_types import (
     ModelText,
     NameText,
     Option,
+    OtherFilesChoice,
+    Patterns,
     ServerText,
     TokenText,
     bytes_written_as,
@@ -34,6 +38,7 @@ from codegen_lsp.lsp.option_types import (
 from codegen_lsp.wire.config import DType, EngineConfig, Quantize, expanded
 from codegen_lsp.wire.errors import ConfigError
 from codegen_lsp.wire.fill.formats import FillMode
+from codegen_lsp.wire.transport.http import is_loopback
 
 SECTION = "codegen"
 """The section of `workspace/configuration` and of an editor's settings file."""
@@ -92,6 +97,22 @@ class Options:
     that fill in the middle read that text instead."""
     warm: bool = True
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
+    other_files: Annotated[OtherFilesChoice, EXCLUDES_CHOICE] = "auto"
+    """Show the model what other files of the workspace say: definitions that the current file imports. `auto` does so
+    unless the model is nano, which gains nothing from it, or `server` is another machine; with `always`, the text of
+    other files is sent to that machine too. `never` doesn't read other files at all."""
+    similar_files: Annotated[bool, EXCLUDES_IF_FALSE] = False
+    """Also show it passages of open and recently edited files that are like the code at the cursor."""
+    other_files_share: Annotated[float, Meta(ge=0, le=0.5), EXCLUDES_ABOVE] = 0.25
+    """Maximum part of a prompt for other files; they get only what the current file leaves."""
+    other_files_limit: Annotated[int, Meta(ge=1, le=1000), EXCLUDES_ABOVE] = 40
+    """Maximum number of other files to read for one file."""
+    other_file_size: Annotated[int, bytes_written_as("256KiB"), EXCLUDES_ABOVE] = 2**18
+    """Size of the largest other file to read."""
+    exclude: Annotated[Patterns, EXCLUDES_PATTERNS] = ()
+    """Patterns, as in `.gitignore`, of files that are never shown to a model and in which nothing is suggested. They
+    add to those of environment files, keys, certificates and credentials, and to what `.gitignore` names; `!PATTERN`
+    takes back."""
     timeout: Annotated[int, Meta(ge=1, le=3600)] = 60
     """Maximum number of seconds to wait for the engine to send something."""
     fill_in_the_middle: Annotated[FillMode, USER_ONLY] = "auto"
@@ -135,6 +156,13 @@ class Options:
     def serves(self, language: str) -> bool:
         """Return whether suggestions are wanted in this language."""
         return self.languages.get(language, self.languages.get("*", True))
+
+    @property
+    def shows_other_files(self) -> bool:
+        """Whether the model is shown other files: by default if it gains from them and they stay on this machine."""
+        if self.other_files == "auto":
+            return is_loopback(self.server) if self.server else self.model != "nano"
+        return self.other_files == "always"
 
     def engine_config(self) -> EngineConfig:
         """Return the configuration of the local engine for these options, with absolute paths."""

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     """The settings exclude the language of the document."""
     TOO_LARGE = "document-too-large"
     """The document is larger than `codegen.maxFileSize`."""
+    EXCLUDED = "excluded-file"
+    """The document is excluded: by `codegen.exclude`, as a file of secrets, or by `.gitignore`."""
     NO_CONTEXT = "nothing-to-go-on"
     """There is no text to continue."""
     INSIDE_WORD = "inside-word"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from codegen_lsp.lsp.code.cursor import Cursor
+from codegen_lsp.lsp.context.keeper import ContextKeeper, Desk
 from codegen_lsp.lsp.engines.backend import EngineState, Phase
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.reasons import Reason
@@ -70,8 +71,10 @@ class Session:
         board: StatusBoard,
         on_engine: Callable[[EngineState], None],
         make: MakeBackend = make_backend,
+        desk: Callable[[], Desk] = Desk,
     ) -> None:
         self.options = Options()
+        self.context = ContextKeeper(desk)
         self.board = board
         self.records = Records()
         self.suggestions = SuggestionCache()
@@ -95,6 +98,7 @@ class Session:
         async with self._lock:  # Two changes of the settings in a row must not both make an engine.
             logging.getLogger("codegen_lsp").setLevel(options.log_level.upper())
             previous, self.options = self.options, options
+            self.context.configure(options)
             try:
                 await self._apply_to_engine(previous, options)
             except Exception as error:  # Whatever it is (a proxy, a token, a folder), the user must read it.
@@ -137,7 +141,11 @@ class Session:
         self.backend = backend
         self.suggestions = SuggestionCache()
         self.pipeline = Pipeline(
-            backend, options, self.suggestions, lambda running: self.board.update(running=running)
+            backend,
+            options,
+            self.suggestions,
+            lambda running: self.board.update(running=running),
+            other_files=self.context.others,
         )
         self._engine_changed(backend.state)
         backend.start()
@@ -194,6 +202,8 @@ class Session:
         return record
 
     async def _outcome(self, cursor: Cursor, method: Method, invoked: bool) -> Outcome:
+        self.context.visited(cursor.uri, cursor.line)
+        await self.context.settle(cursor.uri)
         reason = self.refusal(cursor, method)
         if reason is not None:
             return Outcome(reason=reason)
@@ -215,6 +225,8 @@ class Session:
             return Reason.PAUSED
         if not options.serves(cursor.language):
             return Reason.DISABLED
+        if self.context.excludes(cursor.uri):
+            return Reason.EXCLUDED
         if _exceeds(cursor, options.max_file_size):
             return Reason.TOO_LARGE
         return None
@@ -230,6 +242,7 @@ class Session:
 
     def forget(self, uri: str) -> None:
         """Forget a document that was closed."""
+        self.context.closed(uri)
         self.suggestions.forget(uri)
         self.records.forget(uri)
         self.paused_uris.discard(canonical(uri))

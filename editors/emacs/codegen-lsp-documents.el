@@ -12,6 +12,7 @@
 ;;; Code:
 
 (require 'cl-lib)
+(require 'project)
 (require 'seq)
 (require 'url-util)
 (require 'codegen-lsp-server)
@@ -28,7 +29,8 @@
     (c++-mode :language-id "cpp") (c++-ts-mode :language-id "cpp")
     (go-mode :language-id "go") (go-ts-mode :language-id "go")
     (java-mode :language-id "java") (java-ts-mode :language-id "java")
-    (js-mode :language-id "javascript") (js-ts-mode :language-id "javascript"))
+    (js-mode :language-id "javascript") (js-ts-mode :language-id "javascript")
+    (typescript-mode :language-id "typescript") (typescript-ts-mode :language-id "typescript"))
   "Modes that `codegen-lsp-eglot-setup' registers.
 The format is that of `eglot-server-programs'.")
 
@@ -37,6 +39,9 @@ The format is that of `eglot-server-programs'.")
 
 (defvar codegen-lsp--standalone nil
   "The standalone connection, or nil.")
+
+(defvar codegen-lsp--folders nil
+  "The standalone connection, and the URIs of the project folders that it knows.")
 
 (defvar-local codegen-lsp--opened nil
   "URI under which this buffer is open in the standalone connection, or nil.")
@@ -70,17 +75,41 @@ The value t means that the whole text has to be sent.")
     (setq codegen-lsp--opened (codegen-lsp--uri)
           codegen-lsp--version 0
           codegen-lsp--changes nil)
+    (codegen-lsp--standalone-add-folder)
     (jsonrpc-notify codegen-lsp--standalone :textDocument/didOpen
                     `(:textDocument (,@(codegen-lsp--standalone-document)
                                      :languageId ,(codegen-lsp--language-id)
                                      :text ,(codegen-lsp--whole-text))))
     (add-hook 'before-change-functions #'codegen-lsp--before-change nil t)
-    (add-hook 'after-change-functions #'codegen-lsp--after-change nil t)))
+    (add-hook 'after-change-functions #'codegen-lsp--after-change nil t)
+    (add-hook 'after-save-hook #'codegen-lsp--after-save nil t)))
+
+(defun codegen-lsp--standalone-add-folder ()
+  "Tell the standalone connection the folder of the project that this buffer is in.
+The server reads other files there, and nowhere else."
+  (unless (eq (car codegen-lsp--folders) codegen-lsp--standalone)
+    (setq codegen-lsp--folders (list codegen-lsp--standalone)))
+  (when-let* ((project (and buffer-file-name (project-current)))
+              (root (directory-file-name (expand-file-name (project-root project))))
+              (uri (concat "file://" (url-hexify-string root url-path-allowed-chars))))
+    (unless (member uri (cdr codegen-lsp--folders))
+      (push uri (cdr codegen-lsp--folders))
+      (jsonrpc-notify codegen-lsp--standalone :workspace/didChangeWorkspaceFolders
+                      `(:event (:added [(:uri ,uri :name ,(file-name-nondirectory root))]
+                                :removed []))))))
+
+(defun codegen-lsp--after-save ()
+  "Tell the standalone connection that this buffer was saved."
+  (when (and codegen-lsp--opened codegen-lsp--standalone)
+    (codegen-lsp--standalone-sync)
+    (jsonrpc-notify codegen-lsp--standalone :textDocument/didSave
+                    `(:textDocument (:uri ,codegen-lsp--opened)))))
 
 (defun codegen-lsp--standalone-close ()
   "Close this buffer's document in the standalone connection if it is open."
   (remove-hook 'before-change-functions #'codegen-lsp--before-change t)
   (remove-hook 'after-change-functions #'codegen-lsp--after-change t)
+  (remove-hook 'after-save-hook #'codegen-lsp--after-save t)
   (when (and codegen-lsp--opened codegen-lsp--standalone)
     (ignore-errors
       (jsonrpc-notify codegen-lsp--standalone :textDocument/didClose

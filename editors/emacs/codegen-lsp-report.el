@@ -151,9 +151,18 @@ another request."
      (format "Prompt: %s tokens, %s from the prefix cache (%s), for a %s"
              tokens cached (if cached-characters "shaded" "about the shaded part")
              (or (plist-get prompt :shape) "?")))
+    (seq-do #'codegen-lsp-report--other-file (plist-get prompt :otherFiles))
     (insert (propertize (substring text 0 shaded) 'face 'codegen-lsp-report-cached)
             (substring text shaded))
     (unless (bolp) (insert "\n"))))
+
+(defun codegen-lsp-report--other-file (piece)
+  "Insert where PIECE of another file is from, and why it is in the prompt."
+  (insert (format "- %s: %s (%s), %s tokens\n"
+                  (or (plist-get piece :path) "?")
+                  (or (plist-get piece :why) "?")
+                  (or (plist-get piece :source) "?")
+                  (or (plist-get piece :tokens) "?"))))
 
 (defun codegen-lsp-report--pairs (title pairs ending)
   "Insert PAIRS, a property list, under TITLE; remove ENDING from names."

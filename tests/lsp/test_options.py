@@ -294,7 +294,49 @@ def test_a_workspace_can_make_an_exclusion_stricter_and_not_weaker() -> None:
     off, _ = parse({"enabled": False})
     assert not parse({"enabled": True}, off, trusted=False)[0].enabled
     assert parse({"maxFileSize": 7}, user, trusted=False)[0].max_file_size == 7
-    assert set(exclusions()) == {"enabled", "languages", "maxFileSize"}
+    assert set(exclusions()) == {"enabled", "languages", "maxFileSize", *OTHER_FILES}
+
+
+OTHER_FILES = {"otherFiles", "similarFiles", "otherFilesShare", "otherFilesLimit", "otherFileSize", "exclude"}
+
+
+def test_a_workspace_can_exclude_more_files_and_not_fewer() -> None:
+    user, _ = parse({"exclude": ["*.secret", "!*.crt"], "otherFiles": "auto", "otherFilesShare": 0.1})
+    theirs = {"exclude": ["gen/", "!*.secret", "!.env"], "otherFiles": "always", "otherFilesShare": 0.5}
+    options, problems = parse(theirs | {"similarFiles": True}, user, trusted=False)
+    assert problems == ()
+    assert options.exclude == ("*.secret", "!*.crt", "gen/")
+    assert (options.other_files, options.other_files_share, options.similar_files) == ("auto", 0.1, False)
+    assert parse({"otherFiles": "never"}, user, trusted=False)[0].other_files == "never"
+
+
+@pytest.mark.parametrize(
+    ("server", "choice", "shown"),
+    [
+        ("", "auto", False),
+        ("http://127.0.0.1:8000", "auto", True),
+        ("http://gpu.example", "auto", False),
+        ("http://gpu.example", "always", True),
+        ("", "never", False),
+    ],
+)
+def test_other_files_are_not_sent_to_another_machine_unless_the_user_says_so(
+    server: str, choice: str, shown: bool
+) -> None:
+    options, problems = parse({"server": server, "otherFiles": choice})
+    assert problems == ()
+    assert options.shows_other_files is shown
+    if not server:  # nano gains nothing from other files
+        other, _ = parse({"model": "350M-mono", "otherFiles": choice})
+        assert other.shows_other_files is (choice != "never")
+
+
+@pytest.mark.parametrize("patterns", ["*.py", [1], ["x" * 301], ["a"] * 501])
+def test_patterns_that_cannot_be_used_are_reported(patterns: object) -> None:
+    options, problems = parse({"exclude": patterns})
+    assert options.exclude == ()
+    assert len(problems) == 1
+    assert "codegen.exclude" in problems[0]
 
 
 def test_a_token_is_not_sent_to_another_address_than_the_one_it_was_given_for() -> None:

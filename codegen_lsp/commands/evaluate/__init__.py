@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from codegen_lsp.commands.evaluate.crossfile import crossfile
 from codegen_lsp.commands.evaluate.humaneval import humaneval
 from codegen_lsp.commands.evaluate.infilling import infilling
 from codegen_lsp.commands.evaluate.mtpb import mtpb
@@ -18,3 +19,4 @@ app.command("mtpb")(mtpb)
 app.command("infilling")(infilling)
 app.command("replay")(replay)
 app.command("passthrough")(passthrough)
+app.command("crossfile")(crossfile)

@@ -26,6 +26,9 @@ def replay(
         typer.Option(help="0 waits for every answer; 1 types as fast as a person; 2 half as fast.", min=0),
     ] = 0.0,
     files: Annotated[int, typer.Option(help="Number of files, from the first; 0 for all.", min=0)] = 0,
+    other_files: Annotated[
+        bool, typer.Option("--other-files/--no-other-files", help="Show the model what other files say.")
+    ] = True,
     seed: Seed = 0,
     trace: Annotated[
         bool, typer.Option("--trace", help="Record the requests to the engine, for cluster plan --traces.")
@@ -40,7 +43,8 @@ def replay(
     chosen = [path.absolute() for path in benchmark.find_files(paths)][: files or None]
     named = {"model": absolute(engine.model), "server": engine.server, "token": engine.token}
     options = {name: value for name, value in named.items() if value is not None}
-    stored = benchmark.settings_of(settings)
+    options["otherFiles"] = "always" if other_files else "never"
+    stored = benchmark.settings_of(settings) | {"other_files": other_files}
     source = {"model": engine.model, "server": engine.server}
     folder_path = out or Path("eval-replay")
 

@@ -172,7 +172,12 @@ class EngineApp:
         supported = (e for e in EXTENSIONS if e != "heal" or model.vocabulary.byte_level)
         fill = fill_info(model.fill) if model.fill is not None else None
         return ModelInfo(
-            model.name, model.context, model.tokenizer_file, tuple(supported), fill=fill, weights=model.weights
+            model.name,
+            model.context,
+            model.tokenizer_file,
+            tuple(supported),
+            fill=fill,
+            weights=model.weights,
         )
 
     async def _one_model(self, request: Request) -> Response:

@@ -36,6 +36,16 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignNames:
+    """What other files of the workspace say about the names of a document."""
+
+    starred: frozenset[str] | None = None
+    """The names that its star imports bring; None if they are not known."""
+    members: tuple[tuple[str, frozenset[str]], ...] = ()
+    """Modules that it imports, by the name that they have in it, each with all of its names."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cursor:
     """A snapshot of a document around the cursor. `prefix + suffix` is the whole text.
 
@@ -56,6 +66,7 @@ class Cursor:
     indent: str = "    "
     """One level of indentation as the document writes it: `\\t` or a number of spaces."""
     selected: Selected | None = None
+    foreign: ForeignNames = ForeignNames()
 
     @property
     def line_prefix(self) -> str:

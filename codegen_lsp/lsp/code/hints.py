@@ -141,9 +141,11 @@ def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
         bound |= statement.binds()
         if statement.word in ("import", "from") and "*" in statement.code:
             return ()
-    if not unbound or _STARS.search(cursor.prefix) or _STARS.search(cursor.suffix):
+    starred = cursor.foreign.starred
+    if not unbound or (starred is None and (_STARS.search(cursor.prefix) or _STARS.search(cursor.suffix))):
         return ()
     text = visible(cursor)
+    unbound = [n for n in unbound if starred is None or n not in starred]
     return tuple(n for n in unbound if not n.isupper() and not is_global(n, text))
 
 

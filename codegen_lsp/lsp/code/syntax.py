@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 from tree_sitter import Language, Parser, Point, Tree
 
-from codegen_lsp.lsp.code.languages import GRAMMARS
+from codegen_lsp.lsp.code.languages import GRAMMARS, LANGUAGES
 
 DEADLINE = 0.2
 """Seconds of processor time that a parse may take."""
@@ -62,7 +62,10 @@ def parse(language: str, data: bytes) -> Tree | None:
 @cache
 def _grammar(language: str) -> Language | None:
     name = GRAMMARS.get(language)
-    return Language(importlib.import_module(name).language()) if name else None
+    if not name:
+        return None
+    dialect = LANGUAGES[language].dialect or "language"
+    return Language(getattr(importlib.import_module(name), dialect)())
 
 
 def encode(text: str) -> bytes:

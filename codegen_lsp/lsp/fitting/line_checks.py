@@ -6,6 +6,7 @@ function that has no other end. Only whole lines of Python are checked: everythi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class LineIssues:
     """The findings about a line between its neighbours."""
 
     unknown: int = 0
-    """Names that it uses and that nothing binds."""
+    """Names that it uses and that nothing binds, and members of modules that these don't have."""
     last: bool = False
     """It returns a value where nothing of the function follows, from the function's own block."""
 
@@ -44,6 +45,13 @@ class _Checker:
     def __init__(self, around: Surroundings, site: Site) -> None:
         self._line = site.before
         self._text = hints.visible(site.cursor)
+        self._starred = site.cursor.foreign.starred or frozenset[str]()
+        local = {n for s in around.above if s.word not in ("import", "from") for n in s.binds()}
+        self._modules = [
+            (re.compile(rf"(?<![\w.]){re.escape(module)}\.(\w+)"), members)
+            for module, members in site.cursor.foreign.members
+            if module.partition(".")[0] not in local
+        ]
         self._bound = {name: True for s in around.above for name in (*s.names(), *s.binds())}
         heads = [n for n, s in enumerate(around.levels) if s.defines]
         body = around.levels[heads[-1] + 1 :] if heads else ()
@@ -56,11 +64,16 @@ class _Checker:
             return FITS
         first = statements[0]
         return LineIssues(
-            unknown=sum(not self._is_bound(name) for name in dict.fromkeys(first.needs())),
+            unknown=sum(not self._is_bound(name) for name in dict.fromkeys(first.needs()))
+            + self._missing_members(first.code),
             last=first.indent == self._body and first.word == "return" and first.code != "return",
         )
 
     def _is_bound(self, name: str) -> bool:
         if name not in self._bound:
-            self._bound[name] = hints.is_global(name, self._text)
+            self._bound[name] = name in self._starred or hints.is_global(name, self._text)
         return self._bound[name]
+
+    def _missing_members(self, code: str) -> int:
+        """Return how many members of modules of the workspace a line uses that these don't have."""
+        return sum(name not in members for use, members in self._modules for name in use.findall(code))

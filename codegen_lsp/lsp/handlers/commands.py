@@ -79,11 +79,17 @@ async def _with_cached_text(session: Session, record: Record) -> dict[str, Any]:
     """Return a record as JSON; the part of its prompt that was cached is counted in characters too."""
     outcome, pipeline = record.outcome, session.pipeline
     covered: int | None = None
-    # A model that was loaded later has tokens of its own.
-    if outcome.prompt is not None and pipeline is not None and outcome.model == pipeline.backend.info.id:
+    # A model that was loaded later has tokens of its own, and with `files` the engine's prompt starts before the text.
+    prompt = outcome.prompt
+    if (
+        prompt is not None
+        and not prompt.files
+        and pipeline is not None
+        and outcome.model == pipeline.backend.info.id
+    ):
         counter = await pipeline.counter()
         cached = outcome.usage.cached_tokens
-        if outcome.prompt.order == "spm":  # the suffix comes first
-            cached -= counter.exact(outcome.prompt.suffix) + pipeline.limits().fill_tokens
-        covered = counter.covered(outcome.prompt.text, max(0, cached))
+        if prompt.order == "spm":  # the suffix comes first
+            cached -= counter.exact(prompt.suffix) + pipeline.limits().fill_tokens
+        covered = counter.covered(prompt.text, max(0, cached))
     return record.to_json(covered)

@@ -16,8 +16,13 @@ WARM_CHARACTERS_PER_TOKEN = 2
 
 
 def did_open(server: CodegenServer, params: types.DidOpenTextDocumentParams) -> None:
-    """Warm the beginning of a document that was opened."""
-    _warm_beginning(server, params.text_document.uri)
+    """Find out what other files say about a document that was opened; its beginning is warmed with them."""
+    server.session.context.opened(params.text_document.uri)
+
+
+def did_save(server: CodegenServer, params: types.DidSaveTextDocumentParams) -> None:
+    """Let what was saved count in other documents."""
+    server.session.context.saved(params.text_document.uri)
 
 
 def did_change(server: CodegenServer, params: types.DidChangeTextDocumentParams) -> None:
@@ -32,7 +37,13 @@ def did_change(server: CodegenServer, params: types.DidChangeTextDocumentParams)
         language=document.language_id or "",
         version=document.version,
     )
+    server.session.context.visited(cursor.uri, cursor.line)
     server.session.warm(cursor, WARM_DELAY)
+
+
+def did_change_folders(server: CodegenServer, _: types.DidChangeWorkspaceFoldersParams) -> None:
+    """Look for other files in the folders of now."""
+    server.session.context.renew_all()
 
 
 def did_close(server: CodegenServer, params: types.DidCloseTextDocumentParams) -> None:
@@ -50,9 +61,17 @@ def did_focus(server: CodegenServer, params: Any) -> None:
     """Warm the place of the last request in a document that the user returns to."""
     identifier = params.get("textDocument") if isinstance(params, dict) else None
     uri = identifier.get("uri") if isinstance(identifier, dict) else None
-    if not isinstance(uri, str):
-        return
+    if isinstance(uri, str) and server.protocol.documents.find(uri) is not None:
+        record = server.session.records.last(uri)
+        server.session.context.visited(uri, record.position[0] if record is not None else 0)
+        warm(server, uri)
+
+
+def warm(server: CodegenServer, uri: str) -> None:
+    """Warm the place of the last request in a document, or its beginning."""
     record = server.session.records.last(uri)
+    if server.protocol.documents.find(uri) is None:
+        return
     if record is not None:
         line, character = record.position
         server.session.warm(server.cursor_at(uri, types.Position(line, character)))

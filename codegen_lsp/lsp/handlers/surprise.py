@@ -99,6 +99,9 @@ async def _refusal(server: CodegenServer, snapshot: Snapshot) -> tuple[Reason, s
     session = server.session
     if not snapshot.text:
         return Reason.NO_CONTEXT, "the document is empty"
+    await session.context.settle(snapshot.uri)
+    if session.context.excludes(snapshot.uri):
+        return Reason.EXCLUDED, "the document is excluded (the setting codegen.exclude, or .gitignore)"
     limit = session.options.max_file_size
     if len(snapshot.text.encode("utf-8", "surrogatepass")) > limit:
         return (

@@ -25,11 +25,17 @@ PATIENCE = 10.0
 """How long to wait for an engine that was asleep, in seconds."""
 
 
-def code_action(server: CodegenServer, params: types.CodeActionParams) -> list[types.CodeAction] | None:
+def code_action(server: CodegenServer, params: types.CodeActionParams) -> Any:
     """Offer to write the body of the function, or the code of the comment, at the cursor."""
     if not _is_wanted(params.context.only):
         return None
-    cursor = _cursor(server, params.text_document.uri, params.range.start)
+    return _offer(server, _cursor(server, params.text_document.uri, params.range.start), params)
+
+
+async def _offer(
+    server: CodegenServer, cursor: Cursor, params: types.CodeActionParams
+) -> list[types.CodeAction] | None:
+    await server.session.context.settle(cursor.uri)
     if not server.session.options.write_body or server.session.refusal(cursor) is not None:
         return None
     from codegen_lsp.lsp.code import bodies
@@ -81,6 +87,7 @@ async def _write(server: CodegenServer, cursor: Cursor, position: types.Position
 
     target = bodies.body_target(cursor)
     session = server.session
+    await session.context.settle(cursor.uri)
     reason = session.refusal(cursor)
     if target is None:
         return _told(
@@ -108,8 +115,9 @@ async def _generate(server: CodegenServer, cursor: Cursor, target: Any) -> Outco
     pipeline = server.session.pipeline
     assert pipeline is not None
     counter = await pipeline.counter()
+    others = pipeline.other_files(cursor.uri)
     return await pipeline.write(
-        target.cursor(cursor), prompt.build_body(cursor, target, pipeline.limits(), counter)
+        target.cursor(cursor), prompt.build_body(cursor, target, pipeline.limits(), counter, others)
     )
 
 

@@ -33,6 +33,7 @@ _CLASSES = frozenset(
     [
         "class_definition",
         "class_declaration",
+        "abstract_class_declaration",
         "class_specifier",
         "struct_specifier",
         "interface_declaration",
@@ -151,7 +152,7 @@ def outline(language: str, text: str, following: str | None = None) -> Outline:
     tree = parse(language, data + encode(_ending(language, text, following)))
     if tree is None:
         return Outline()
-    reader = _Reader(language, data, following)
+    reader = OutlineReader(language, data, following)
     return Outline(tuple(reader.imports(tree.root_node)), tuple(reader.definitions(tree.root_node)))
 
 
@@ -178,7 +179,7 @@ def _ending(language: str, text: str, following: str | None) -> str:
     return ending
 
 
-class _Reader:
+class OutlineReader:
     """Walks one tree; lives as long as one call of `outline`."""
 
     def __init__(self, language: str, data: bytes, following: str | None) -> None:
@@ -226,7 +227,7 @@ class _Reader:
 
     def _shown_whole(self, node: Node) -> Definition:
         text = self._indent(node) + decode(node.text or b"")
-        return Definition("", text, _comment_above(node), opener=" {", whole=True)
+        return Definition(name_of(node), text, _comment_above(node), opener=" {", whole=True)
 
     def _definition(self, node: Node, outer: Node, depth: int) -> Definition:
         body = node.child_by_field_name("body")
@@ -257,6 +258,18 @@ class _Reader:
     def _indent(self, node: Node) -> str:
         start = self._data.rfind(b"\n", 0, node.start_byte) + 1
         return lines.leading(decode(self._data[start : node.start_byte]))
+
+
+def name_of(node: Node) -> str:
+    """Return the name that a node declares: `f` of `int *f(void);`, `T` of `type T struct {…}`."""
+    for _ in range(_DEPTH):
+        inner = node.child_by_field_name("name") or node.child_by_field_name("declarator")
+        if inner is None and node.type == "type_declaration" and node.named_children:
+            inner = node.named_children[0]
+        if inner is None:
+            break
+        node = inner
+    return decode(node.text or b"") if node.type.endswith("identifier") else ""
 
 
 def _comment_above(node: Node) -> str:

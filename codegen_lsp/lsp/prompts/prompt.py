@@ -1,8 +1,8 @@
-"""Build the prompt at a cursor: its shape, header, window and budget. Pure.
+"""Build the prompt at a cursor: its shape, other files, header, window and budget. Pure.
 
-A prompt is `header + window`, and the window's end is the text just before the cursor. A model that fills in the middle
-gets a part of the text after the cursor too. Where the whole prefix
-fits there is no header. Line endings are `\\n` whatever the document has, and Python is indented by spaces.
+A prompt is `above + header + window`, and the window's end is the text just before the cursor. A model that fills in
+the middle gets a part of the text after the cursor too. Where the whole prefix fits there is no header, and what other
+files say is above it. Line endings are `\\n` whatever the document has, and Python is indented by spaces.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from codegen_lsp.lsp.code.bodies import BodyTarget
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import supported
-from codegen_lsp.lsp.prompts import header, window
+from codegen_lsp.lsp.prompts import header, others, window
 from codegen_lsp.lsp.prompts import suffix as suffixes
+from codegen_lsp.lsp.prompts.others import NO_FILES, NOTHING, OtherFiles, Shown, ShownPiece
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
-from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT
+from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT, FileText
 
 _CLOSING = " \t)]}>\"'`;:,"
 """Characters after the cursor with which it still counts as the end of the line: auto-closed pairs, separators."""
@@ -26,6 +27,8 @@ _SLACK = 64
 """The part of the budget (1/64) that is kept free, so that a sum over lines needn't be checked against the whole:
 byte-pair encodings may have a token more for a line that ends in white space than the line by itself has."""
 _PARAGRAPHS = "\n\n\n"
+_STEPS = 8
+"""Number of steps in which the current file takes the room of other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +51,42 @@ class PromptLimits:
     """What the control tokens of a prompt with a suffix take."""
     order: str = LEFT_TO_RIGHT
     """How the model is asked if there is a suffix."""
+    others_share: float = 0.25
+    """The part of the prompt that other files may take, if the current file leaves it to them."""
+    file_separator: int | None = None
+    """Number of tokens that the model's family takes to separate files; None if it has no separators."""
 
 
-def build(site: Site, limits: PromptLimits, count: Count, shape: Shape | None = None) -> Prompt:
+def build(
+    site: Site,
+    limits: PromptLimits,
+    count: Count,
+    shape: Shape | None = None,
+    other_files: OtherFiles = NO_FILES,
+) -> Prompt:
     """Return the prompt at a site: at most `limits.context` tokens together with its continuation.
 
     `count` is best a `TokenCounter` that lives as long as the model: it remembers lines. `shape` is decided by the
     site unless it is given.
     """
     shape = shape or decide_shape(site)
-    return _build(site, limits, count, shape, limits.line_tokens if shape == "line" else limits.block_tokens)
+    max_tokens = limits.line_tokens if shape == "line" else limits.block_tokens
+    return _build(site, limits, count, shape, max_tokens, other_files)
 
 
-def build_body(cursor: Cursor, target: BodyTarget, limits: PromptLimits, count: Count) -> Prompt:
+def build_body(
+    cursor: Cursor,
+    target: BodyTarget,
+    limits: PromptLimits,
+    count: Count,
+    other_files: OtherFiles = NO_FILES,
+) -> Prompt:
     """Return the prompt of *Write the body*: the document up to the body's first line, and all of its comments.
 
     Filters and ranking of its candidates need the site of `target.cursor(cursor)`.
     """
     site = Site.of(target.cursor(cursor))
-    return _build(site, limits, count, "block", limits.body_tokens, body=True)
+    return _build(site, limits, count, "block", limits.body_tokens, other_files, body=True)
 
 
 def decide_shape(site: Site) -> Shape:
@@ -110,7 +130,14 @@ def decide_shape(site: Site) -> Shape:
 
 
 def _build(
-    site: Site, limits: PromptLimits, count: Count, shape: Shape, max_tokens: int, *, body: bool = False
+    site: Site,
+    limits: PromptLimits,
+    count: Count,
+    shape: Shape,
+    max_tokens: int,
+    other_files: OtherFiles,
+    *,
+    body: bool = False,
 ) -> Prompt:
     site = _shown(site)
     cursor = site.cursor
@@ -122,15 +149,25 @@ def _build(
     after = "" if body else suffixes.choose(site, min(limits.suffix_tokens, budget // 4), counter)
     after_tokens = counter.exact(after) + limits.fill_tokens if after else 0
     budget = max(1, budget - after_tokens)
-    head, start, tokens = _fit(site, limits, budget - budget // _SLACK, counter)
+    room = budget - budget // _SLACK
+    above = _above(site, limits, other_files, room, counter)
+    head, start, tokens = _fit(site, limits, room - above.tokens, counter)
+    tokens += above.tokens
     tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
     if tokens + tail.count(" \n") + tail.count("\t\n") > budget:
-        tokens = counter.exact(head + tail)
-    while tokens > budget and (head or tail):
-        head, tail = "", tail if head else _shorter(tail)
+        tokens = above.tokens + counter.exact(head + tail)
+    while tokens > budget and (above.tokens or head or tail):
+        if above.tokens:
+            above = NOTHING
+        else:
+            head, tail = "", tail if head else _shorter(tail)
         tokens = counter.exact(head + tail)
     return Prompt(
-        text=head + tail,
+        text=above.text + head + tail,
+        above=above.text,
+        pieces=above.pieces,
+        files=above.files,
+        path=above.path,
         header=head,
         window=tail,
         shape=shape,
@@ -151,6 +188,22 @@ def _shown(site: Site) -> Site:
         return site
     before, after = lines.with_spaces(site.cursor.prefix), lines.with_spaces(site.cursor.suffix)
     return Site.of(replace(site.cursor, prefix=before, suffix=after, indent="    "))
+
+
+def _above(
+    site: Site, limits: PromptLimits, other_files: OtherFiles, room: int, count: TokenCounter
+) -> Shown:
+    """Return what is shown of other files: nothing if the current file needs the room.
+
+    What the current file needs is counted in coarse steps, so that the text changes rarely while it grows.
+    """
+    share = int(room * min(max(limits.others_share, 0.0), 0.5))
+    everything = window.whole(site.cursor.prefix, room, count) if other_files.pieces and share > 0 else None
+    if everything is None:
+        return NOTHING
+    step = max(1, room // _STEPS)
+    spare = room - -(-everything.tokens // step) * step
+    return others.show(other_files, min(share, spare), site.cursor.language, count, limits.file_separator)
 
 
 def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
@@ -236,8 +289,8 @@ class Prompt:
     """The text that is sent to the model, and how to read the answer."""
 
     text: str
-    """`header + window`: what the engine continues. Line endings are `\\n` whatever the document has, and Python is
-    indented by spaces."""
+    """`above + header + window`: what the engine continues. Line endings are `\\n` whatever the document has, and
+    Python is indented by spaces."""
     header: str
     window: str
     shape: Shape
@@ -255,3 +308,11 @@ class Prompt:
     """The text after the cursor that the model reads too; empty left to right."""
     order: str = LEFT_TO_RIGHT
     """How the model is asked: `psm`, `spm` or left to right."""
+    above: str = ""
+    """What other files say, at the prompt's start."""
+    pieces: tuple[ShownPiece, ...] = ()
+    """The pieces of other files in `above`, or in `files`."""
+    files: tuple[FileText, ...] = ()
+    """What other files say, if the model's family has separators for files; then `above` is empty."""
+    path: str = ""
+    """With `files`: the current file's path."""

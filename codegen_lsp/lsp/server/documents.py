@@ -90,6 +90,10 @@ class Documents(Workspace):
         document = self._text_documents.get(canonical(uri))
         return document if isinstance(document, Document) else None
 
+    def all(self) -> list[Document]:
+        """Return the open documents, cells of notebooks among them."""
+        return [document for document in self._text_documents.values() if isinstance(document, Document)]
+
     def update_text_document(
         self, text_doc: types.VersionedTextDocumentIdentifier, change: types.TextDocumentContentChangeEvent
     ) -> None:

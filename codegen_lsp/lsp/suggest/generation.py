@@ -62,6 +62,8 @@ def to_request(
         continuous_usage=True,
         heal=prompt.heal,
         branch=n > 1 and temperature == 0,
+        files=prompt.files,
+        path=prompt.path,
     )
 
 
@@ -86,12 +88,22 @@ def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
         include_usage=True,
         continuous_usage=True,
         heal=False,
+        files=prompt.files,
+        path=prompt.path,
     )
 
 
 def warming_request(prompt: Prompt) -> CompletionRequest:
     """Return the request that reads a prompt into the engine's cache, behind all requests of users."""
-    return CompletionRequest(prompts=(prompt.text,), suffix=prompt.suffix, max_tokens=0, n=1, priority=1)
+    return CompletionRequest(
+        prompts=(prompt.text,),
+        suffix=prompt.suffix,
+        max_tokens=0,
+        n=1,
+        priority=1,
+        files=prompt.files,
+        path=prompt.path,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.engines.backend import Backend
 from codegen_lsp.lsp.options import Options
 from codegen_lsp.lsp.prompts import prompt as prompts
+from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.prompts.token_counter import Estimates, TokenCounter
 from codegen_lsp.lsp.reasons import Reason
@@ -78,16 +79,19 @@ class Pipeline:
         suggestions: SuggestionCache,
         on_running: Callable[[int], None] = lambda _: None,
         *,
+        other_files: Callable[[str], OtherFiles] = lambda _: NO_FILES,
         scoring_seconds: tuple[float, float] = SCORING_SECONDS,
     ) -> None:
         """`on_running` gets the number of running generations, whenever that changes.
 
+        `other_files` returns what is known of other files for a document's URI, without waiting.
         Evaluations set other `scoring_seconds`, so that a busy machine does not change what they measure.
         """
         self.backend = backend
         self.options = options
         self._suggestions = suggestions
         self._on_running = on_running
+        self.other_files = other_files
         self._scoring_seconds = scoring_seconds
         self._generations: dict[tuple[object, ...], _SharedGeneration] = {}
         self._running = 0
@@ -139,7 +143,15 @@ class Pipeline:
             suffix_tokens=suffix_tokens(fill.order, context) if fill is not None and fills else 0,
             fill_tokens=fill.tokens if fill is not None else 0,
             order=fill.order if fill is not None else LEFT_TO_RIGHT,
+            others_share=options.other_files_share,
+            file_separator=self._file_separator(),
         )
+
+    def _file_separator(self) -> int | None:
+        fill = self.backend.info.fill
+        if fill is None or not fill.separates_files or not self.backend.engine.extensions:
+            return None
+        return fill.file_tokens
 
     async def counter(self) -> TokenCounter:
         """Return a counter with the model's tokenizer if that is a file of this machine, otherwise an estimate."""
@@ -198,7 +210,7 @@ class Pipeline:
             if reason is not None:
                 self._warmer.missed(cursor)
                 return Outcome(reason=reason, message=self.backend.state.message)
-            site = Site.of(cursor)
+            site = Site.of(replace(cursor, foreign=self.other_files(cursor.uri).names))
             prompt = await self._prompt(site)
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)
@@ -239,11 +251,13 @@ class Pipeline:
 
     async def _prompt(self, site: Site) -> Prompt:
         counter, limits = await self.counter(), self.limits()
-        shape = SHAPES[self.options.multiline]
+        shape, others = SHAPES[self.options.multiline], self.other_files(site.cursor.uri)
         if len(site.cursor.prefix) + len(site.cursor.suffix) < LARGE:
-            return prompts.build(site, limits, counter, shape)
+            return prompts.build(site, limits, counter, shape, others)
         # A counter of its own: two threads must not share one cache of lines.
-        return await asyncio.to_thread(prompts.build, site, limits, TokenCounter(counter.exact), shape)
+        return await asyncio.to_thread(
+            prompts.build, site, limits, TokenCounter(counter.exact), shape, others
+        )
 
     async def _complete(
         self, site: Site, prompt: Prompt, options: Options, *, invoked: bool, show_all: bool

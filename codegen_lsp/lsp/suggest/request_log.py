@@ -104,6 +104,16 @@ def _prompt_json(prompt: Prompt | None, usage: Usage, cached_characters: int | N
         return None
     return {
         "text": prompt.text,
+        "otherFiles": [
+            {
+                "path": shown.piece.path,
+                "source": shown.piece.source,
+                "why": shown.piece.why,
+                "text": shown.text,
+                "tokens": shown.tokens,
+            }
+            for shown in prompt.pieces
+        ],
         "header": prompt.header,
         "window": prompt.window,
         "suffix": prompt.suffix,

@@ -15,7 +15,9 @@
   '(:id "r1" :uri "file:///tmp/a%20b.py" :version 3 :position (:line 1 :character 4)
     :method "textDocument/inlineCompletion" :trigger "automatic" :reason nil :source "engine"
     :prompt (:text "def f():\n    " :header "" :window "def f():\n    " :shape "line"
-             :tokens 10 :cachedTokens 5 :cachedCharacters 7)
+             :tokens 10 :cachedTokens 5 :cachedCharacters 7
+             :otherFiles [(:path "lib/a.py" :source "import" :why "f is used near the cursor"
+                           :text "def f(): ..." :tokens 6)])
     :candidates [(:id "c1" :text "return 1" :raw "return 1" :meanLogprob -0.5 :suffixLogprob nil
                   :score -0.25 :parts (:mean_logprob -0.5 :parse 0.25) :shown t :reason nil
                   :trail ["stop: cut at the end of the line"]
@@ -35,7 +37,8 @@
       (let ((text (buffer-string)))
         (dolist (part '(" at /tmp/a b.py:2:5" "nano, from the engine" "shown, score -0.250"
                         "mean_logprob -0.500 + parse 0.250" "dropped: empty" "stop: cut at"
-                        "10 tokens, 5 from the prefix cache" "def f():" "prefill" "12"))
+                        "10 tokens, 5 from the prefix cache" "def f():"
+                        "lib/a.py: f is used near the cursor (import), 6 tokens" "prefill" "12"))
           (should (string-search part text)))
         (goto-char (point-min))
         (search-forward "def f()")

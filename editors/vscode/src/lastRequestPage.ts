@@ -5,7 +5,7 @@
  * extension and nothing else: no scripts, and no inline styles, so that colours are classes.
  */
 
-import type { CandidateAccount, Counters, LastRequest, PromptAccount } from './protocol'
+import type { CandidateAccount, Counters, LastRequest, OtherFilePiece, PromptAccount } from './protocol'
 import { explain } from './reasons'
 
 export interface PageOptions {
@@ -111,7 +111,16 @@ function prompt(account: PromptAccount | null): string {
   return `<section id="prompt"><h2>Prompt</h2>
 <p>${account.tokens} tokens, ${account.text.length} characters${header}, for a ${escape(account.shape)}.
 <span class="cached">${account.cachedTokens} tokens came from the prefix cache</span>${estimate}; the others were computed.</p>
-<pre class="prompt">${shade(account.text, cached, account.header.length)}<span class="cursor" title="the cursor"></span></pre></section>`
+<pre class="prompt">${shade(account.text, cached, account.header.length)}<span class="cursor" title="the cursor"></span></pre>
+${otherFiles(account.otherFiles ?? [])}</section>`
+}
+
+function otherFiles(pieces: readonly OtherFilePiece[]): string {
+  if (pieces.length === 0) return '<p class="quiet">Nothing of other files is in the prompt.</p>'
+  const rows = pieces.map((piece) =>
+    row(piece.path, `${escape(piece.why)} (${escape(piece.source)}), ${piece.tokens} tokens`),
+  )
+  return `<h3>Of other files</h3><table class="other-files">${rows.join('')}</table>`
 }
 
 /** The number of cached characters of the prompt; estimated from the tokens if the server doesn't report it. */

@@ -65,8 +65,19 @@ export interface LastRequest {
   readonly usage: Readonly<Record<string, number | null>> | null
 }
 
+/** A piece of another file in a prompt. */
+export interface OtherFilePiece {
+  readonly path: string
+  readonly source: string
+  readonly why: string
+  readonly text: string
+  readonly tokens: number
+}
+
 export interface PromptAccount {
   readonly text: string
+  /** What the prompt shows of other files; absent in older servers. */
+  readonly otherFiles?: readonly OtherFilePiece[]
   readonly header: string
   readonly window: string
   readonly shape: string

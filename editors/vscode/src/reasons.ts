@@ -8,6 +8,7 @@ const REASONS: Readonly<Record<string, string>> = {
   cancelled: 'A newer request or a moved cursor cancelled this one.',
   paused: 'Suggestions are paused.',
   'language-disabled': 'Suggestions are turned off for this language in the settings.',
+  'excluded-file': 'The file is excluded: by the setting exclude, as a file of secrets, or by .gitignore.',
   'document-too-large': 'The document is larger than the setting maxFileSize.',
   'nothing-to-go-on': 'There is not enough text before the cursor.',
   'inside-word': 'The cursor is inside a word.',

@@ -82,6 +82,13 @@ describe('the page', () => {
     assert.match(page({ ...REQUEST, uri: 'untitled:100%' }), /untitled:100%:4:8/)
   })
 
+  it('lists what the prompt shows of other files', () => {
+    const piece = { path: 'lib/<a>.py', source: 'import', why: 'area is used near the cursor', text: 'def area(): ...', tokens: 5 }
+    const html = page({ ...REQUEST, prompt: { ...PROMPT, otherFiles: [piece] } })
+    assert.ok(html.includes('lib/&lt;a&gt;.py</th><td>area is used near the cursor (import), 5 tokens</td>'))
+    assert.ok(page(REQUEST).includes('Nothing of other files is in the prompt.'))
+  })
+
   it('shades the cached part and marks the header', () => {
     const html = page(REQUEST)
     assert.ok(html.includes('<span class="cached header">import os\n</span>'))

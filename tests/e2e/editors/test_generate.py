@@ -18,7 +18,7 @@ from codegen_lsp.lsp.code.languages import GRAMMARS
 from codegen_lsp.lsp.reasons import Reason
 
 EDITORS = Path(__file__).parents[3] / "editors"
-DIALECTS = {"javascriptreact"}
+DIALECTS = {"javascriptreact", "typescriptreact"}
 """Languages that an editor's plugin covers with the mode or file type of another one, or not at all."""
 
 

@@ -18,7 +18,7 @@ from codegen_lsp.evals.benchmarks.replay.keyboard import ReplaySettings, Tally, 
 from codegen_lsp.evals.harness.files import read_text, walk
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder, Log
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
-from codegen_lsp.headless_editor import HeadlessEditor
+from codegen_lsp.headless_editor import HeadlessEditor, workspace_of
 from codegen_lsp.lsp.code.languages import EXTENSIONS
 
 
@@ -68,7 +68,7 @@ async def evaluate(
         if str(path) in tallies:
             continue
         # A new server and a new engine for each file, so that no cache of one file helps another.
-        async with _session(options) as (editor, metrics):
+        async with _session(options, workspace_of(path)) as (editor, metrics):
             before = await metrics()
             tallies[str(path)] = tally = await _type_file(editor, path, settings)
             tally.prefilled, tally.cached = _difference(before, await metrics())
@@ -109,7 +109,7 @@ Counters = tuple[float, float] | None
 
 
 @asynccontextmanager
-async def _session(options: Mapping[str, Any]) -> AsyncIterator[tuple[HeadlessEditor, Any]]:
+async def _session(options: Mapping[str, Any], root: Path) -> AsyncIterator[tuple[HeadlessEditor, Any]]:
     """Start a language server; yield it when it is ready, and a way to read its engine's counters."""
     from codegen_lsp.wire.client import HttpEngineClient
     from codegen_lsp.wire.config import EngineConfig, socket_path
@@ -130,7 +130,7 @@ async def _session(options: Mapping[str, Any]) -> AsyncIterator[tuple[HeadlessEd
                 return None
 
         try:
-            async with HeadlessEditor(options, env=environment) as editor:
+            async with HeadlessEditor(options, root=root, env=environment) as editor:
                 await editor.ready()
                 yield editor, counters
         finally:

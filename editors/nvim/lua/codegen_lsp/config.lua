@@ -20,7 +20,7 @@ local defaults = {
   ---@type string[]?
   cmd = nil,
   --- The file types to start it for.
-  filetypes = { 'c', 'cpp', 'go', 'java', 'javascript', 'python' },
+  filetypes = { 'c', 'cpp', 'go', 'java', 'javascript', 'python', 'typescript' },
   --- Files and folders that mark the root of a project.
   root_markers = { 'pyproject.toml', 'setup.py', 'go.mod', 'package.json', 'compile_commands.json', '.git' },
   --- Settings of the server, such as `{ model = '350M-mono' }`.

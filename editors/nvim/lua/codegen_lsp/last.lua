@@ -132,6 +132,17 @@ local function add_prompt(page, prompt)
       about
     ),
   })
+  for _, piece in ipairs(type(prompt.otherFiles) == 'table' and prompt.otherFiles or {}) do
+    page:add({
+      ('   · %s: %s (%s), %d tokens'):format(
+        piece.path or '',
+        piece.why or '',
+        piece.source or '',
+        piece.tokens or 0
+      ),
+      'Comment',
+    })
+  end
   local text = prompt.text or ''
   page:add({ text:sub(1, split), 'CodegenLspCached' }, { text:sub(split + 1) })
 end
