@@ -258,6 +258,8 @@ CHOICES: dict[str, object] = {
     "threads": 99,
     "dtype": "float32",
     "idleTimeout": 0,
+    "fillInTheMiddle": "always",
+    "fimFormat": "theirs",
 }
 
 
