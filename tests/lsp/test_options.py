@@ -260,6 +260,8 @@ CHOICES: dict[str, object] = {
     "dtype": "float32",
     "quantize": "int8",
     "idleTimeout": 0,
+    "fillInTheMiddle": "always",
+    "fimFormat": "theirs",
 }
 
 

@@ -194,7 +194,7 @@ async def test_both_ways_side_by_side(tmp_path: Path, walls: Sandbox) -> None:
 
     def write(prompt: str, seed: int, request: CompletionRequest) -> str:
         line = "    y = x + 1" if prompt.endswith("def f(x):\n") else "    return y"
-        return f"{line}\n" if request.suffix else "    pass\n"
+        return f"{line}\n" if request.suffix.strip() else "    pass\n"
 
     engine = ScriptedClient(write)
     report = await run(tmp_path, engine, walls, FillInfo("Tiny", "psm", 3))
