@@ -29,6 +29,12 @@ class Metrics:
         self.generated_tokens = Counter(
             "codegen_generated_tokens_total", "Tokens decoded.", registry=registry
         )
+        self.drafted_tokens = Counter(
+            "codegen_drafted_tokens_total", "Tokens that were guessed and verified.", registry=registry
+        )
+        self.accepted_tokens = Counter(
+            "codegen_accepted_tokens_total", "Guessed tokens that were decoded.", registry=registry
+        )
         self.steps = Counter("codegen_steps_total", "Forward passes, by kind.", ["kind"], registry=registry)
         self.cancelled = Counter(
             "codegen_cancelled_total", "Requests whose client left before the end.", registry=registry
@@ -59,6 +65,8 @@ class Metrics:
         self.prompt_tokens.inc(after.prompt_tokens - before.prompt_tokens)
         self.prefill_tokens.inc(after.prefilled_tokens - before.prefilled_tokens)
         self.cached_tokens.inc(after.cached_tokens - before.cached_tokens)
+        self.drafted_tokens.inc(after.drafted_tokens - before.drafted_tokens)
+        self.accepted_tokens.inc(after.accepted_tokens - before.accepted_tokens)
         self.generated_tokens.inc(after.completion_tokens - before.completion_tokens)
 
     def count_end(self, outcome: str) -> None:

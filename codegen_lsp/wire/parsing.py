@@ -58,6 +58,7 @@ class _Body(Struct):
     echo_from: Annotated[int, Meta(ge=0, le=100_000_000)] | None = None
     files: Annotated[tuple[FileText, ...], Meta(max_length=MAX_FILES)] | None = None
     path: Annotated[str, Meta(max_length=4096)] | None = None
+    draft: Annotated[str, Meta(max_length=20_000)] | None = None
 
 
 _FIELDS = frozenset(_Body.__struct_fields__)

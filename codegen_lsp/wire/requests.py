@@ -1,7 +1,7 @@
 """The body of `POST /v1/completions`: the request for completions of a prompt.
 
-`heal`, `branch`, `priority`, `echo_from`, `files` and `path` extend OpenAI's API. An engine that understands them lists
-them under `"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
+`heal`, `branch`, `priority`, `echo_from`, `files`, `path` and `draft` extend OpenAI's API. An engine that understands
+them lists them under `"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from codegen_lsp.wire.fill.formats import FileText
 PromptInput = str | tuple[int, ...]
 """One prompt: text, or token ids."""
 
-EXTENSIONS = ("heal", "branch", "priority", "echo_from", "files", "path")
+EXTENSIONS = ("heal", "branch", "priority", "echo_from", "files", "path", "draft")
 """Request fields that are this project's own."""
 
 MAX_N = 16
@@ -71,6 +71,9 @@ class CompletionRequest:
     """Extension. Texts of other files, which come before the prompt with the separators of the model's family."""
     path: str = ""
     """Extension. With `files`: the path of the file that the prompt is part of."""
+    draft: str = ""
+    """Extension. A text that the completion probably has parts of, such as the rest of a suggestion that was shown. Its
+    tokens are verified several at a time, which saves time and never changes the completion."""
 
     session: str = ""
     """Sent as the header `x-session-id` to servers on the network, not in the body: names the document, see
@@ -103,5 +106,5 @@ class CompletionRequest:
             optional |= {"heal": self.heal or None, "branch": self.branch or None}
             optional |= {"priority": self.priority or None, "echo_from": self.echo_from or None}
             files = [{"path": file.path, "text": file.text} for file in self.files]
-            optional |= {"files": files or None, "path": self.path or None}
+            optional |= {"files": files or None, "path": self.path or None, "draft": self.draft or None}
         return body | {k: v for k, v in optional.items() if v is not None}

@@ -137,7 +137,7 @@ async def test_a_server_of_another_make_gets_no_extensions(editor: StartEditor, 
     uri = ed.open(CODE)
     assert await ed.inline(uri, *END)
     (request,) = fake.requests
-    assert {"heal", "branch", "priority", "echo_from"}.isdisjoint(request)
+    assert {"heal", "branch", "priority", "echo_from", "draft"}.isdisjoint(request)
     assert request["temperature"] > 0
 
 

@@ -42,6 +42,7 @@ def requests() -> st.SearchStrategy[CompletionRequest]:
         branch=st.booleans(),
         priority=st.integers(-100, 100),
         echo_from=st.integers(0, 10**6),
+        draft=st.text(max_size=20),
     )
 
 

@@ -6,16 +6,19 @@ turns among requests, make their passes together, and stop any of them between t
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import torch
 
 from codegen_lsp.engine.decode import sampling
+from codegen_lsp.engine.decode.drafts import Corpus, Speculation
 from codegen_lsp.engine.decode.echo import Echo
 from codegen_lsp.engine.decode.generation import Emit, Generation, prefill, restored
-from codegen_lsp.engine.decode.progress import Planned, Steps
+from codegen_lsp.engine.decode.progress import Planned, Step, Steps
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading, not_finite
 from codegen_lsp.engine.decode.rows import Row
@@ -60,54 +63,118 @@ def _complete(generation: Generation, prompt: PreparedPrompt, first_index: int) 
         progress.timings["prefill_ms"] += (time.perf_counter() - started) * 1000
         rows = generation.rows(prompt, first_index, echo)
         if logits is not None:
-            yield from _decode(generation, tokens, rows, logits, kv)
+            started = time.perf_counter()
+            yield from _Decoding(generation, prompt, rows, kv).steps(logits)
+            progress.timings["decode_ms"] += (time.perf_counter() - started) * 1000
     finally:
         reading.release(kv)
     generation.deliver(rows)
 
 
-def _decode(
-    generation: Generation, prompt: tuple[int, ...], rows: Sequence[Row], logits: torch.Tensor, kv: KVStore
-) -> Steps:
-    """Choose tokens for all rows, one forward pass per step, until each has ended or the context is full.
+class _Decoding:
+    """The rows of one prompt while their tokens are chosen.
 
     The keys and values of the first row are kept for later prompts: it is usually the text that the user accepts.
     """
-    reading, request = generation.reading, generation.request
-    model = reading.model
-    live = list(rows)
-    first_row: list[int] = []
-    started = time.perf_counter()
 
-    def remember() -> None:
-        reading.remember([*prompt, *first_row[: kv.length - len(prompt)]], kv)
+    def __init__(
+        self, generation: Generation, prompt: PreparedPrompt, rows: Sequence[Row], kv: KVStore
+    ) -> None:
+        self.generation = generation
+        self.prompt = prompt.tokens[: prompt.kept]
+        self.expected = prompt.draft
+        self.kv = kv
+        self.live = list(rows)
+        self._first = rows[0]
+        self._chosen: list[list[int]] = [[] for _ in rows]
+        """The tokens of each row in `live`."""
+        self._ahead: deque[tuple[int, torch.Tensor]] = deque()
+        """Drafted tokens that were read, and the logits (1, vocabulary) after each."""
+        self._drafted = 0
+        self._corpus: Corpus | None = None
+        self._speculation = Speculation(generation.reading.model.step_times)
 
-    try:
-        while True:
-            tokens = _choose(generation, live, logits)
-            if live[0] is rows[0]:
-                first_row.append(tokens[0])
-            if kv.length + 1 >= model.context:
-                for row in live:
-                    row.cut()
-            if request.stream:
-                generation.deliver(live)
-            unfinished = [i for i, row in enumerate(live) if not row.finished]
-            if not unfinished:
-                return
-            if kv.length == len(prompt):
-                kv = model.part(kv, len(unfinished), min(request.max_tokens, ROOM))
-            elif len(unfinished) < len(live):
-                if live[0] is rows[0] and unfinished[0] != 0:
-                    remember()
-                kv.keep(unfinished)
-            live = [live[i] for i in unfinished]
-            part = Pass(torch.tensor([[tokens[i]] for i in unfinished]), kv)
-            logits = (yield Planned("decode", part))[:, -1]
-    finally:
-        if live[0] is rows[0]:
-            remember()
-        reading.progress.timings["decode_ms"] += (time.perf_counter() - started) * 1000
+    def steps(self, logits: torch.Tensor) -> Steps:
+        """Choose tokens for all rows, one forward pass per step, until each has ended or the context is full."""
+        try:
+            while True:
+                tokens = _choose(self.generation, self.live, logits)
+                self._take(tokens)
+                unfinished = [i for i, row in enumerate(self.live) if not row.finished]
+                if not unfinished:
+                    return
+                if self._ahead and self._ahead[0][0] == tokens[0]:
+                    _, logits = self._ahead.popleft()
+                    self.generation.reading.progress.accepted_tokens += 1
+                else:
+                    self._drop_ahead()
+                    self._keep(unfinished)
+                    logits = yield from self._read([tokens[i] for i in unfinished])
+        finally:
+            self._drop_ahead()
+            self._remember()
+
+    def _take(self, tokens: Sequence[int]) -> None:
+        """Note what was chosen, and deliver it."""
+        for chosen, token in zip(self._chosen, tokens, strict=True):
+            chosen.append(token)
+        if self._corpus is not None:
+            self._corpus.add(tokens[0])
+        if self.kv.length - len(self._ahead) + 1 >= self.generation.reading.model.context:
+            for row in self.live:
+                row.cut()
+        if self.generation.request.stream:
+            self.generation.deliver(self.live)
+
+    def _keep(self, unfinished: Sequence[int]) -> None:
+        """Let only these rows go on."""
+        request = self.generation.request
+        if unfinished[0] != 0:
+            self._remember()
+        if self.kv.length == len(self.prompt):
+            model = self.generation.reading.model
+            self.kv = model.part(self.kv, len(unfinished), min(request.max_tokens, ROOM))
+        elif len(unfinished) < len(self.live):
+            self.kv.keep(unfinished)
+        self.live = [self.live[i] for i in unfinished]
+        self._chosen = [self._chosen[i] for i in unfinished]
+
+    def _read(self, tokens: Sequence[int]) -> Generator[Planned | Step, torch.Tensor, torch.Tensor]:
+        """Read the tokens of all rows, and a draft after that of a single one; return the logits after the tokens."""
+        draft = self._draft() if len(tokens) == 1 else []
+        read = [[token, *draft] for token in tokens]
+        logits = yield Planned("decode", Pass(torch.tensor(read), self.kv, 1 + len(draft)))
+        self._ahead.extend((token, logits[:1, index]) for index, token in enumerate(draft, start=1))
+        self._drafted = len(draft)
+        self.generation.reading.progress.drafted_tokens += len(draft)
+        return logits[:, 0]
+
+    def _draft(self) -> list[int]:
+        """Return the tokens that the only row probably takes next, if it pays to verify them."""
+        model, request, row = self.generation.reading.model, self.generation.request, self.live[0]
+        if not model.forks or row.is_starting:
+            return []
+        room = min(request.max_tokens - row.count, model.context - self.kv.length - 1) - 1
+        count = self._speculation.length(room)
+        if not count:
+            return []
+        if self._corpus is None:
+            self._corpus = Corpus(self.expected, [*self.prompt, *self._chosen[0]])
+        return self._corpus.draft(count)
+
+    def _drop_ahead(self) -> None:
+        """Drop the drafted tokens that were not chosen."""
+        if self._drafted:
+            self._speculation.count(self._drafted, self._drafted - len(self._ahead))
+            self._drafted = 0
+        if self._ahead:
+            self.kv.crop(self.kv.length - len(self._ahead))
+            self._ahead.clear()
+
+    def _remember(self) -> None:
+        if self.live[0] is self._first:
+            decoded = self._chosen[0][: self.kv.length - len(self.prompt)]
+            self.generation.reading.remember([*self.prompt, *decoded], self.kv)
 
 
 def _choose(generation: Generation, live: Sequence[Row], logits: torch.Tensor) -> list[int]:
@@ -117,8 +184,8 @@ def _choose(generation: Generation, live: Sequence[Row], logits: torch.Tensor) -
     """
     reading, request = generation.reading, generation.request
     allowed = sampling.allowed_logits(logits, reading.model.banned)
-    best = allowed.argmax(-1)
-    if not torch.isfinite(allowed.gather(-1, best[:, None])).all():
+    highest, best = allowed.max(-1)
+    if not all(map(math.isfinite, highest.tolist())):
         raise not_finite()
     log_probabilities = sampling.log_probabilities(allowed) if request.logprobs is not None else None
     greedy: list[int] = best.tolist()

@@ -68,7 +68,7 @@ def prefill(
     Returns:
         the logits (1, vocabulary) of the last position, None if nothing is to be decoded.
     """
-    reading = generation.reading
+    reading, decodes = generation.reading, generation.request.max_tokens > 0
     logits = None
     position = kv.length
     while position < len(tokens):
@@ -80,5 +80,9 @@ def prefill(
             echo.take(position, output[0])
         logits = output[:, -1]
         reading.progress.prefilled_tokens += len(part)
-        reading.remember(tokens[:position], kv)
-    return logits if generation.request.max_tokens else None
+        if decodes and position == len(tokens) and reading.model.forks:
+            # Copying them can wait until the first tokens are on their way.
+            reading.note(tokens, kv)
+        else:
+            reading.remember(tokens[:position], kv)
+    return logits if decodes else None

@@ -36,4 +36,6 @@ class DecodeProgress:
     completion_tokens: int = 0
     cached_tokens: int = 0
     prefilled_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     timings: dict[str, float] = field(default_factory=lambda: {"prefill_ms": 0.0, "decode_ms": 0.0})

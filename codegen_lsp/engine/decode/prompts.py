@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen_lsp.engine.fill import assembly, budget
 from codegen_lsp.engine.model.model import Model
@@ -31,6 +31,8 @@ class PreparedPrompt:
     """Tokens that end a row besides the end of text."""
     stops: tuple[str, ...] = ()
     """Texts that end a row besides those of the request."""
+    draft: tuple[int, ...] = ()
+    """The tokens of the text that the client expects."""
 
 
 def prepare(model: Model, request: CompletionRequest) -> list[PreparedPrompt]:
@@ -47,7 +49,8 @@ def prepare(model: Model, request: CompletionRequest) -> list[PreparedPrompt]:
         if request.echo and getattr(request, name):
             raise RequestError(f"{name!r} and 'echo' are mutually exclusive", param=name)
     make = _around if request.suffix or request.files else _left_to_right
-    return [make(model, request, prompt) for prompt in request.prompts]
+    draft = tuple(model.vocabulary.encode(_whole(request.draft))) if request.draft else ()
+    return [replace(make(model, request, prompt), draft=draft) for prompt in request.prompts]
 
 
 def _left_to_right(model: Model, request: CompletionRequest, prompt: PromptInput) -> PreparedPrompt:

@@ -42,6 +42,11 @@ class Reading:
         if self.cache is not None:
             self.cache.remember(tokens, kv, self.namespace)
 
+    def note(self, tokens: Sequence[int], kv: KVStore) -> None:
+        """Let other requests share `tokens` in the buffer of this one; `remember` copies them into the prefix cache."""
+        if self.cache is not None:
+            self.cache.live.remember(tokens, kv)
+
     def release(self, kv: KVStore) -> None:
         """Give back what `restore` returned."""
         if self.cache is not None:

@@ -68,9 +68,14 @@ class Row:
         return self.finish_reason is not None
 
     @property
+    def is_starting(self) -> bool:
+        """Whether the row heals or has not branched yet."""
+        return bool(self.pending) or not self.branched
+
+    @property
     def is_plain(self) -> bool:
         """Whether the next token is simply the most likely one."""
-        return not self.pending and self.branched and self.request.temperature == 0
+        return not self.is_starting and self.request.temperature == 0
 
     def choose(self, logits: torch.Tensor) -> int:
         """Return the next token from logits (vocabulary), which hold minus infinity for tokens without text."""

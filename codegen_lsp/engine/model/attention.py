@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import torch
 
-from codegen_lsp.engine.model.kv_layers import BufferLayer, ForkedLayer, PlainLayer
+from codegen_lsp.engine.model.kv_layers import BufferLayer, ForkedLayer
 
 
 def attend(query: torch.Tensor, layer: BufferLayer, mask: torch.Tensor | None) -> torch.Tensor:
@@ -30,27 +30,29 @@ def attend(query: torch.Tensor, layer: BufferLayer, mask: torch.Tensor | None) -
     """
     if isinstance(layer, ForkedLayer):
         return _attend_forked(query, layer, mask)
-    assert isinstance(layer, PlainLayer)
-    keys, values = layer.filled()
-    heads = query.flatten(0, 1)
-    weights = _softmax(torch.bmm(heads, keys.flatten(0, 1).float().transpose(1, 2)), mask)
-    values = _computable(values.flatten(0, 1))
+    keys, values = layer.held()
+    weights = _softmax(torch.bmm(query.flatten(0, 1), keys.float().transpose(1, 2)), mask)
+    values = _computable(values)
     return torch.bmm(weights.to(values.dtype), values).view(query.shape)
 
 
 def _attend_forked(query: torch.Tensor, layer: ForkedLayer, mask: torch.Tensor | None) -> torch.Tensor:
-    keys, values = layer.filled()
     rows, heads, new, width = query.shape
+    keys, values = layer.shared
+    tail_keys, tail_values = layer.held()
     border = layer.prompt
+    # All rows at once for the prompt, each for itself in its tail.
     together = query.transpose(0, 1).reshape(heads, rows * new, width)
-    of_prompt = torch.bmm(together, keys.shared.float().transpose(1, 2))
-    of_prompt = of_prompt.view(heads, rows, new, border).transpose(0, 1)
-    of_tails = query @ keys.tails.float().transpose(-1, -2)
-    shared, tails = _computable(values.shared), _computable(values.tails)
-    weights = _softmax(torch.cat([of_prompt, of_tails], -1), mask).to(tails.dtype)
+    of_prompt = torch.bmm(together, keys.float().transpose(1, 2)).view(heads, rows, new, border)
+    of_tails = torch.bmm(query.reshape(rows * heads, new, width), tail_keys.float().transpose(1, 2))
+    scores = torch.cat([of_prompt.transpose(0, 1), of_tails.view(rows, heads, new, -1)], -1)
+    values, tail_values = _computable(values), _computable(tail_values)
+    weights = _softmax(scores, mask).to(values.dtype)
     together = weights[..., :border].transpose(0, 1).reshape(heads, rows * new, border)
-    of_prompt = torch.bmm(together, shared).view(heads, rows, new, width).transpose(0, 1)
-    return of_prompt + weights[..., border:] @ tails
+    mixed = torch.bmm(together, values).view(heads, rows, new, width).transpose(0, 1)
+    return mixed + torch.bmm(weights[..., border:].reshape(rows * heads, new, -1), tail_values).view(
+        query.shape
+    )
 
 
 def _softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

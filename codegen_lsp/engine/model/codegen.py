@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.functional import gelu
 from transformers import CodeGenForCausalLM, PreTrainedModel
 from transformers.activations import NewGELUActivation
@@ -30,6 +31,9 @@ class Network:
 
     def __init__(self, module: CodeGenForCausalLM) -> None:
         self._module = module
+        for layer in module.modules():
+            if type(layer) is nn.Linear and layer.weight is not module.transformer.wte.weight:
+                _store_by_inputs(layer)
         self._body: Any = module.transformer
         first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
@@ -116,6 +120,18 @@ class Network:
 def network_of(module: PreTrainedModel) -> Network | None:
     """Return the forward pass for a CodeGen model, None for other architectures."""
     return Network(module) if type(module) is CodeGenForCausalLM else None
+
+
+@torch.no_grad()
+def _store_by_inputs(layer: nn.Linear) -> None:
+    """Store a matrix so that the weights of one input follow each other; its shape stays.
+
+    Products of few rows are up to three times as fast on processors: the library behind them does not have to turn the
+    matrix first.
+    """
+    weight = layer.weight
+    if weight.device.type == "cpu" and weight.dtype == torch.float32 and not hasattr(layer, "_hf_hook"):
+        layer.weight = nn.Parameter(weight.t().contiguous().t(), requires_grad=False)
 
 
 def _turns(attention: Any) -> torch.Tensor:

@@ -6,6 +6,7 @@ pieces: `copy(start, stop)` cuts one out of row 0, `append(piece)` puts one in.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +27,9 @@ class KVCache(Cache):
         """Allocate room for `room` tokens in each row; `reserve` makes more."""
         self.layout = layout
         self.rows = rows
+        self._tails: list[torch.Tensor] = []
+        """Buffers for the tails of a fork, kept for the next one: memory that was used before costs no page faults."""
+        self._forked: weakref.ref[ForkedCache] | None = None
         self._layers = [PlainLayer() for group in layout.groups for _ in range(group.layers)]
         super().__init__(layers=list(self._layers))
         self._bind([group.empty(rows, room) for group in layout.groups])
@@ -47,8 +51,8 @@ class KVCache(Cache):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the buffers, unused room included."""
-        return sum(buffer.nbytes for buffer in self._buffers)
+        """Bytes of the buffers, unused room and the tails of the last fork included."""
+        return sum(buffer.nbytes for buffer in (*self._buffers, *self._tails))
 
     def shared_layers(self, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Return the first `length` keys and values (heads, length, width) of row 0 in each layer, as views."""
@@ -74,7 +78,19 @@ class KVCache(Cache):
 
         The shared tokens must not change as long as the store is used.
         """
-        return ForkedCache(self, rows, more, self.length if length is None else length)
+        tails = self._tails_for(rows, more)
+        forked = ForkedCache(self, rows, tails, self.length if length is None else length)
+        if tails is self._tails:
+            self._forked = weakref.ref(forked)
+        return forked
+
+    def _tails_for(self, rows: int, room: int) -> list[torch.Tensor]:
+        """Return buffers for tails: those of the last fork if it is gone and they are large enough."""
+        if self._forked is not None and self._forked() is not None:
+            return [group.empty(rows, room) for group in self.layout.groups]
+        if not self._tails or self._tails[0].shape[2] < rows or self._tails[0].shape[4] < room:
+            self._tails = [group.empty(rows, room) for group in self.layout.groups]
+        return self._tails
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:

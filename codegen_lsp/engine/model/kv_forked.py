@@ -36,14 +36,14 @@ class ForkedCache(Cache):
 
     has_pieces = True
 
-    def __init__(self, prompt: SharedPrompt, rows: int, room: int, border: int) -> None:
-        """Create `rows` tails with room for `room` tokens; the first `border` tokens of `prompt` must not change."""
+    def __init__(self, prompt: SharedPrompt, rows: int, tails: Sequence[torch.Tensor], border: int) -> None:
+        """Put the tails of `rows` rows into buffers; the first `border` tokens of `prompt` must not change."""
         self.prompt = prompt
         self.border = border
         self.rows = rows
         self._layers = [ForkedLayer(keys, values) for keys, values in prompt.shared_layers(border)]
         super().__init__(layers=list(self._layers))
-        self._bind([group.empty(rows, room) for group in prompt.layout.groups])
+        self._bind(list(tails))
 
     @property
     def cache(self) -> Cache:
@@ -71,8 +71,8 @@ class ForkedCache(Cache):
     def fork(self, rows: int, more: int, length: int | None = None) -> ForkedCache:
         """Return a store of `rows` rows that share the same prompt, with copies of the only row's tail."""
         assert length is None or length == self.length
-        forked = ForkedCache(self.prompt, rows, 0, self.border)
-        forked._bind(self._resized(rows, self.length - self.border + more))
+        tails = self._resized(rows, self.length - self.border + more)
+        forked = ForkedCache(self.prompt, rows, tails, self.border)
         forked.crop(self.length)
         return forked
 

@@ -20,7 +20,7 @@ from codegen_lsp.engine.model.kv import KVCache
 from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
 
-MAX_BUFFERS = 8
+MAX_BUFFERS = 4
 """Maximum number of buffers: documents that a user types in by turns."""
 
 SMALL = 64

@@ -7,6 +7,7 @@ behind it.
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from codegen_lsp.engine.model.codegen import network_of
 from codegen_lsp.engine.model.kv import GrowingCache, KVCache
 from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
-from codegen_lsp.engine.model.passes import Pass
+from codegen_lsp.engine.model.passes import Pass, StepTimes
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 from codegen_lsp.wire.fill.formats import FillChoice
 
@@ -32,6 +33,7 @@ class Model:
         self.name = name
         self.context = context
         self.tokenizer_file = ""
+        self.step_times = StepTimes()
         self.fill: FillChoice | None = None
         """How it is asked to fill in the middle; None for a model without the tokens for that."""
         self.aliases = frozenset({name.lower()})
@@ -113,9 +115,14 @@ class Model:
         """
         for part in passes:
             part.kv.reserve(part.new)
+        started = time.perf_counter()
         if self._network is not None:
-            return [logits.float().cpu() for logits in self._network.logits(passes)]
-        return [self._logits(part) for part in passes]
+            results = [logits.float().cpu() for logits in self._network.logits(passes)]
+        else:
+            results = [self._logits(part) for part in passes]
+        if len(passes) == passes[0].rows == 1:
+            self.step_times.add(passes[0].new, time.perf_counter() - started)
+        return results
 
     def _logits(self, part: Pass) -> torch.Tensor:
         """Read the tokens of one pass with the module of transformers."""

@@ -1,13 +1,24 @@
-"""One request's part of a forward pass. Requests that decode at the same time share passes."""
+"""One request's part of a forward pass, and what passes cost. Requests that run at the same time share passes."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
 from codegen_lsp.engine.model.kv_store import KVStore
+
+TRIALS = 3
+"""How often a time is measured before it is trusted."""
+
+KEPT = 9
+"""Number of measurements that count: the context grows, and other programs come and go."""
+
+MOST = 16
+"""Maximum number of tokens of a pass that is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +51,14 @@ class Pass:
 
 def flat(passes: Sequence[Pass]) -> torch.Tensor:
     """Return the tokens of all passes, row by row."""
-    return torch.cat([part.tokens.reshape(-1) for part in passes])
+    parts = [part.tokens.reshape(-1) for part in passes]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def positions(passes: Sequence[Pass]) -> torch.Tensor:
     """Return the positions in their sequences of the tokens of `flat`."""
-    spans = [torch.arange(part.kv.length, part.kv.length + part.new).repeat(part.rows) for part in passes]
-    return torch.cat(spans)
+    spans = [[*range(part.kv.length, part.kv.length + part.new)] * part.rows for part in passes]
+    return torch.tensor([position for span in spans for position in span])
 
 
 def kept_indices(passes: Sequence[Pass]) -> torch.Tensor:
@@ -66,3 +78,22 @@ def split_logits(logits: torch.Tensor, passes: Sequence[Pass]) -> list[torch.Ten
     counts = [part.rows * len(part.kept()) for part in passes]
     parts = torch.split(logits, counts)
     return [each.view(part.rows, -1, logits.shape[-1]) for each, part in zip(parts, passes, strict=True)]
+
+
+class StepTimes:
+    """What forward passes of one row cost, by their number of tokens."""
+
+    def __init__(self) -> None:
+        self._times: dict[int, deque[float]] = {}
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """Note a measured time."""
+        if tokens <= MOST:
+            self._times.setdefault(tokens, deque(maxlen=KEPT)).append(seconds)
+
+    def ratio(self, tokens: int) -> float | None:
+        """Return the time of a pass of `tokens` tokens in passes of one token, None before it was measured."""
+        one, several = self._times.get(1, ()), self._times.get(tokens, ())
+        if len(one) < TRIALS or len(several) < TRIALS:
+            return None
+        return median(several) / median(one)

@@ -248,7 +248,8 @@ class Pipeline:
             hurry=not show_all,
         )
         session = session_id(site.cursor.uri)
-        generated = await self._read(prompt, options, patience, session, invoked=invoked)
+        expected = self._suggestions.expected(site.cursor)
+        generated = await self._read(prompt, options, patience, session, expected, invoked=invoked)
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
@@ -270,13 +271,20 @@ class Pipeline:
         )
 
     async def _read(
-        self, prompt: Prompt, options: Options, patience: Patience, session: str, *, invoked: bool
+        self,
+        prompt: Prompt,
+        options: Options,
+        patience: Patience,
+        session: str,
+        expected: str,
+        *,
+        invoked: bool,
     ) -> Generated:
         engine, remote = self.backend.engine, self.backend.is_remote
         request = generation.to_request(
             prompt, options, extensions=engine.extensions, invoked=invoked, remote=remote
         )
-        requests = [replace(request, session=session)]
+        requests = [replace(request, session=session, draft=expected)]
         if not engine.extensions and not options.temperature:
             requests = list(generation.with_greedy_row(requests[0]))
         hints = options.candidates > 1 and (invoked or not remote)

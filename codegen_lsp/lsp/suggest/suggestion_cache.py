@@ -69,6 +69,15 @@ class SuggestionCache:
                 return remaining
         return None
 
+    def expected(self, cursor: Cursor) -> str:
+        """Return the text of the suggestion that was shown last before a cursor, empty if there is none near.
+
+        Most of it is often right even if the user has typed something else meanwhile.
+        """
+        for _, entry in self._near(cursor):
+            return entry.ranked[0].candidate.text
+        return ""
+
     def forget(self, uri: str) -> None:
         """Drop all entries of a document."""
         for key in [key for key in self._entries if key[0] == canonical(uri)]:

@@ -18,7 +18,8 @@ def test_the_nucleus_is_that_of_transformers(values: torch.Tensor, top_p: float,
     warped = TemperatureLogitsWarper(temperature)(None, values[None])
     expected = TopPLogitsWarper(top_p)(None, warped)[0].softmax(-1)
     probabilities = (values / temperature).softmax(-1)
-    kept = sampling.nucleus(probabilities, top_p)
+    tokens, inside = sampling.nucleus(probabilities, top_p)
+    kept = torch.zeros_like(probabilities).index_put((tokens,), inside)
     sums = probabilities.sort(descending=True).values.cumsum(-1)
     distinct = len(set(probabilities.tolist())) == len(values)  # of equals, either may be kept
     if distinct and not any(abs(float(s) - top_p) < 1e-4 for s in sums):
@@ -54,3 +55,39 @@ def test_what_is_banned_is_never_drawn() -> None:
 def test_a_tiny_temperature_does_not_overflow() -> None:
     values = torch.tensor([60_000.0, 59_999.0, -60_000.0])
     assert sampling.draw(values, 1e-4, 0.9, torch.Generator().manual_seed(0)) == 0
+
+
+def plain_nucleus(probabilities: torch.Tensor, top_p: float) -> dict[int, float]:
+    """The definition: sort everything, and take tokens until they reach `top_p`."""
+    kept: dict[int, float] = {}
+    for value, token in sorted(((float(p), -i) for i, p in enumerate(probabilities)), reverse=True):
+        if kept and sum(kept.values()) >= top_p:
+            break
+        kept[-token] = value
+    return kept
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 5.0])
+@pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 0.999])
+def test_the_nucleus_of_a_large_vocabulary_is_the_plain_one(temperature: float, top_p: float) -> None:
+    """Also where it has more tokens than are searched first."""
+    generator = torch.Generator().manual_seed(3)
+    probabilities = (torch.randn(3000, generator=generator).double() * 2 / temperature).softmax(-1)
+    tokens, values = sampling.nucleus(probabilities, top_p)
+    assert dict(zip(tokens.tolist(), values.tolist(), strict=True)) == plain_nucleus(probabilities, top_p)
+
+
+@pytest.mark.parametrize("top_p", [0.7, 1.0])
+def test_draws_from_a_nucleus_follow_its_distribution(top_p: float) -> None:
+    """Pearson's chi-squared test with fixed draws: 0.1 % of fair samples would exceed the bound."""
+    generator = torch.Generator().manual_seed(5)
+    values = torch.tensor([1.0, 0.5, 0.0, -0.5, -1.0, -torch.inf, 0.8])
+    kept = plain_nucleus((values / 0.7).softmax(-1), top_p)
+    kept = {token: value for token, value in kept.items() if value}
+    count = 4000
+    draws = [sampling.draw(values, 0.7, top_p, generator) for _ in range(count)]
+    assert set(draws) <= kept.keys()
+    total = sum(kept.values())
+    expected = {token: count * value / total for token, value in kept.items()}
+    chi_squared = sum((draws.count(token) - number) ** 2 / number for token, number in expected.items())
+    assert chi_squared < {3: 13.8, 4: 16.3, 6: 20.5}[len(kept)]

@@ -108,6 +108,7 @@ def requests(seed: int, count: int) -> list[CompletionRequest]:
                     stream=choose.random() < 0.5,
                     heal=heal,
                     branch=n > 1 and not sampled,
+                    draft=SOURCE[begin + stops[document] :][:60] if choose.random() < 0.5 else "",
                 )
             )
     return result
@@ -147,10 +148,13 @@ def test_any_sequence_of_requests_gives_what_fresh_caches_give(tiny: Model, seed
 
 def test_passes_are_shared(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     widths = []
-    network = tiny._network
-    assert network is not None
-    logits = network.logits
-    monkeypatch.setattr(network, "logits", lambda passes: (widths.append(len(passes)), logits(passes))[1])
+    together = tiny.forward_together
+
+    def counted(passes: Sequence[Pass]) -> list[torch.Tensor]:
+        widths.append(len(passes))
+        return together(passes)
+
+    monkeypatch.setattr(tiny, "forward_together", counted)
     texts = [SOURCE[start : start + 100] for start in (0, 500, 900)]
     running = [start(tiny, None, CompletionRequest((text,), max_tokens=8, temperature=0.0)) for text in texts]
     while any(one.next is not None for one in running):

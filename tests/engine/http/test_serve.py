@@ -138,6 +138,7 @@ def test_the_openai_client_works(engine: Served) -> None:
         ("no_such_field", 1),
         ("priority", 1000),
         ("echo_from", -1),
+        ("draft", ["x = 1"]),
     ],
 )
 def test_wrong_fields_are_named(engine: Served, field: str, value: Any) -> None:
@@ -186,7 +187,7 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     assert model["id"] == "nano"
     assert model["max_model_len"] == 2048
     assert Path(model["tokenizer_file"]).is_file()
-    assert model["extensions"] == ["heal", "branch", "priority", "echo_from", "files", "path"]
+    assert model["extensions"] == ["heal", "branch", "priority", "echo_from", "files", "path", "draft"]
     assert model["fill_in_the_middle"] is None
 
 

@@ -57,3 +57,16 @@ def test_a_prompt_is_not_copied_for_its_rows(tiny: Model) -> None:
     forked = tiny.part(prompt, ROWS, 8)
     shared, _ = forked.layers[0].shared  # type: ignore[union-attr]
     assert shared.data_ptr() == prompt.layers[0].keys.data_ptr()
+
+
+def test_the_next_candidates_use_the_memory_of_the_last_ones(tiny: Model) -> None:
+    prompt = prefilled(tiny)
+    first = prompt.fork(ROWS, 8)
+    second = prompt.fork(ROWS, 8)
+    places = [kv.layers[0].keys.data_ptr() for kv in (first, second)]
+    assert places[0] != places[1], "both are in use"
+    before = prompt.nbytes
+    del first, second
+    third = prompt.fork(ROWS - 1, 5)
+    assert third.layers[0].keys.data_ptr() == places[0]
+    assert prompt.nbytes == before

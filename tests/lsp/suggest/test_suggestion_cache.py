@@ -44,6 +44,16 @@ def test_each_keystroke_of_a_suggestion_is_served_and_each_backspace() -> None:
         assert len(answer) == (2 if i <= 2 else 1)
 
 
+def test_the_text_that_was_shown_last_is_expected_again() -> None:
+    memory = SuggestionCache()
+    assert memory.expected(cursor("x = ‸\ny")) == ""
+    memory.put(cursor("x = ‸\ny"), ranked("compute(a)", "count(b)"))
+    typed = cursor("x = self‸\ny")
+    assert memory.get(typed) is None
+    assert memory.expected(typed) == "compute(a)"
+    assert memory.expected(cursor("x = " + "very" * 20 + "‸\ny")) == ""
+
+
 def test_the_score_and_its_parts_stay() -> None:
     memory = SuggestionCache()
     one = Ranked(Candidate("foo", mean_logprob=-0.5), -0.4, (("mean_logprob", -0.5), ("length", 0.1)))
