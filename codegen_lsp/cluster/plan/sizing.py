@@ -58,7 +58,7 @@ class Size:
             "latency_after_loss_ms": percentiles(self.loss.after_loss),
             "cancelled_share": round(self.normal.cancelled / max(1, self._requests), 4),
             "cache_hits": round(self.normal.cache_hits, 4),
-            "busy_share": round(busy, 4),
+            "busy_share": round(min(1.0, busy), 4),
             "rows_per_step": round(self.normal.rows / max(1, self.normal.iterations), 2),
             "simulated": {"developers": self.simulated_developers, "replicas": self.simulated_replicas},
         }
@@ -92,11 +92,15 @@ def size(goal: Goal, service: Service, traces: Sequence[Trace], report: Report =
     per_replica = _capacity(goal, service, traces, report)
     # One more than necessary: the others must hold the goal while a lost one is replaced.
     replicas = max(2, math.ceil(goal.developers / per_replica) + 1)
-    sample = min(replicas, SAMPLE)
-    developers = max(1, round(goal.developers * sample / replicas))
-    report(f"simulating {sample} of {replicas} replicas")
-    scenario = Scenario(developers, sample, service, goal.active, goal.seconds, goal.seed)
-    normal = simulate(scenario, traces)
+    while True:
+        sample = min(replicas, SAMPLE)
+        developers = max(1, round(goal.developers * sample / replicas))
+        report(f"simulating {sample} of {replicas} replicas")
+        scenario = Scenario(developers, sample, service, goal.active, goal.seconds, goal.seed)
+        normal = simulate(scenario, traces)
+        if (percentiles(normal.latencies)["p95"] or 0.0) <= 1e3 * goal.p95:
+            break
+        replicas += max(1, replicas // 20)  # chance was kind to the single replica
     loss = simulate(replace(scenario, lost_at=goal.seconds / 2), traces)
     return Size(per_replica, replicas, normal, loss, sample, developers)
 
