@@ -17,9 +17,9 @@ import torch
 from transformers import CodeGenConfig, DynamicCache, PretrainedConfig, PreTrainedModel
 
 from codegen_lsp.engine.checkpoints import files, hub, locate, placement
-from codegen_lsp.engine.checkpoints.blueprint import blueprint_of
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 from codegen_lsp.engine.checkpoints.dimensions import dimensions_of
+from codegen_lsp.engine.checkpoints.placement import blueprint_of
 from codegen_lsp.engine.checkpoints.sources import gguf
 from codegen_lsp.engine.checkpoints.tokenizer import check_tokenizer
 from codegen_lsp.wire.config import EngineConfig

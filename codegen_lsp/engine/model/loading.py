@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codegen_lsp.engine.checkpoints import files, placement
-from codegen_lsp.engine.checkpoints.blueprint import Blueprint, blueprint_of
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.locate import locate
+from codegen_lsp.engine.checkpoints.placement import Blueprint, blueprint_of
 from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
 from codegen_lsp.engine.memory import release_memory
 from codegen_lsp.engine.model.model import Model

@@ -9,9 +9,9 @@ import torch
 from transformers import CodeGenConfig, PretrainedConfig
 
 from codegen_lsp.engine.checkpoints import placement
-from codegen_lsp.engine.checkpoints.blueprint import Blueprint, blueprint_of
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
 from codegen_lsp.engine.checkpoints.dimensions import SIZES
+from codegen_lsp.engine.checkpoints.placement import Blueprint, blueprint_of
 from codegen_lsp.engine.quantized.choice import processor_choice
 from codegen_lsp.wire.config import ConfigError, EngineConfig
 
