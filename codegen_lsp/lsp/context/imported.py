@@ -11,7 +11,7 @@ from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.context.definitions import Exports, exports_of, variants
 from codegen_lsp.lsp.context.imports import Import, imports_of
 from codegen_lsp.lsp.context.resolution import FileAccess, resolve, siblings
-from codegen_lsp.lsp.prompts.others import Piece, PieceSource
+from codegen_lsp.lsp.prompts.others import FilePiece, PieceSource
 from codegen_lsp.lsp.prompts.outline import Definition
 
 DEPTH = 4
@@ -54,7 +54,7 @@ class _Ranked:
     distance: int
     """From the cursor to where it is used, in steps of some lines."""
     number: int
-    piece: Piece
+    piece: FilePiece
 
 
 class ImportedNames:
@@ -76,7 +76,7 @@ class ImportedNames:
         self._starred: set[str] | None = set()
         self._members: dict[str, frozenset[str]] = {}
 
-    def follow(self) -> tuple[tuple[Piece, ...], ForeignNames]:
+    def follow(self) -> tuple[tuple[FilePiece, ...], ForeignNames]:
         """Return the definitions of what is imported, the most useful first, and the names that are known by them."""
         file = self._file
         for item in imports_of(file.language, file.text):
@@ -220,6 +220,6 @@ class ImportedNames:
         key = (path, definition.signature)
         if not texts or path == self._file.path or (key in self._pieces and self._pieces[key].rank <= rank):
             return
-        piece = Piece(self._shown(path), texts, source, _WHY[rank].format(local))
+        piece = FilePiece(self._shown(path), texts, source, _WHY[rank].format(local))
         distance = self._near.get(local.rpartition(".")[2], 0) if rank == NEAR else 0
         self._pieces[key] = _Ranked(rank, distance, len(self._pieces), piece)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from codegen_lsp.lsp.prompts.others import Piece
+from codegen_lsp.lsp.prompts.others import FilePiece
 
 WINDOW, STEP = 24, 8
 """Lines of a passage, and lines from one to the next."""
@@ -64,13 +64,13 @@ def _windows(text: str) -> tuple[tuple[int, frozenset[str]], ...]:
     )
 
 
-def similar_passages(near: str, own: str, recent: Sequence[RecentFile]) -> tuple[Piece, ...]:
+def similar_passages(near: str, own: str, recent: Sequence[RecentFile]) -> tuple[FilePiece, ...]:
     """Return the passages that are most like the lines `near` the cursor, one of each file, without copies of `own`."""
     words = words_of(near)
     if len(words) < 3:
         return ()
     lines = frozenset(line.strip() for line in own.split("\n") if line.strip())
-    best: list[tuple[float, int, Piece]] = []
+    best: list[tuple[float, int, FilePiece]] = []
     looked_at = 0
     for number, file in enumerate(recent):
         windows = _windows(file.text)
@@ -100,12 +100,12 @@ def _is_copy(passage: Sequence[str], lines: frozenset[str]) -> bool:
     return sum(text in lines for text in texts) >= _SAME * max(1, len(texts))
 
 
-def _piece(file: RecentFile, passage: Sequence[str], score: float) -> Piece:
+def _piece(file: RecentFile, passage: Sequence[str], score: float) -> FilePiece:
     texts = []
     for share in (1, 2):
         part = passage[: len(passage) // share]
         texts.append("\n".join(part).strip("\n").rstrip())
-    return Piece(
+    return FilePiece(
         file.path,
         tuple(t for t in dict.fromkeys(texts) if t),
         "similar",

@@ -20,7 +20,7 @@ PieceSource = Literal["import", "package", "similar"]
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FilePiece:
     """Something of another file that the model may be shown."""
 
     path: str
@@ -36,7 +36,7 @@ class Piece:
 class OtherFiles:
     """What other files say about a document."""
 
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[FilePiece, ...] = ()
     """The most useful first."""
     names: ForeignNames = field(default_factory=ForeignNames)
     path: str = ""
@@ -47,7 +47,7 @@ class OtherFiles:
 class ShownPiece:
     """A piece as it is in a prompt."""
 
-    piece: Piece
+    piece: FilePiece
     text: str
     tokens: int
 

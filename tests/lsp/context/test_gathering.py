@@ -27,7 +27,7 @@ from codegen_lsp.lsp.context.gathering import gather
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.fitting.line_checks import checker_for
 from codegen_lsp.lsp.options import Options
-from codegen_lsp.lsp.prompts.others import OtherFiles, Piece, show
+from codegen_lsp.lsp.prompts.others import FilePiece, OtherFiles, show
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 from codegen_lsp.lsp.suggest.generation import to_request, warming_request
@@ -365,7 +365,7 @@ def test_nothing_that_is_excluded_is_ever_shown(
 
 
 def others_with(*texts: tuple[str, ...]) -> OtherFiles:
-    pieces = tuple(Piece(f"f{number}.py", each, "import", "why") for number, each in enumerate(texts))
+    pieces = tuple(FilePiece(f"f{number}.py", each, "import", "why") for number, each in enumerate(texts))
     return OtherFiles(pieces, path="own.py")
 
 

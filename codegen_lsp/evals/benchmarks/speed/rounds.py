@@ -26,7 +26,7 @@ from codegen_lsp.wire.child_process import NEUTRAL_FOLDER, safe_environment
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 """The threads of an engine must not spin while another one is measured."""
 
-Progress = Callable[[int, int], None]
+RoundProgress = Callable[[int, int], None]
 
 
 class Child:
@@ -68,7 +68,11 @@ class Child:
 
 
 def measure(
-    folder: Folder, settings: SpeedSettings, specs: list[ContenderSpec], text: list[int], report: Progress
+    folder: Folder,
+    settings: SpeedSettings,
+    specs: list[ContenderSpec],
+    text: list[int],
+    report: RoundProgress,
 ) -> None:
     """Measure what the folder's logs do not hold yet.
 

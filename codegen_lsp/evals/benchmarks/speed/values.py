@@ -54,10 +54,10 @@ def contenders() -> list[ContenderSpec]:
     ]
 
 
-Task = dict[str, Any]
+SpeedTask = dict[str, Any]
 
 
-def tasks(settings: SpeedSettings) -> Iterator[Task]:
+def tasks(settings: SpeedSettings) -> Iterator[SpeedTask]:
     """Yield what one round asks of each engine."""
     for tokens in settings.tokens:
         yield {"task": "prefill", "tokens": tokens}
@@ -68,7 +68,7 @@ def tasks(settings: SpeedSettings) -> Iterator[Task]:
         yield {"task": "decode", "tokens": longest, "rows": rows}
 
 
-def label(task: Task) -> str:
+def label(task: SpeedTask) -> str:
     """Return the heading of a task's column: `decode 256`, `decode 1024 × 4`."""
     rows = task.get("rows", 1)
     return f"{task['task']} {task['tokens']}" + (f" × {rows}" if rows > 1 else "")
