@@ -44,7 +44,7 @@ MODULES = (
 STOPS = (signal.SIGTERM, signal.SIGINT)
 PR_SET_PDEATHSIG = 1
 
-Work = Callable[[], object]
+ChildWork = Callable[[], object]
 """What a child does until it ends."""
 
 
@@ -65,7 +65,7 @@ def is_possible() -> bool:
 class Keeper:
     """The parent of an engine. Must run in the main thread."""
 
-    def __init__(self, answer: Work, serve: Work) -> None:
+    def __init__(self, answer: ChildWork, serve: ChildWork) -> None:
         """`answer` answers that the model is loading; `serve` is the engine. Both run in a child process."""
         self._answer, self._serve = answer, serve
         self._child = 0
@@ -132,7 +132,7 @@ class Keeper:
 
     # Children ---------------------------------------------------------------------------------------
 
-    def _fork(self, work: Work) -> int:
+    def _fork(self, work: ChildWork) -> int:
         parent = os.getpid()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -153,7 +153,7 @@ class Keeper:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def _become(work: Work, parent: int, signals: set[signal.Signals]) -> NoReturn:
+def _become(work: ChildWork, parent: int, signals: set[signal.Signals]) -> NoReturn:
     """Work as a child process, and end with it."""
     code = 1
     try:
