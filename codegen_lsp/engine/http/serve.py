@@ -162,25 +162,45 @@ class _Engine:
 
     def serve(self) -> bool:
         """Load the model and serve it; return whether the model's thread has ended too."""
-        worker, server = self._server()
+        worker, server = self._server(leaves=True)
         worker.start()
         server.run(self.listener)
         return worker.close()
 
     def answer(self) -> None:
         """Answer that the model is loading."""
-        _, server = self._server()
+        _, server = self._server(leaves=False)
         server.run(self.listener)
 
-    def _server(self) -> tuple[Worker, _Server]:
+    def _server(self, *, leaves: bool) -> tuple[Worker, _Server]:
         worker = Worker(self.config, self.checkpoint, Metrics())
-        return worker, _Server(worker, self.idle_timeout, self.address, self.operation)
+        return worker, _Server(worker, self.idle_timeout, self.address, self.operation, leaves=leaves)
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which refuses connections from the beginning of its shutdown, if the engine ends with it.
+
+    The keeper's copy of the listening socket would take them, and no process would answer.
+    """
+
+    def __init__(self, options: uvicorn.Config, *, leaves: bool) -> None:
+        super().__init__(options)
+        self._leaves = leaves
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse connections, then wait for the answers that are being sent."""
+        for listener in sockets or ():
+            if self._leaves and listener.family == socket.AF_UNIX:
+                listener.shutdown(socket.SHUT_RD)
+        await super().shutdown(sockets)
 
 
 class _Server:
     """uvicorn, which also ends when the engine is idle or told to stop."""
 
-    def __init__(self, worker: Worker, idle_timeout: float, address: Address, operation: Operation) -> None:
+    def __init__(
+        self, worker: Worker, idle_timeout: float, address: Address, operation: Operation, *, leaves: bool
+    ) -> None:
         self.worker = worker
         self.idle_timeout = idle_timeout
         audit = AuditLog(operation.audit_log) if operation.audit_log else None
@@ -199,7 +219,7 @@ class _Server:
             ssl_certfile=address.certificate,
             ssl_keyfile=address.key,
         )
-        self.uvicorn = uvicorn.Server(options)
+        self.uvicorn = _Uvicorn(options, leaves=leaves)
 
     def run(self, listener: socket.socket) -> None:
         # uvicorn stops at a signal, then raises it again for the previous handler: one that does nothing, so that

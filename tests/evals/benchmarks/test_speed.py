@@ -63,7 +63,7 @@ def test_every_engine_is_measured_or_named_and_a_run_goes_on(tiny: Path, tmp_pat
             assert set(engine["milliseconds"]) == columns
             assert set(engine["of_bandwidth"]) == {"decode 8", "decode 32"}
             assert engine["memory_mib"] > 10
-            assert abs(engine["bits_more"]) < 0.02
+            assert abs(engine["bits_more"]) < 0.05
     assert engines["transformers float32"]["bits_per_byte"] == engines[f"{OURS} float32"]["bits_per_byte"]
     assert data["bandwidth"]["bytes_per_second"] > 0
     page = (out / "report.md").read_text()

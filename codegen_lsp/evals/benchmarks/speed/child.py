@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import psutil
 
 MODULES = {
-    "machine": "ours:Machine",
+    "machine": "ours:MemoryProbe",
     "ours": "ours:OurEngine",
     "transformers": "peers:Transformers",
     "llama_cpp": "peers:LlamaCpp",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib import util
@@ -21,12 +21,11 @@ from codegen_lsp.evals.benchmarks.speed.values import (
     tasks,
 )
 from codegen_lsp.evals.harness.records import EvaluationError, Folder
+from codegen_lsp.evals.harness.retrying_client import ReportProgress
 from codegen_lsp.wire.child_process import NEUTRAL_FOLDER, safe_environment
 
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 """The threads of an engine must not spin while another one is measured."""
-
-RoundProgress = Callable[[int, int], None]
 
 
 class Child:
@@ -72,7 +71,7 @@ def measure(
     settings: SpeedSettings,
     specs: list[ContenderSpec],
     text: list[int],
-    report: RoundProgress,
+    report: ReportProgress,
 ) -> None:
     """Measure what the folder's logs do not hold yet.
 

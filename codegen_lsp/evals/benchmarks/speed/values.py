@@ -9,6 +9,13 @@ from typing import Any
 OURS = "codegen-lsp"
 LLAMA_CPP = "llama.cpp Q8_0"
 MACHINE = "machine"
+OUR_FORMATS = {
+    "float32": {"dtype": "float32", "quantize": "none"},
+    "bfloat16": {"dtype": "bfloat16", "quantize": "none"},
+    "int8": {"quantize": "int8"},
+    "int4": {"quantize": "int4"},
+}
+"""The number formats of our engine, as fields of its configuration."""
 ROWS = (4, 8)
 BITS_TOKENS = 256
 """Maximum number of tokens of the text on which the accuracy is measured."""
@@ -44,7 +51,7 @@ def contenders() -> list[ContenderSpec]:
     """Return all engines that can take part, the machine's memory first."""
     return [
         ContenderSpec(MACHINE, "machine", ""),
-        *(ContenderSpec(f"{OURS} {name}", "ours", name) for name in ("float32", "bfloat16")),
+        *(ContenderSpec(f"{OURS} {name}", "ours", name) for name in OUR_FORMATS),
         ContenderSpec("transformers float32", "transformers", "float32"),
         *(
             ContenderSpec(f"llama.cpp {name.upper()}", "llama_cpp", name, "llama_cpp")
