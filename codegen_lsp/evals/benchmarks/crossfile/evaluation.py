@@ -10,7 +10,7 @@ from codegen_lsp.evals.benchmarks.crossfile.filling import LineCompleter
 from codegen_lsp.evals.benchmarks.crossfile.tasks import CrossfileTask
 from codegen_lsp.evals.harness.records import DataError, Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
-from codegen_lsp.lsp.prompts.others import Piece
+from codegen_lsp.lsp.prompts.others import FilePiece
 
 WAYS = ("none", "imports", "similar", "both")
 _KEYS = {"line": str, "ms": float, "tokens": int, "pieces": int}
@@ -37,7 +37,7 @@ async def evaluate(
         if task.task_id in records:
             continue
         gathered = await asyncio.to_thread(completer.gather, task)
-        lines: dict[tuple[Piece, ...], dict[str, Any]] = {}
+        lines: dict[tuple[FilePiece, ...], dict[str, Any]] = {}
         for way in WAYS:  # Ways with the same pieces have the same prompt.
             pieces = gathered.others[way].pieces
             if pieces not in lines:

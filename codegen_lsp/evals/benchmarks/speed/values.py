@@ -9,7 +9,7 @@ from typing import Any
 OURS = "codegen-lsp"
 LLAMA_CPP = "llama.cpp Q8_0"
 MACHINE = "machine"
-OUR_FORMATS = {
+OUR_FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32", "quantize": "none"},
     "bfloat16": {"dtype": "bfloat16", "quantize": "none"},
     "int8": {"quantize": "int8"},
