@@ -7,6 +7,7 @@ without a grammar has no errors.
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from functools import cache, lru_cache
 
@@ -17,6 +18,10 @@ from codegen_lsp.lsp.code.languages import GRAMMARS, LANGUAGES
 DEADLINE = 0.2
 """Seconds of processor time that a parse may take."""
 _CHUNK = 64 * 1024
+_ANGLES = re.compile(rb"<<=?|<=|>=|->|[<>]")
+MAX_OPEN_ANGLES = 500
+"""Maximum number of `<` without their `>`; each may begin a list of type arguments."""
+_WITH_TYPE_ARGUMENTS = frozenset(["cpp", "java"])
 FUNCTIONS = frozenset(
     [
         "function_definition",
@@ -40,10 +45,11 @@ def parse(language: str, data: bytes) -> Tree | None:
     """Return the tree of UTF-8 text; None for a language without a grammar, or if parsing takes too long.
 
     Some texts take a parser time that grows with their square (`/* /* /* …` in C), and it holds the GIL: every
-    parse has a deadline.
+    parse has a deadline. At the end of a text the deadline is not looked at, and open `<` take a time there that grows
+    with the square of their number (`a<a.a<a.…` in C++), so that number is limited.
     """
     grammar = _grammar(language)
-    if grammar is None:
+    if grammar is None or (language in _WITH_TYPE_ARGUMENTS and _has_too_many_angles(data)):
         return None
     end = time.thread_time() + DEADLINE
 
@@ -57,6 +63,21 @@ def parse(language: str, data: bytes) -> Tree | None:
         return Parser(grammar).parse(chunk, progress_callback=is_late)
     except ValueError:
         return None  # the deadline passed
+
+
+def _has_too_many_angles(data: bytes) -> bool:
+    """Return whether more than `MAX_OPEN_ANGLES` of `<` are open somewhere in a text."""
+    if data.count(b"<") <= MAX_OPEN_ANGLES:
+        return False
+    opened = 0
+    for match in _ANGLES.finditer(data):
+        if match[0] == b"<":
+            opened += 1
+            if opened > MAX_OPEN_ANGLES:
+                return True
+        elif match[0] == b">" and opened:
+            opened -= 1
+    return False
 
 
 @cache
