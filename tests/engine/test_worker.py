@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,11 @@ def test_requests_take_turns_step_by_step(client: Client) -> None:
         client.submit(name, max_tokens=30)
     for name in "abc":
         client.end(name)
-    middle = client.order()[20:60]
-    assert all(set(middle[i : i + 4]) == set("abc") for i in range(len(middle) - 4))
+    # A step may verify several guessed tokens of a row: what it gives one client comes together.
+    turns = [name for name, _ in groupby(client.order())]
+    middle = turns[20:]
+    assert len(middle) > 20
+    assert all(set(middle[i : i + 3]) == set("abc") for i in range(len(middle) - 3))
 
 
 def test_background_requests_run_only_while_there_are_no_others(client: Client, worker: Worker) -> None:
