@@ -158,9 +158,9 @@ def test_models_in_three_dialects() -> None:
         {"id": "llama", "meta": {"n_ctx_train": 512}},
     ]
     assert models_from_json({"data": entries}) == (
-        ModelInfo("ours", 2048, "", ("heal",), weights="int8"),
-        ModelInfo("vllm", 4096),
-        ModelInfo("llama", 512),
+        ModelInfo("ours", 2048, "", ("heal",), owner="", weights="int8"),
+        ModelInfo("vllm", 4096, owner=""),
+        ModelInfo("llama", 512, owner=""),
     )
     with pytest.raises(InvalidAnswerError, match=r"`data\[0\]`: expected object, got null"):
         models_from_json({"data": [None]})

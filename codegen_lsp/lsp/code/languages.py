@@ -7,6 +7,7 @@ editor and the evaluations all read it from there; the editors' lists are tested
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import util
 from pathlib import PurePath
 from typing import Literal
 
@@ -472,7 +473,11 @@ LANGUAGES = {language.id: language for language in _TABLE}
 """The languages by their LSP language id."""
 EXTENSIONS = {extension: language.id for language in _TABLE for extension in language.extensions}
 """LSP language ids by file extension."""
-GRAMMARS = {language.id: language.grammar for language in _TABLE if language.grammar}
+GRAMMARS = {
+    language.id: language.grammar
+    for language in _TABLE
+    if language.grammar and util.find_spec(language.grammar) is not None
+}
 """The tree-sitter grammar's module by language id."""
 _FILENAMES = {name: language.id for language in _TABLE for name in language.filenames}
 

@@ -84,7 +84,7 @@ def result(client: dict[str, Any]) -> dict[str, Any]:
     """Return the result of `initialize` for a client with these capabilities."""
     capabilities: dict[str, Any] = {
         "positionEncoding": _encoding(client),
-        "textDocumentSync": {"openClose": True, "change": 2, "save": False},
+        "textDocumentSync": {"openClose": True, "change": 2, "save": True},
         "completionProvider": {"triggerCharacters": TRIGGERS, "resolveProvider": True},
         "codeActionProvider": {"codeActionKinds": ["refactor.rewrite"]},
         "executeCommandProvider": {"commands": COMMANDS},

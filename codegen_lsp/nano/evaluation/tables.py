@@ -91,7 +91,7 @@ def _infilling_text(summaries: Sequence[ResultsReport]) -> str:
     ways = summary["ways"]
     raw = ways["raw"]["exact_match"]["mean"]
     rows = []
-    for way, title in WAY_NAMES.items():
+    for way, title in ((way, title) for way, title in WAY_NAMES.items() if way in ways):
         rates = [ways[way].get(name) for name in ("exact_match", "edit_similarity", "pass_rate")]
         cells = ["–" if rate is None else _estimate(rate) for rate in rates]
         gain = 100 * (ways[way]["exact_match"]["mean"] - raw)

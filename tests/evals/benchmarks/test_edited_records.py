@@ -45,6 +45,7 @@ TALLY = {
     "accepted_characters": 0,
 }
 TALLY |= {"late": 0, "typos": 0, "changes": 1, "latencies": [1.0], "prefilled": None, "cached": 1.5}
+TALLY |= {"typed_seconds": 1.0, "trace": [[0.5, 10, 2, 3]]}
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ def test_a_comment_and_a_string_are_one_token_each(name: str) -> None:
 @pytest.mark.parametrize("name", GRAMMARS)
 def test_every_grammar_is_required_and_has_its_function(name: str) -> None:
     entry = LANGUAGES[name]
-    assert any(entry.grammar.replace("_", "-") in text for text in PROJECT["project"]["dependencies"])
+    project = PROJECT["project"]
+    required = [*project["dependencies"], *project["optional-dependencies"]["engine"]]
+    assert any(entry.grammar.replace("_", "-") in text for text in required)
     assert callable(getattr(importlib.import_module(entry.grammar), entry.dialect or "language"))
 
 
