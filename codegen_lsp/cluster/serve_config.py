@@ -103,7 +103,7 @@ def of_vllm(
     if endpoint.token_file or endpoint.host not in LOOPBACK:
         raise ConfigError(
             "replicas of vLLM ask for no token, so they listen on this machine alone: leave --host and --token-file "
-            "out and put a proxy with TLS and tokens in front, or choose --engine codegen"
+            "out, and put a proxy with TLS and tokens in front"
         )
     model: dict[str, Any] = {
         "model_loading_config": {"model_id": name, "model_source": str(folder)},
