@@ -26,6 +26,8 @@ from codegen_lsp.wire.child_process import NEUTRAL_FOLDER
 if TYPE_CHECKING:
     import torch
 
+    from codegen_lsp.wire.answers import Health
+
 Severity = Literal["ok", "note", "wrong"]
 
 GIB = 2**30
@@ -254,13 +256,20 @@ def _engines() -> Iterator[Finding]:
 
     from codegen_lsp.wire.config import runtime_dir
     from codegen_lsp.wire.decoding import health_from_json
-    from codegen_lsp.wire.transport.http import socket_client
+    from codegen_lsp.wire.transport.http import listens, socket_client
 
-    for socket in sorted(runtime_dir().glob("*.sock")):
+    def health_of(socket: Path) -> Health | None:
+        if not listens(socket):
+            return None
         try:
             with socket_client(socket, timeout=3) as client:
-                health = health_from_json(client.get("/health").json())
+                return health_from_json(client.get("/health").json())
         except (httpx.HTTPError, ValueError):
+            return None
+
+    for socket in sorted(runtime_dir().glob("*.sock")):
+        health = health_of(socket)
+        if health is None:
             yield Finding("note", "engine", f"{socket.name}: no answer; the next start replaces the socket")
             continue
         level: Severity = "wrong" if health.state == "error" else "ok"

@@ -62,10 +62,10 @@ def _ask_running_engine(config: EngineConfig, request: CompletionRequest) -> Com
     from codegen_lsp.wire.config import socket_path
     from codegen_lsp.wire.decoding import completion_from_json, health_from_json
     from codegen_lsp.wire.errors import error_from_json
-    from codegen_lsp.wire.transport.http import socket_client
+    from codegen_lsp.wire.transport.http import listens, socket_client
 
     path = socket_path(config)
-    if not path.exists():
+    if not listens(path):
         return None
     try:
         with socket_client(path, timeout=None) as client:

@@ -101,6 +101,19 @@ class LimitedProtocol(H11Protocol):
             self._full = None
 
 
+class LoadingProtocol(LimitedProtocol):
+    """The protocol of a process that only answers that the model is loading, until another takes over its socket.
+
+    No request is lost in between: a connection carries one request, and one whose request has not arrived yet outlives
+    the beginning of the shutdown.
+    """
+
+    def shutdown(self) -> None:
+        """Close the connection, unless its request is yet to come."""
+        if self.cycle is not None:
+            super().shutdown()
+
+
 def max_connections() -> int:
     """Return the maximum number of connections: at most half of the files that the process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from codegen_lsp.wire.config import SOCKET_BYTES, ConfigError, runtime_dir
-from codegen_lsp.wire.transport.http import socket_client
+from codegen_lsp.wire.transport.http import listens, socket_client
 
 
 class AlreadyRunning(Exception):  # noqa: N818
@@ -177,6 +177,8 @@ def _open_lock(name: Path) -> int:
 
 
 def _answers(path: Path) -> bool:
+    if not listens(path):
+        return False
     try:
         with socket_client(path, timeout=2) as client:
             client.get("/health")

@@ -26,7 +26,12 @@ from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
 from codegen_lsp.engine.http import keeper
 from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.app import EngineApp
-from codegen_lsp.engine.http.connections import LimitedProtocol, QuietAccepts, raise_open_files
+from codegen_lsp.engine.http.connections import (
+    LimitedProtocol,
+    LoadingProtocol,
+    QuietAccepts,
+    raise_open_files,
+)
 from codegen_lsp.engine.http.listeners import Address, tcp_listener, token_file, unix_listener
 from codegen_lsp.engine.http.team.audit import AuditLog
 from codegen_lsp.engine.metrics import Metrics
@@ -207,7 +212,8 @@ class _Server:
         self.engine = EngineApp(worker, self._stop, Access(address), audit)
         options = uvicorn.Config(
             self.engine.app,
-            http=LimitedProtocol,
+            http=LimitedProtocol if leaves else LoadingProtocol,
+            headers=[] if leaves else [("connection", "close")],
             ws="none",
             lifespan="off",
             log_config=None,

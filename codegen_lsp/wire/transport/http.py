@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket as socket_module
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -152,6 +153,21 @@ def socket_client(socket: Path, timeout: float | None) -> httpx.Client:
 
     transport = httpx.HTTPTransport(uds=str(socket), verify=False, trust_env=False)
     return httpx.Client(transport=transport, base_url="http://engine", timeout=timeout, trust_env=False)
+
+
+def listens(socket: Path) -> bool:
+    """Return whether a process takes connections through a unix socket.
+
+    Ask before the first request to a socket that a dead process may have left behind: httpx leaks the connection's
+    file if it can't connect.
+    """
+    with socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_STREAM) as probe:
+        probe.settimeout(CONNECT_SECONDS)
+        try:
+            probe.connect(str(socket))
+        except OSError:
+            return False
+        return True
 
 
 def _reason(error: Exception) -> str:

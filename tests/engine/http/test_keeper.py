@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from support.served import Served, serving
+from support.served import Served, serving, until
 
 from codegen_lsp.engine.http import keeper
 
@@ -21,13 +22,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(not keeper.is_supported(), reason="engines are only kept on Linux without GPUs"),
 ]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def kill(engine: Served) -> int:
@@ -75,6 +69,20 @@ def test_no_engine_outlives_the_process_that_keeps_it(tmp_path: Path) -> None:
         until(lambda: not psutil.pid_exists(pid))
     with serving(tmp_path) as engine:
         assert text(engine)
+
+
+def test_a_connection_that_is_open_when_the_engine_takes_over_gets_its_answer(tmp_path: Path) -> None:
+    with serving(tmp_path, wait=False) as engine, contextlib.ExitStack() as stack:
+        until(engine.listens)
+        loading = engine.health()
+        connections = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(8)]
+        for connection in connections:
+            connection.connect(str(engine.socket))
+        until(lambda: engine.pid != loading["pid"])
+        for connection in connections:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n")
+            with connection.makefile("rb") as answer:
+                assert b'"status":"' in answer.read().replace(b" ", b"")
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "shutdown"])

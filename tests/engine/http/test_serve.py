@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from support.served import Served, environment, serving
+from support.served import Served, environment, serving, until
 
 TEXT = (Path(__file__).resolve().parents[3] / "codegen_lsp" / "wire" / "answers.py").read_text(
     encoding="utf-8"
@@ -369,6 +369,8 @@ def test_a_socket_that_a_dead_engine_left_is_taken_over(tmp_path: Path) -> None:
     with serving(tmp_path) as engine:
         os.kill(engine.process.pid, signal.SIGKILL)
         engine.process.wait(20)
+        # The process that it kept is killed by the system, a moment later.
+        until(lambda: not engine.listens())
         assert engine.socket.exists()
     with serving(tmp_path) as engine:
         assert engine.complete(max_tokens=1)["choices"]

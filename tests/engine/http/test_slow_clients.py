@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from support.served import Served, running, serving_network
+from support.served import Served, running, serving_network, until
 
 pytestmark = pytest.mark.e2e
 
@@ -55,13 +55,6 @@ def post(body: dict[str, Any]) -> bytes:
         len(data),
         data,
     )
-
-
-def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
 
 
 def unix_connections(engine: Served) -> list[Any]:
