@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,17 +33,19 @@ def crossfile(
     settings = benchmark.CrossfileSettings(tasks=tasks, share=share, seed=seed)
     stored = benchmark.settings_of(settings, paths)
     folder_path = out or Path("eval-crossfile")
-    chosen = benchmark.find_tasks(paths, settings)
 
     async def work() -> dict[str, Any]:
         async with connected(engine) as connection:
             name = connection.info.id
             about = {"model": name, "server": connection.address, "version": __version__, "settings": stored}
-            with Folder(folder_path, {"model": name, **stored}) as folder, progress_bar("lines") as progress:
+            with Folder(folder_path, {"model": name, **stored}) as folder:
+                with progress_bar("packages") as progress:
+                    chosen = await asyncio.to_thread(benchmark.find_tasks, paths, settings, folder, progress)
                 client = RetryingClient(connection.engine, model=name)
                 completer = benchmark.LineCompleter(client, connection.engine, connection.info, share)
                 try:
-                    records = await benchmark.evaluate(completer, folder, chosen, progress)
+                    with progress_bar("lines") as progress:
+                        records = await benchmark.evaluate(completer, folder, chosen, progress)
                 finally:
                     await completer.aclose()
                 return benchmark.write_report(folder, records, chosen, about)

@@ -75,10 +75,15 @@ def test_imports_of_the_package_become_empty_classes_on_the_same_lines() -> None
 
 @pytest.mark.slow
 def test_lines_that_need_another_file_are_found_by_the_type_checker_alone(
-    package: Path, capfd: pytest.CaptureFixture[str]
+    package: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (package / "broken.py").unlink()
-    tasks = crossfile.find_tasks([package], CrossfileSettings())
+
+    def find(package: Path) -> list[CrossfileTask]:
+        with Folder(tmp_path / "out", {}) as folder:
+            return crossfile.find_tasks([package], CrossfileSettings(), folder, lambda *_: None)
+
+    tasks = find(package)
     assert [(task.task_id, task.prefix.split("\n")[-1], task.rest) for task in tasks] == [
         ("shapely/main.py:7", "    circle = Circle(", "size)"),
         ("shapely/main.py:9", "    return circle.", "area() / 2"),
@@ -87,7 +92,19 @@ def test_lines_that_need_another_file_are_found_by_the_type_checker_alone(
     assert "must never run" not in capfd.readouterr().out
     assert not any("shapely" in name for name in sys.modules)
     with pytest.raises(DataError, match="not a Python package"):
-        crossfile.find_tasks([package.parent], CrossfileSettings())
+        find(package.parent)
+
+    # The type checker is not asked twice about the same package.
+    with monkeypatch.context() as patch:
+        patch.setattr(crossfile.tasks, "marked_places", lambda _: pytest.fail("asked twice"))
+        assert find(package) == tasks
+    log = tmp_path / "out" / "places.jsonl"
+    log.write_text(log.read_text().replace("main.py", "other.py"))
+    with pytest.raises(DataError, match="another --out"):
+        find(package)
+    log.unlink()
+    (package / "main.py").write_text(MAIN + "# changed\n")
+    assert [task.task_id for task in find(package)] == [task.task_id for task in tasks]
 
 
 def tasks_in(package: Path) -> list[CrossfileTask]:

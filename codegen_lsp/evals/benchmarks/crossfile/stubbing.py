@@ -67,10 +67,9 @@ def marked_places(package: Path) -> list[Marked]:
     """
     if not (package / "__init__.py").is_file():
         raise DataError(f"{package} is not a Python package: it has no __init__.py")
+    sources = sources_of(package)
     with tempfile.TemporaryDirectory(prefix="codegen-crossfile-") as folder:
         whole, stubbed = Path(folder, "whole"), Path(folder, "stubbed")
-        sources = {path.relative_to(package.parent): read_text_or_nothing(path) for path in walk(package)}
-        sources = {path: text for path, text in sources.items() if path.suffix == ".py" and text}
         for number, (path, text) in enumerate(sources.items()):
             _write(whole / path, text)
             changed, names = without_own_imports(text, path)
@@ -81,6 +80,12 @@ def marked_places(package: Path) -> list[Marked]:
         before = set(_errors(whole, package.name))
         places = [_place(error, sources) for error in _errors(stubbed, package.name) if error not in before]
     return sorted({place for place in places if place is not None}, key=lambda p: (p.path, p.line, p.column))
+
+
+def sources_of(package: Path) -> dict[Path, str]:
+    """Return the texts of a package's modules by their paths below the folder that holds it."""
+    texts = {path.relative_to(package.parent): read_text_or_nothing(path) for path in walk(package)}
+    return {path: text for path, text in texts.items() if path.suffix == ".py" and text}
 
 
 def without_own_imports(text: str, path: Path) -> tuple[str, set[str]]:

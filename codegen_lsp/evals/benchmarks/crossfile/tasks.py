@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.evals.benchmarks.crossfile.stubbing import marked_places
+from codegen_lsp.evals.benchmarks.crossfile.stubbing import Marked, marked_places, sources_of
 from codegen_lsp.evals.harness.files import read_text
-from codegen_lsp.evals.harness.records import DataError, EvaluationError
+from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
+from codegen_lsp.evals.harness.retrying_client import ReportProgress
 from codegen_lsp.lsp.code.cursor import Cursor, at_offset
 
 PER_FILE = 12
@@ -71,24 +74,57 @@ class CrossfileSettings:
             raise EvaluationError("at least one task and a share from 0 to 0.5 are required")
 
 
-def find_tasks(packages: Sequence[Path], settings: CrossfileSettings) -> list[CrossfileTask]:
+def find_tasks(
+    packages: Sequence[Path], settings: CrossfileSettings, folder: Folder, progress: ReportProgress
+) -> list[CrossfileTask]:
     """Return the tasks of some packages: lines that need another file of the same package.
+
+    The type checker takes minutes for a large package, so the places that it marks are kept in the folder:
+
+        OUT/places.jsonl      {"package", "digest", "places": [[path, line, column]]}
 
     Raises:
         DataError: a path is not a package, or no line of the packages needs another file.
         EvaluationError: mypy is not installed, or it failed.
     """
-    tasks = [task for package in packages for task in _of_package(package.resolve(), settings)]
+    tasks: list[CrossfileTask] = []
+    progress(0, len(packages))
+    for number, package in enumerate(packages, 1):
+        tasks += _of_package(package.resolve(), settings, folder)
+        progress(number, len(packages))
     if not tasks:
         raise DataError("no line of these packages needs another of their files")
     return tasks
 
 
-def _of_package(package: Path, settings: CrossfileSettings) -> list[CrossfileTask]:
+def _places(package: Path, folder: Folder) -> list[Marked]:
+    """Return the places that need another file, from the folder if the package is still the same."""
+    log = folder.log("places")
+    sources = {str(path): text for path, text in sources_of(package).items()}
+    digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+    for name, known, places in log.rows(("package", str), ("digest", str), ("places", list)):
+        if (name, known) == (package.name, digest):
+            if not all(_is_place(place, sources) for place in places):
+                raise DataError(f"{log.path} was edited: a place is not in {name}; use another --out")
+            return [Marked(*place) for place in places]
+    marked = marked_places(package)
+    log.append({"package": package.name, "digest": digest, "places": [astuple(place) for place in marked]})
+    return marked
+
+
+def _is_place(place: object, sources: Mapping[str, str]) -> bool:
+    if not isinstance(place, list) or [type(part) for part in place] != [str, int, int]:
+        return False
+    path, line, column = place
+    lines = sources.get(path, "").split("\n")
+    return bool(0 <= line < len(lines) and 0 <= column <= len(lines[line]))
+
+
+def _of_package(package: Path, settings: CrossfileSettings, folder: Folder) -> list[CrossfileTask]:
     source = random.Random(f"{settings.seed}:{package.name}")
     by_file: dict[str, list[CrossfileTask]] = defaultdict(list)
     lines: set[tuple[str, int]] = set()
-    for place in marked_places(package):
+    for place in _places(package, folder):
         if (place.path, place.line) not in lines:
             lines.add((place.path, place.line))
             by_file[place.path].append(_task(package.parent, place.path, place.line, place.column, source))
