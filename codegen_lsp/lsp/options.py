@@ -81,6 +81,9 @@ class Options:
     """Maximum number of tokens in a suggestion of several lines."""
     max_tokens_body: Annotated[int, Meta(ge=16, le=1536)] = 384
     """Maximum number of tokens that *Write the body* generates."""
+    prompt_tokens: Annotated[int, Meta(ge=256, le=2**20)] = 2048
+    """Maximum number of tokens in a prompt, together with its suggestion, if the model can read more. With more it
+    knows more of a long file, and takes longer for the first suggestion there."""
     multiline: Literal["auto", "never", "always"] = "auto"
     """When to suggest several lines: if the code at the cursor calls for a block, never, or always."""
     min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.35

@@ -40,6 +40,8 @@ class FakeEngine:
         """What it says that it counted in a prompt."""
         self.surprising: dict[str, float] = {}
         """Characters of an echoed prompt whose log-probability is another one."""
+        self.context = 2048
+        """How many tokens of prompt and completion it says that it can read."""
         self.tokenizer_file = ""
         """The file of its tokenizer, as it names it."""
         self.fill: dict[str, Any] | None = None
@@ -119,7 +121,7 @@ class FakeEngine:
         if self.token and headers.get("authorization") != f"Bearer {self.token}":
             return self._answer(writer, 401, {"error": {"message": "the token is wrong"}})
         if path == "/v1/models":
-            model: dict[str, Any] = {"id": "fake", "max_model_len": 2048}
+            model: dict[str, Any] = {"id": "fake", "max_model_len": self.context}
             if self.extensions:
                 model["extensions"] = list(EXTENSIONS)
                 model["fill_in_the_middle"] = self.fill

@@ -132,7 +132,8 @@ class Pipeline:
 
     def limits(self) -> prompts.PromptLimits:
         """Return how long prompts and completions may be with this model and these options."""
-        options, context = self.options, self.backend.info.max_model_len
+        options = self.options
+        context = min(self.backend.info.max_model_len, options.prompt_tokens)
         fill = self.backend.info.fill if options.fill_in_the_middle != "never" else None
         fills = fill is not None and fill.fills
         return prompts.PromptLimits(

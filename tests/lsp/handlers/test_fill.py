@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.editor import StartEditor, text_of
 from support.fake_engine import FakeEngine
@@ -37,3 +39,27 @@ async def test_the_text_after_the_cursor_is_sent(
     prompt = (await ed.last())["prompt"]
     assert prompt["order"] == (order if fills else "left-to-right")
     assert prompt["suffix"] == request.get("suffix", "")
+
+
+@pytest.mark.parametrize("separates", [True, False])
+async def test_other_files_are_sent_beside_the_text_after_the_cursor(
+    editor: StartEditor, fake: FakeEngine, tmp_path: Path, separates: bool
+) -> None:
+    (tmp_path / "helpers.py").write_text("def area(r): ...\n")
+    fake.fill = FILL | {"separates_files": separates}
+    ed = await editor()
+    uri = ed.open("from helpers import area\n\nx = \nprint(x)\n")
+    for _ in range(100):  # Files are read in the background.
+        await ed.inline(uri, 2, 4, invoked=True)
+        if (await ed.last())["prompt"]["otherFiles"]:
+            break
+    request = fake.completions[-1]
+    assert request["suffix"] == "\nprint(x)\n"
+    text = "from helpers import area\n\nx = "
+    if separates:
+        assert request["prompt"] == text
+        assert request["files"] == [{"path": "helpers.py", "text": "def area(r): ...\n"}]
+        assert request["path"] == "a.py"
+    else:
+        assert request["prompt"] == f"# helpers.py\ndef area(r): ...\n\n# a.py\n{text}"
+        assert "files" not in request

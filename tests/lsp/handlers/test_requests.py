@@ -102,6 +102,21 @@ async def test_menu_and_ghost_text_share_one_generation(editor: StartEditor, fak
     assert len(fake.completions) == 1
 
 
+@pytest.mark.parametrize(
+    ("setting", "lowest", "highest"), [({}, 1000, 2048), ({"promptTokens": 512}, 128, 512)]
+)
+async def test_a_prompt_is_bounded_however_much_the_model_can_read(
+    editor: StartEditor, fake: FakeEngine, setting: dict[str, int], lowest: int, highest: int
+) -> None:
+    fake.context, fake.prompt_tokens = 131_072, 0
+    ed = await editor(setting)
+    uri = ed.open("".join(f"name_{number} = {number}\n" for number in range(5000)) + "x = ")
+    await ed.inline(uri, 5000, 4, invoked=True)
+    prompt = (await ed.last())["prompt"]
+    assert lowest <= prompt["tokens"] <= highest
+    assert fake.completions[-1]["prompt"].endswith("name_4999 = 4999\nx = ")
+
+
 async def test_requests_while_loading_are_empty_and_not_lost(editor: StartEditor, fake: FakeEngine) -> None:
     fake.state, fake.progress = "loading", (1, 4)
     ed = await editor({"warm": True})
