@@ -85,7 +85,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "read_ahead",
         "memory",
     ),
-    "codegen_lsp.cluster": ("replica", "dashboard", "head", "serve_config", "plan"),
+    "codegen_lsp.cluster": ("replica", "dashboard", "head", "serve_config", "vllm", "plan"),
     "codegen_lsp.evals": ("benchmarks", "harness", "sandbox"),
     "codegen_lsp.nano": ("__main__", "evaluation", "training", "corpus"),
 }

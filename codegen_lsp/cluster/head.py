@@ -152,6 +152,8 @@ def _environment(token: str) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray would let its workers give way to every other process of the machine.
+        "RAY_worker_niceness": "0",
         # `down` has deleted the application before: there is nothing left to wait for.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }

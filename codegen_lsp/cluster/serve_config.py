@@ -25,6 +25,9 @@ REPLICA = "codegen_lsp.cluster.replica:build"
 VLLM = "ray.serve.llm:build_openai_app"
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 
+VLLM_INGRESS, VLLM_REPLICA = 4, 2
+"""Processors that Ray Serve LLM reserves for the application's entrance, and for each replica."""
+
 IMPORT_PATHS = frozenset({REPLICA, VLLM})
 """What a configuration may deploy: a file that someone else wrote must not name other code."""
 
@@ -92,6 +95,19 @@ def of_engines(config: EngineConfig, replicas: Replicas, endpoint: Endpoint) -> 
     return _document(REPLICA, arguments, endpoint, [options])
 
 
+def check_alone(endpoint: Endpoint) -> None:
+    """Check that other machines can't reach a cluster that knows no tokens.
+
+    Raises:
+        ConfigError: they can, or the user wants tokens.
+    """
+    if endpoint.token_file or endpoint.host not in LOOPBACK:
+        raise ConfigError(
+            "replicas of vLLM ask for no token, so they listen on this machine alone: leave --host and --token-file "
+            "out, and put a proxy with TLS and tokens in front"
+        )
+
+
 def of_vllm(
     name: str, folder: Path, replicas: Replicas, endpoint: Endpoint, engine: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -100,11 +116,7 @@ def of_vllm(
     Raises:
         ConfigError: other machines could use it: Ray Serve LLM asks for no token.
     """
-    if endpoint.token_file or endpoint.host not in LOOPBACK:
-        raise ConfigError(
-            "replicas of vLLM ask for no token, so they listen on this machine alone: leave --host and --token-file "
-            "out, and put a proxy with TLS and tokens in front"
-        )
+    check_alone(endpoint)
     model: dict[str, Any] = {
         "model_loading_config": {"model_id": name, "model_source": str(folder)},
         "engine_kwargs": dict(engine),
@@ -183,10 +195,18 @@ def read(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
+def asks_for_tokens(document: Mapping[str, Any]) -> bool:
+    """Return whether the replicas of a configuration know tokens: this project's engines do, and vLLM does not."""
+    return all(application["import_path"] == REPLICA for application in document["applications"])
+
+
 def processors(document: Mapping[str, Any]) -> int:
     """Return the number of processors that the replicas of a configuration ask for together, at most."""
     total = 0.0
     for application in document["applications"]:
+        for model in application.get("args", {}).get("llm_configs", ()):
+            replicas = model.get("deployment_config", {}).get("autoscaling_config", {}).get("max_replicas", 1)
+            total += VLLM_INGRESS + VLLM_REPLICA * replicas
         for deployment in application.get("deployments", ()):
             each = deployment.get("ray_actor_options", {}).get("num_cpus", 1)
             total += each * deployment.get("autoscaling_config", {}).get("max_replicas", 1)

@@ -88,4 +88,4 @@ def test_a_file_that_is_none_or_that_names_other_code_is_refused(
 
 def test_the_processors_of_all_replicas_are_counted() -> None:
     assert serve_config.processors(document()) == 3
-    assert serve_config.processors(json.loads(json.dumps(vllm()))) == 1
+    assert serve_config.processors(json.loads(json.dumps(vllm()))) == 8

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from codegen_lsp.cluster.plan import traces as recorded
@@ -69,6 +69,12 @@ class Tallies:
     rows: int = 0
     iterations: int = 0
 
+    def __add__(self, other: Tallies) -> Tallies:
+        """Return what happened in two simulations."""
+        return Tallies(
+            **{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__}
+        )
+
     @property
     def cache_hits(self) -> float:
         """Share of prompt tokens that a prefix cache held."""
@@ -125,29 +131,44 @@ class Replica:
 
 def simulate(scenario: Scenario, traces: Sequence[recorded.Trace]) -> Tallies:
     """Return what happens to the requests of a scenario; the same seed gives the same tallies."""
-    return _Simulation(scenario, traces).run()
+    arrivals = (_typing(scenario, number, traces) for number in range(scenario.developers))
+    return _Simulation(scenario, heapq.merge(*arrivals, key=lambda arrival: arrival[0])).run()
+
+
+def replay(scenario: Scenario, requests: Sequence[tuple[float, int, recorded.EngineCall]]) -> Tallies:
+    """Return what happens to these requests (time, developer, request), which are in the order of time.
+
+    They say themselves what was not cached: their documents are taken for known from the start.
+    """
+    simulation = _Simulation(scenario, ((*request, False) for request in requests))
+    for _, developer, call in requests:
+        simulation.know(developer, call)
+    return simulation.run()
+
+
+TimedCall = tuple[float, int, recorded.EngineCall, bool]
+"""Time, developer, request, and whether it is the first one in a file."""
+
+
+def _typing(scenario: Scenario, developer: int, traces: Sequence[recorded.Trace]) -> Iterator[TimedCall]:
+    source = random.Random(f"{scenario.seed}:{developer}")
+    for time, call, first in recorded.requests(traces, scenario.active, scenario.seconds, source):
+        yield time, developer, call, first
 
 
 class _Simulation:
-    def __init__(self, scenario: Scenario, traces: Sequence[recorded.Trace]) -> None:
+    def __init__(self, scenario: Scenario, arrivals: Iterable[TimedCall]) -> None:
         self.scenario = scenario
         self.replicas = [Replica(scenario.service) for _ in range(scenario.replicas)]
         self.tallies = Tallies()
         self.current: dict[int, Request] = {}
-        self._arrivals = heapq.merge(
-            *(self._typing(number, traces) for number in range(scenario.developers)),
-            key=lambda entry: entry[0],
-        )
+        self._arrivals = arrivals
+        self._places: dict[int, int] = {}
         self._done: list[tuple[float, int, list[Request]]] = []
 
-    def _typing(
-        self, developer: int, traces: Sequence[recorded.Trace]
-    ) -> Iterator[tuple[float, int, recorded.EngineCall, bool]]:
-        source = random.Random(f"{self.scenario.seed}:{developer}")
-        for time, call, first in recorded.requests(
-            traces, self.scenario.active, self.scenario.seconds, source
-        ):
-            yield time, developer, call, first
+    def know(self, developer: int, call: recorded.EngineCall) -> None:
+        """Put a document into the prefix cache of its session's replica."""
+        self.replicas[self._replica_of(developer, 0.0)].cached(developer, call, True)
 
     def run(self) -> Tallies:
         for now, developer, call, first in self._arrivals:
@@ -174,11 +195,15 @@ class _Simulation:
             self._iterate(now, number)
 
     def _replica_of(self, developer: int, now: float) -> int:
-        """Return the session's replica; after a loss, those of replica 0 are spread over the others."""
+        """Return the session's replica, by a hash; after a loss, those of replica 0 are spread over the others."""
         count = len(self.replicas)
-        number = developer % count
+        if developer not in self._places:
+            source = random.Random(f"{self.scenario.seed}:{developer}:place")
+            self._places[developer] = source.randrange(count * max(1, count - 1))
+        place = self._places[developer]
+        number = place % count
         lost = self.scenario.lost_at is not None and now >= self.scenario.lost_at
-        return 1 + (developer // count) % (count - 1) if lost and number == 0 and count > 1 else number
+        return 1 + (place // count) % (count - 1) if lost and number == 0 and count > 1 else number
 
     def _iterate(self, now: float, number: int) -> None:
         replica = self.replicas[number]

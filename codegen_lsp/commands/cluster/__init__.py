@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from codegen_lsp.commands.cluster.deployment import config, down, status, up
-from codegen_lsp.commands.cluster.planning import plan
+from codegen_lsp.commands.cluster.planning import compare, plan
 
 app = typer.Typer(help="Run a model on many replicas, and plan how many a team needs.", no_args_is_help=True)
 app.command("up")(up)
@@ -13,3 +13,4 @@ app.command("status")(status)
 app.command("down")(down)
 app.command("config")(config)
 app.command("plan")(plan)
+app.command("compare")(compare)

@@ -8,22 +8,22 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codegen_lsp.commands.cluster.options import ClusterOptions
 from codegen_lsp.commands.options import AsJson, LoadOptions, with_options
 from codegen_lsp.commands.terminal import console, say, say_json, styled
 from codegen_lsp.wire import extras
-from codegen_lsp.wire.config import ConfigError, expanded
+from codegen_lsp.wire.config import expanded
 from codegen_lsp.wire.folders import runtime_dir
 
 if TYPE_CHECKING:
     from codegen_lsp.cluster.dashboard import ClusterStatus, Dashboard
     from codegen_lsp.cluster.head import RayHead
-    from codegen_lsp.cluster.serve_config import Endpoint
 
 START_SECONDS = 120.0
 """Seconds that Ray gets to start."""
@@ -35,63 +35,6 @@ DashboardAddress = Annotated[
         "by default Ray is started on this machine."
     ),
 ]
-
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """How many replicas there are, and where the cluster listens."""
-
-    replicas: Annotated[
-        str, typer.Option(help="Number of replicas, as 2, or from the least to the most, as 1-4.")
-    ] = "1"
-    queue: Annotated[
-        int, typer.Option(help="Requests in progress per replica above which another replica starts.", min=1)
-    ] = 4
-    limit: Annotated[int, typer.Option(help="Maximum number of requests in progress per replica.", min=1)] = (
-        64
-    )
-    processors: Annotated[float, typer.Option(help="Processors that Ray reserves for a replica.", min=0)] = 1
-    gpus: Annotated[float, typer.Option(help="GPUs that Ray reserves for a replica.", min=0)] = 0
-    prefix_cache: Annotated[str, typer.Option(help="Size of each replica's prefix cache, as 1GiB.")] = "1GiB"
-    host: Annotated[str, typer.Option(help="Address on which the cluster listens.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option(help="Port on which the cluster listens.", min=1, max=65535)] = 8000
-    token_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of bearer tokens, on every node; without one, a token for this machine is made."
-        ),
-    ] = None
-    certificate: Annotated[
-        Path | None, typer.Option(help="TLS certificate in PEM format, on every node.")
-    ] = None
-    key: Annotated[
-        Path | None, typer.Option(help="Private key of the certificate in PEM format, on every node.")
-    ] = None
-
-    def document(self, load: LoadOptions) -> dict[str, Any]:
-        """Return the configuration of Ray Serve.
-
-        Raises:
-            ConfigError: the value of an option is not allowed, or the network is open without a token.
-        """
-        from codegen_lsp.cluster import serve_config
-
-        replicas = serve_config.Replicas.parse(
-            self.replicas, queue=self.queue, limit=self.limit, processors=self.processors, gpus=self.gpus
-        )
-        config = load.config(prefix_cache=self.prefix_cache)
-        return serve_config.of_engines(config, replicas, self._endpoint())
-
-    def _endpoint(self) -> Endpoint:
-        from codegen_lsp.cluster.serve_config import LOOPBACK, Endpoint
-
-        if bool(self.certificate) != bool(self.key):
-            raise ConfigError("--certificate and --key belong together")
-        if self.host not in LOOPBACK and self.token_file is None:
-            raise ConfigError(f"{self.host} can be reached by other machines, so it needs --token-file")
-        files = (self.token_file, self.certificate, self.key)
-        tokens, certificate, key = (str(expanded(file).absolute()) if file else None for file in files)
-        return Endpoint(self.host, self.port, tokens, certificate, key)
 
 
 @with_options
@@ -107,11 +50,17 @@ def up(
     from codegen_lsp.cluster import serve_config
 
     extras.require("ray")
-    document = serve_config.read(expanded(file)) if file else options.document(load)
     if file is None and address is None:
         _check_model(load)
-    made = _token_file() if file is None and options.token_file is None and address is None else None
-    if made is not None:
+    document = serve_config.read(expanded(file)) if file else options.document(load)
+    made = None
+    if (
+        file is None
+        and options.token_file is None
+        and address is None
+        and serve_config.asks_for_tokens(document)
+    ):
+        made = _token_file()
         document["applications"][0]["args"]["token_file"] = str(made)
     processors = serve_config.processors(document)
     with _dashboard(address, start=processors) as dashboard:

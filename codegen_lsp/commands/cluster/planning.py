@@ -1,7 +1,8 @@
-"""`codegen-lsp cluster plan`: how many replicas and GPUs a team of developers needs."""
+"""`codegen-lsp cluster plan`: how many replicas and GPUs a team needs; and `compare`: whether that is true here."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,6 +92,48 @@ def plan(
         say(line)
 
 
+def compare(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a replay with several clients (eval replay --clients).")
+    ],
+    replicas: Annotated[int, typer.Option(help="Replicas that answered it.", min=1, max=1000)] = 2,
+    cache: Annotated[int, typer.Option(help="Tokens that a replica's prefix cache holds.", min=1)] = 200_000,
+    times: Annotated[
+        Path | None, typer.Option(help="File to write the service times to, for plan --measured.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate the requests of a replay, and say how far the latencies are from those that were measured."""
+    from codegen_lsp.cluster.plan import measured, sizing
+    from codegen_lsp.evals.harness.records import write_atomically
+
+    requests = measured.read(expanded(folder))
+    service = measured.fitted(requests, cache)
+    tallies = measured.simulated(requests, service, replicas)
+    seen = sizing.percentiles([request.latency for request in requests])
+    expected = sizing.percentiles(tallies.latencies)
+    if times is not None:
+        write_atomically(expanded(times), json.dumps(asdict(service), indent=2) + "\n")
+    if as_json:
+        data = {"requests": len(requests), "measured_ms": seen, "simulated_ms": expected}
+        say_json(data | {"service": asdict(service)}, indent=2)
+        return
+    clients = len({request.client for request in requests})
+    say(f"{len(requests)} requests of {clients} clients to {replicas} replicas, measured and simulated:")
+    for name in seen:
+        say(f"  {name}: {_ms(seen[name])}, {_ms(expected[name])} ({_off(expected[name], seen[name])})")
+    say(f"service times: {_milliseconds(service)}")
+
+
+def _off(expected: float | None, seen: float | None) -> str:
+    return f"{100 * (expected / seen - 1):+.0f} %" if expected and seen else "–"
+
+
+def _milliseconds(service: Service) -> str:
+    times = {name: value for name, value in asdict(service).items() if name != "cache"}
+    return ", ".join(f"{name} {1e3 * value:.3g} ms" for name, value in times.items())
+
+
 def _lines(options: PlanOptions, figures: dict[str, Any]) -> list[str]:
     normal, loss = figures["latency_ms"], figures["latency_after_loss_ms"]
     device = "replicas as measured" if options.measured else f"{figures['gpus']} x {options.gpu.lower()}"
@@ -136,7 +179,7 @@ def _assumptions(options: PlanOptions, service: Service) -> dict[str, str]:
         "prefix cache of a replica": f"{service.cache} tokens",
         "rows of a step": f"at most {MAX_ROWS}",
         "typing": f"{100 * options.active:.0f} % of the time, as recorded; each request cancels the one before it",
-        "routing": "a session stays on its replica; after a loss its sessions are spread over the others",
+        "routing": "a hash chooses a session's replica; after a loss its sessions are spread over the others",
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +14,49 @@ from codegen_lsp.commands.evaluate.bench import Out, ReportAsJson, finish
 from codegen_lsp.commands.options import EngineChoice, Seed, absolute, with_options
 from codegen_lsp.commands.terminal import progress_bar
 
+if TYPE_CHECKING:
+    from codegen_lsp.evals.benchmarks.replay import TypingTeam
+
+
+@dataclass(frozen=True)
+class TeamOptions:
+    """Many people at once."""
+
+    clients: Annotated[
+        int, typer.Option(help="Language servers that type at once, each its own file, into --server.", min=1)
+    ] = 1
+    seconds: Annotated[float, typer.Option(help="Time for which several clients type.", min=1)] = 60.0
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the bearer tokens of the clients, one a line.")
+    ] = None
+
+    def team(self, server: str | None) -> TypingTeam | None:
+        """Return the team; None if one person types.
+
+        Raises:
+            ConfigError: there is no server for a team, or its tokens can't be read.
+        """
+        from codegen_lsp.evals.benchmarks.replay import TypingTeam
+        from codegen_lsp.wire.config import ConfigError, expanded
+
+        if self.clients == 1:
+            return None
+        if server is None:
+            raise ConfigError(
+                "--clients needs --server: each language server would start an engine of its own"
+            )
+        try:
+            lines = expanded(self.token_file).read_text("utf-8").split() if self.token_file else []
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"the tokens in {self.token_file} can't be read: {error}") from error
+        return TypingTeam(self.clients, self.seconds, tuple(lines))
+
 
 @with_options
 def replay(
     paths: Annotated[list[Path], typer.Argument(help="Files, or folders of source files.")],
     engine: EngineChoice,
+    team_options: TeamOptions,
     out: Out = None,
     characters: Annotated[int, typer.Option(help="Characters to type in each file.", min=20)] = 400,
     gaps: Annotated[int, typer.Option(help="Places in each file where they are typed.", min=1)] = 3,
@@ -45,13 +84,21 @@ def replay(
     options = {name: value for name, value in named.items() if value is not None}
     options["otherFiles"] = "always" if other_files else "never"
     stored = benchmark.settings_of(settings) | {"other_files": other_files}
+    team = team_options.team(engine.server)
+    stored |= {"clients": team.clients, "seconds": team.seconds} if team else {}
     source = {"model": engine.model, "server": engine.server}
     folder_path = out or Path("eval-replay")
 
     async def work() -> dict[str, Any]:
         with Folder(folder_path, source | stored) as folder, progress_bar("files") as progress:
-            tallies = await benchmark.evaluate(options, folder, settings, chosen, progress)
             about = source | {"server": engine.server or "local", "version": __version__, "settings": stored}
+            if team is None:
+                tallies = await benchmark.evaluate(options, folder, settings, chosen, progress)
+            else:
+                tallies, figures = await benchmark.type_together(
+                    options, folder, settings, chosen, team, progress
+                )
+                about |= {"team": figures}
             return benchmark.write_report(folder, tallies, about)
 
     finish(run(work()), folder_path, as_json)

@@ -8,14 +8,17 @@ is typed and when; `keyboard` types it.
 from codegen_lsp.evals.benchmarks.replay.evaluation import evaluate, find_files, settings_of
 from codegen_lsp.evals.benchmarks.replay.keyboard import ReplaySettings, Tally, Typing
 from codegen_lsp.evals.benchmarks.replay.report import summarise, write_report
+from codegen_lsp.evals.benchmarks.replay.team import TypingTeam, type_together
 
 __all__ = [
     "ReplaySettings",
     "Tally",
     "Typing",
+    "TypingTeam",
     "evaluate",
     "find_files",
     "settings_of",
     "summarise",
+    "type_together",
     "write_report",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ LEAST = 2
 """Shortest suggestion that is worth a key to accept, in characters."""
 PATIENCE = 120.0
 """Time limit of one answer at pace 0, in seconds."""
+
+OnRequest = Callable[[Mapping[str, Any], float], None]
+"""Gets the language server's record of a request, and the milliseconds until its answer."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +81,26 @@ class Typing:
     """The typing of one file in a headless editor."""
 
     def __init__(
-        self, editor: HeadlessEditor, path: Path, draft: typist.Draft, settings: ReplaySettings, seed: str
+        self,
+        editor: HeadlessEditor,
+        path: Path,
+        draft: typist.Draft,
+        settings: ReplaySettings,
+        seed: str,
+        *,
+        on_request: OnRequest | None = None,
+        deadline: float = math.inf,
     ) -> None:
+        """`on_request` gets each request that was answered in time; no key is pressed after `deadline`."""
         self._editor = editor
         self._draft = draft
         self._pace = settings.pace
         self._moves = typist.moves(seed)
         self._version = 1
-        self._recorded = "" if settings.trace else None
+        self._recorded = "" if settings.trace or on_request else None
+        self._on_request = on_request
+        self._deadline = deadline
+        self._late: set[asyncio.Future[Any]] = set()
         self._uri = editor.open(path, draft.text)
         self.tally = Tally("/".join(path.parts[-3:]))
 
@@ -95,12 +111,20 @@ class Typing:
         for number in draft.order:
             gap = draft.gaps[number]
             due = len(gap.left) // 2 if number == draft.order[-1] else -1
-            while gap.left:
+            while gap.left and time.perf_counter() < self._deadline:
                 if draft.above is not None and len(gap.left) <= due:
                     above, draft.above = draft.above, None
                     self._insert(above.offset, above.left)
                 await self._position(gap)
+        self.tally.baseline -= sum(
+            typist.keys(gap.left) for gap in draft.gaps
+        )  # not typed before the deadline
         return self.tally
+
+    async def unanswered(self, seconds: float) -> int:
+        """Return how many of the requests that the next key overtook have no answer after a while."""
+        pending = {answer for answer in self._late if not answer.done()}
+        return len((await asyncio.wait(pending, timeout=seconds))[1]) if pending else 0
 
     async def _position(self, gap: typist.Gap) -> None:
         kind, seconds, wrong = next(self._moves)
@@ -146,6 +170,7 @@ class Typing:
         if not done:
             self.tally.late += 1
             answer.add_done_callback(_forget)
+            self._late.add(answer)
             return []
         try:
             items = answer.result()
@@ -155,19 +180,23 @@ class Typing:
         elapsed = time.perf_counter() - sent
         self.tally.latencies.append(round(1e3 * elapsed, 3))
         self.tally.shown += bool(items)
-        await self._record()
+        await self._record(1e3 * elapsed)
         if self._pace and elapsed < limit:
             await asyncio.sleep(limit - elapsed)
         return items
 
-    async def _record(self) -> None:
+    async def _record(self, milliseconds: float) -> None:
         """Add the last request to the trace, if the engine answered it and it is not there yet."""
         if self._recorded is None:
             return
         request = await self._editor.last_request(self._uri)
-        if request.get("source") != "engine" or request["id"] == self._recorded:
+        if request.get("id", self._recorded) == self._recorded:
             return
         self._recorded = request["id"]
+        if self._on_request is not None:
+            self._on_request(request, milliseconds)
+        if request["source"] != "engine":
+            return
         usage = request["usage"]
         prompt, written = usage["prompt_tokens"], usage["completion_tokens"]
         unread = prompt - usage["cached_tokens"]

@@ -86,9 +86,30 @@ def _page(data: Mapping[str, Any]) -> list[str]:
         "",
         *report.table(head, rows),
         "",
+        *_team(data.get("team")),
         "Published figures of other products, measured in other ways: "
         + "; ".join(f"{name}: {text}" for name, text in data["published"].items())
         + ".",
+    ]
+
+
+def _team(team: Mapping[str, Any] | None) -> list[str]:
+    if team is None:
+        return []
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in team["reasons"].items()) or "none"
+    latency, shares = team["latency_ms"], (team["cached_share"], team["cached_at_a_key_share"])
+    cached, at_a_key = ("–" if share is None else f"{100 * share:.1f} %" for share in shares)
+    return [
+        (
+            f"{team['clients']} language servers at once; replicas: {team['replicas']}. Answered in time: "
+            f"{team['requests']} requests, {team['answered']} by an engine (p50 {latency['p50']} ms, "
+            f"p95 {latency['p95']} ms, p99 {latency['p99']} ms) and {team['from_memory']} from the language server's "
+            f"memory. Prompt tokens from prefix caches: {cached}, and {at_a_key} of those that a key waited for; "
+            "the others were read before a key asked. "
+            f"Failed with a reason: {reasons}. Overtaken by the next key: {team['late']}; "
+            f"never answered: {team['lost']}."
+        ),
+        "",
     ]
 
 
