@@ -124,12 +124,9 @@ def _plan_lines(plan: Plan) -> list[str]:
         span = first if first == last else f"{first} ... {last.rpartition('.')[2]} ({count} layers)"
         lines.append(f"  {span} -> {device}")
     lines += [f"{device}: {format_size(size)} ({size} bytes)" for device, size in plan.device_bytes.items()]
-    kv, running = plan.kv_bytes_per_token, plan.kv_running_bytes_per_token
+    kv = plan.kv_bytes_per_token
     whole = f"{format_size(kv * plan.context)} for {plan.context} tokens"
     lines.append(f"KV cache: {format_size(kv)} per token ({kv} bytes), {whole}")
-    if running != kv:
-        per_token = f"{format_size(running)} per token ({running} bytes)"
-        lines.append(f"a request that runs: {per_token}, in float32 while it runs")
     lines.append(f"process without weights: about {format_size(plan.process_bytes)}")
     if plan.needs_offload:
         lines.append("some layers fit in no memory: serve with --offload-folder, or a larger --max-memory")

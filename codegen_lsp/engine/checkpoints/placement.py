@@ -28,6 +28,9 @@ from codegen_lsp.wire.config import EngineConfig, expanded
 Device = str | int
 DeviceMap = dict[str, Device]
 
+CODEGEN = "codegen"
+"""The model type that this engine has a forward pass and KV buffers for."""
+
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
@@ -126,8 +129,9 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
     if choice.format is not None:
         if on_cpu and config.dtype == "auto":
             # The kernels compute in float32, so nothing would be gained by activations in 16 bits; and beside weights
-            # of 8 bits, nothing is gained by keys and values of 32.
-            dtype, kv_dtype = torch.float32, torch.bfloat16
+            # of 8 bits, nothing is gained by keys and values of 32, where this engine stores them.
+            dtype = torch.float32
+            kv_dtype = torch.bfloat16 if model_config.model_type == CODEGEN else dtype
             module = empty_module(model_config, dtype)
         layers.replace_layers(module, choice.format, halves=halves)
         # Then the model no longer shares them, about which accelerate would warn.

@@ -41,9 +41,7 @@ class Plan:
     device_bytes: dict[str, int]
     """Weights and buffers that each device holds."""
     kv_bytes_per_token: int
-    """In the prefix cache."""
-    kv_running_bytes_per_token: int
-    """In a running request: in float32 on the processor, which computes with it."""
+    """In the prefix cache, and in a running request."""
     context: int
     process_bytes: int
     """Memory of this process without any weights: Python and the libraries."""
@@ -71,7 +69,6 @@ class Plan:
             "devices": {device: {"bytes": size} for device, size in self.device_bytes.items()},
             "kv_bytes_per_token": self.kv_bytes_per_token,
             "context": self.context,
-            "kv_running_bytes_per_token": self.kv_running_bytes_per_token,
             "kv_bytes_full_context": self.kv_bytes_per_token * self.context,
             "process_bytes": self.process_bytes,
             "needs_offload_folder": self.needs_offload,
@@ -92,8 +89,6 @@ def plan(config: EngineConfig) -> Plan:
     logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
     placed = placement.place(config, module, other_machine=True)
     sizes = _device_bytes(module, placed)
-    # accelerate runs every layer on the GPU if there is one, no matter where the layer is kept.
-    computed = torch.float32 if sizes.keys() <= {"cpu", "disk"} else dtype
     limit = getattr(model_config.get_text_config(), "max_position_embeddings", None) or 0
     return Plan(
         model=checkpoint.name,
@@ -104,7 +99,6 @@ def plan(config: EngineConfig) -> Plan:
         layers=tuple(_layers(module, placed)),
         device_bytes=sizes,
         kv_bytes_per_token=kv_bytes_per_token(model_config, blueprint.kv_dtype),
-        kv_running_bytes_per_token=kv_bytes_per_token(model_config, computed),
         context=min(config.context or limit, limit) if limit else config.context,
         process_bytes=psutil.Process().memory_info().rss,
     )

@@ -34,10 +34,11 @@ def test_the_twelve_shapes_as_published(name: str) -> None:
     made = plan(EngineConfig(model=name, dtype="bfloat16", device_map="cpu"))
     assert made.parameters / 1e9 == pytest.approx(parameters, rel=0.005)
     assert made.kv_bytes_per_token == kv * 1024
-    assert made.kv_running_bytes_per_token == 2 * kv * 1024, "on a processor it computes in float32"
+    quantized = plan(EngineConfig(model=name, quantize="int8", device_map="cpu"))
+    assert quantized.kv_bytes_per_token == kv * 1024, "kept in 16 bits, in running requests too"
     assert made.parameters == SIZES[name.partition("-")[0]].parameters
     on_a_gpu = plan(EngineConfig(model=name, dtype="bfloat16", device_map="cuda:0"))
-    assert on_a_gpu.kv_running_bytes_per_token == kv * 1024
+    assert on_a_gpu.kv_bytes_per_token == kv * 1024
     assert made.context == 2048
     assert sum(1 for module, _ in made.layers if ".h." in module) == layers
     assert made.weight_bytes == pytest.approx(2 * made.parameters, rel=0.02)
