@@ -68,6 +68,7 @@ class ModelSlot:
             from codegen_lsp.engine.model.loading import load
 
             model = load(self.config, self.checkpoint, self._report)
+            model.compile_ahead()
             model.fill = choose(model, self.config, folder)
             self._set(model)
         except Exception as error:

@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -24,7 +24,11 @@ from transformers.activations import NewGELUActivation
 from codegen_lsp.engine.checkpoints.dimensions import chunks_of
 from codegen_lsp.engine.model.attention import attend
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
+from codegen_lsp.engine.quantized.choice import SMALL
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
+
+if TYPE_CHECKING:
+    from codegen_lsp.engine.model.compiled.step import CompiledStep
 
 
 class Network:
@@ -32,9 +36,6 @@ class Network:
 
     def __init__(self, module: CodeGenForCausalLM) -> None:
         self._module = module
-        for layer in module.modules():
-            if type(layer) is nn.Linear and layer.weight is not module.transformer.wte.weight:
-                _store_by_inputs(layer)
         self._body: Any = module.transformer
         first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
@@ -45,9 +46,14 @@ class Network:
         self._devices = [_device(block.ln_1) for block in self._body.h]
         turns = _turns(first.attn)
         self._turns = {device: turns.to(device) for device in {*self._devices}}
-        # Kernels come with quantized weights: a small model needs neither them nor the library that compiles them.
+        # Kernels come with quantized weights: their library isn't loaded for attention alone.
         self._compiled = isinstance(module.lm_head, QuantizedLinear)
         self._masks: dict[torch.device, torch.Tensor] = {}
+        self._step = _compiled_step(module, turns, self._chunks)
+        if self._step is None:
+            for layer in module.modules():
+                if type(layer) is nn.Linear and layer.weight is not module.transformer.wte.weight:
+                    _store_by_inputs(layer)
         activation = first.mlp.act
         self._activation: Callable[[torch.Tensor], torch.Tensor] = (
             _gelu_tanh if isinstance(activation, NewGELUActivation) else activation
@@ -55,9 +61,16 @@ class Network:
 
     def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
         """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
+        if self._step is not None and self._step.takes(passes):
+            return self._step.logits(passes)
         last = deque(self._states(passes), maxlen=1)[0]
         kept = last[kept_indices(passes).to(last.device)]
         return split_logits(self._module.lm_head(self._body.ln_f(kept)), passes)
+
+    def compile_ahead(self, dtype: torch.dtype) -> None:
+        """Compile in the background what steps need whose keys and values have a dtype."""
+        if self._step is not None:
+            self._step.compile_ahead(is_half=dtype == torch.bfloat16)
 
     def states(self, part: Pass, layer: int) -> torch.Tensor:
         """Return the features (rows, t, width) after `layer` layers; those of the last layer are normalised."""
@@ -118,6 +131,24 @@ class Network:
         if mask is None or mask.shape[0] < new:
             mask = self._masks[device] = torch.ones(new, new, dtype=torch.bool, device=device).triu_(1)
         return mask[:new, :new]
+
+
+def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:
+    """Return the compiled forward pass over few tokens, None if this model can't have one or gains nothing by it."""
+    first: Any = module.transformer.h[0]
+    is_quantized = isinstance(module.lm_head, QuantizedLinear)
+    if not isinstance(first.mlp.act, NewGELUActivation) or not (is_quantized or _is_small(module)):
+        return None
+    from codegen_lsp.engine.model.compiled.parts import weights_of
+    from codegen_lsp.engine.model.compiled.step import CompiledStep
+
+    weights = weights_of(module)
+    return None if weights is None else CompiledStep(module, weights, turns, chunks)
+
+
+def _is_small(module: CodeGenForCausalLM) -> bool:
+    """Return whether a model's steps consist mostly of calls, so that a copy of its weights for kernels pays."""
+    return module.num_parameters() < SMALL
 
 
 def network_of(module: PreTrainedModel) -> Network | None:

@@ -96,6 +96,14 @@ class Model:
         """Whether rows can share one prompt without copying it, and read several tokens at once."""
         return self._network is not None
 
+    def compile_ahead(self) -> None:
+        """Compile in the background what steps of few tokens need, if this model has compiled ones.
+
+        Without this they are compiled when they are first used. Until they are ready, steps are computed without them.
+        """
+        if self._network is not None and self.layout is not None:
+            self._network.compile_ahead(self.layout.groups[0].dtype)
+
     def new_cache(self, room: int) -> KVStore:
         """Return an empty KV cache for one row, with room for `room` tokens."""
         if self.layout is None:

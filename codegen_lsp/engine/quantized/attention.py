@@ -48,17 +48,21 @@ def _attend(queries: torch.Tensor, shared: Pair, own: Pair, groups: int) -> torc
     rows, heads, new, width = queries.shape
     if not (_is_supported(queries, *shared) and _is_supported(queries, *own)):
         return None
-    queries = queries.contiguous()
+    queries = queries.transpose(1, 2).contiguous()
     outputs = torch.empty_like(queries)
-    threads, length = team.thread_count(), shared[0].shape[2] + own[0].shape[2]
-    room = length + 2 * vector_width()
-    scratch = torch.empty(threads * TOKENS * room)
+    room = room_for(shared[0].shape[2] + own[0].shape[2])
+    scratch = torch.empty(team.thread_count() * TOKENS * room)
     counts = heads, groups, rows * new // groups, new, shared[0].shape[2], own[0].shape[2]
     strides = *shared[0].stride()[:2], *own[0].stride()[:2]
     addresses = (t.data_ptr() for t in (queries, *shared, *own, outputs, scratch))
-    argument = _Argument(threads, *counts, *strides, room, *addresses)
+    argument = Argument(*counts, *strides, room, *addresses)
     team.run(kernel(width, own[0].dtype == torch.bfloat16), ctypes.addressof(argument))
-    return outputs
+    return outputs.transpose(1, 2)
+
+
+def room_for(length: int) -> int:
+    """Return the floats of scratch that one new token needs with `length` positions to attend to."""
+    return length + 2 * vector_width()
 
 
 def _is_supported(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
@@ -74,4 +78,4 @@ def _is_supported(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tenso
     )
 
 
-_Argument = ctypes.c_int64 * len(FIELDS)
+Argument = ctypes.c_int64 * len(FIELDS)

@@ -6,7 +6,6 @@ are converted in registers from the 16 or 32 bits that they are kept in.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,6 @@ from llvmlite import ir
 from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
 
 FIELDS = (
-    "threads",
     "heads",
     "groups",
     "items",
@@ -45,15 +43,7 @@ TOKENS = 4
 ACCUMULATORS = 8
 """Number of vectors that are summed up in one turn over the values of a head."""
 
-LOG2_E, LN2_HIGH, LN2_LOW = math.log2(math.e), 0.693359375, -2.12194440e-4
-"""The parts of ln 2: multiples of the first are exact in float32 (Cody and Waite, 1980)."""
-
-EXPONENTIAL = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0)
-"""The polynomial of e^x around 0, highest power first; below ln 2 / 2 its error is less than float32's."""
-
 LOWEST = -3e38
-SMALLEST = -87.0
-"""Smallest exponent of e that float32 holds without losing digits."""
 
 
 @cache
@@ -92,7 +82,7 @@ class _Attention(KernelWriter):
         place = b.mul(self.thread_number(), b.mul(names["room"], I64(TOKENS)))
         self.scratch = b.gep(scratch, [place], source_etype=F32)
         units = b.mul(names["groups"], names["heads"])
-        start, stop = self.part_of(units, names["threads"], 1)
+        start, stop = self.part_of(units, 1)
         self.loop(start, stop, 1, (), self._unit)
         b.ret_void()
 
@@ -108,38 +98,61 @@ class _Attention(KernelWriter):
 
     def _items(self, head: ir.Value, group: ir.Value, first: ir.Value, count: int) -> Sequence[ir.Value]:
         """Compute some new tokens of one head: each sees what is shared, its row's tokens before it, and itself."""
-        items = [self._item(head, group, self.builder.add(first, I64(i)), i) for i in range(count)]
         names, b = self.names, self.builder
+        items = [self._item(head, group, b.add(first, I64(i)), I64(i)) for i in range(count)]
         start = b.add(b.mul(group, names["shared_row"]), b.mul(head, names["shared_head"]))
         self._scores(names["shared"], self.shared[0], start, I64(0), items)
-        for item in items:
-            self._scores(item.seen, self.own[0], item.start, names["shared"], [item])
-        totals = [self._exponentials(b.add(names["shared"], item.seen), item.scratch) for item in items]
+        self.loop(
+            I64(0),
+            I64(count),
+            1,
+            (),
+            lambda i, _: self._own_part(self._item(head, group, b.add(first, i), i)),
+        )
         step = ACCUMULATORS // count
         for part in range(0, self.parts, step):
             parts = range(part, min(part + step, self.parts))
-            zeros = self.zeros(len(parts) * count)
-            sums = self._sums(names["shared"], self.shared[1], start, I64(0), items, parts, zeros)
-            for number, (item, total) in enumerate(zip(items, totals, strict=True)):
-                mine = sums[number * len(parts) :][: len(parts)]
-                mine = self._sums(item.seen, self.own[1], item.start, names["shared"], [item], parts, mine)
-                for which, value in zip(parts, mine, strict=True):
-                    mean = b.fdiv(value, self.everywhere(total))
-                    self.store(mean, self.outputs, b.add(item.row, I64(which * self.width)))
+            sums = [self._at(self.outputs, item.row, which) for item in items for which in parts]
+            sums = list(self._sums(names["shared"], self.shared[1], start, I64(0), items, parts, sums))
+            for item in items:
+                total = self.everywhere(self.load(F32, item.scratch, self._last()))
+                for which in parts:
+                    self.store(b.fdiv(sums.pop(0), total), self.outputs, self._place(item, which))
         return ()
 
-    def _item(self, head: ir.Value, group: ir.Value, number: ir.Value, index: int) -> _Item:
+    def _own_part(self, item: _Item) -> Sequence[ir.Value]:
+        """Weigh everything that a token sees, keep the sum of weights, and add up the values of its own row."""
+        names, b = self.names, self.builder
+        self._scores(item.seen, self.own[0], item.start, names["shared"], [item])
+        total = self._exponentials(b.add(names["shared"], item.seen), item.scratch)
+        self.store(total, item.scratch, self._last())
+        for part in range(0, self.parts, ACCUMULATORS):
+            parts = range(part, min(part + ACCUMULATORS, self.parts))
+            zeros = self.zeros(len(parts))
+            sums = self._sums(item.seen, self.own[1], item.start, names["shared"], [item], parts, zeros)
+            for which, value in zip(parts, sums, strict=True):
+                self.store(value, self.outputs, self._place(item, which))
+        return ()
+
+    def _last(self) -> ir.Value:
+        """Return the place of the sum of weights in a token's scratch."""
+        return self.builder.sub(self.names["room"], I64(1))
+
+    def _place(self, item: _Item, part: int) -> ir.Value:
+        return self.builder.add(item.row, I64(part * self.width))
+
+    def _item(self, head: ir.Value, group: ir.Value, number: ir.Value, index: ir.Value) -> _Item:
         """Return where the numbers of a group's new token are; `index` is its place in a tile."""
         names, b = self.names, self.builder
         number = b.add(b.mul(group, names["items"]), number)
         row, token = b.sdiv(number, names["new"]), b.srem(number, names["new"])
         before = b.sub(names["own"], names["new"])
-        place = b.add(b.mul(b.add(b.mul(row, names["heads"]), head), names["new"]), token)
+        place = b.add(b.mul(number, names["heads"]), head)
         return _Item(
             row=b.mul(place, I64(self.head)),
             start=b.add(b.mul(row, names["own_row"]), b.mul(head, names["own_head"])),
             seen=b.add(before, b.add(token, I64(1))),
-            scratch=b.gep(self.scratch, [b.mul(names["room"], I64(index))], source_etype=F32),
+            scratch=b.gep(self.scratch, [b.mul(names["room"], index)], source_etype=F32),
         )
 
     def _scores(
@@ -172,7 +185,7 @@ class _Attention(KernelWriter):
 
         def body(position: ir.Value, state: Sequence[ir.Value]) -> Sequence[ir.Value]:
             scores = self.load(self.vector, scratch, position, F32)
-            weights = self._exponential(self.builder.fsub(scores, peak))
+            weights = self.exponential(self.builder.fsub(scores, peak))
             self.store(weights, scratch, position)
             return [self.builder.fadd(state[0], weights)]
 
@@ -181,22 +194,6 @@ class _Attention(KernelWriter):
         total = self.total(self.loop(I64(0), seen, self.width, self.zeros(1), body))
         self.store(self.constant(0.0), scratch, seen)
         return total
-
-    def _exponential(self, value: ir.Value) -> ir.Value:
-        """Return e^x of each lane, and 0 below the smallest exponent."""
-        b = self.builder
-        is_tiny = b.fcmp_ordered("<", value, self.constant(SMALLEST))
-        value = b.select(is_tiny, self.constant(SMALLEST), value)
-        power = self.vector_call("nearbyint", b.fmul(value, self.constant(LOG2_E)))
-        remainder = self.multiply_add(power, self.constant(-LN2_HIGH), value)
-        remainder = self.multiply_add(power, self.constant(-LN2_LOW), remainder)
-        result = self.constant(EXPONENTIAL[0])
-        for coefficient in EXPONENTIAL[1:]:
-            result = self.multiply_add(result, remainder, self.constant(coefficient))
-        integers = ir.VectorType(I32, self.width)
-        biased = b.add(b.fptosi(power, integers), ir.Constant(integers, [127] * self.width))
-        scale = b.bitcast(b.shl(biased, ir.Constant(integers, [23] * self.width)), self.vector)
-        return b.select(is_tiny, self.constant(0.0), b.fmul(result, scale))
 
     def _sums(
         self,

@@ -16,12 +16,6 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 GROUP = 32
 """Number of weights in a group, and the multiple to which rows are padded with zeros."""
 
-MAX_ROWS = 8
-"""Maximum number of rows of activations that one kernel reads."""
-
-FIELDS = ("threads", "rows", "width", "weights", "scales", "bias", "inputs", "outputs")
-"""A kernel's argument: 64-bit integers in this order, most of them addresses; `rows` are those of the matrix."""
-
 STEP = 2**22
 """Number of weights that are quantized at a time."""
 

@@ -1,109 +1,234 @@
-"""Products of few rows of float32 activations with int8 or int4 weights.
+"""Products of rows of 16-bit activations with int8 or int4 weights, and of floats with bfloat16 weights.
 
-One kernel exists for each format and number of rows. Weights are converted in registers, so a step reads each of them
-once; activations stay float32, so that only the weights are rounded.
+One kernel exists for each format and number of rows in a tile. Weights are widened in registers: a step reads each of
+them once, and a prompt once for each part of it that the processor's cache holds. Products of pairs are summed up as
+integers, so that only the weights are rounded, and the result does not depend on how many rows are multiplied at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
 from llvmlite import ir
 
-from codegen_lsp.engine.quantized.formats import FIELDS, GROUP, Format
+from codegen_lsp.engine.quantized.formats import GROUP
 from codegen_lsp.engine.quantized.writer import F32, I8, I16, I32, I64, KernelWriter, compiled, vector_width
 
-REGISTERS = 8
-"""Number of accumulators that a tile should use: enough to hide the latency of a multiply-add on two units."""
+FIELDS = (
+    "tiles",
+    "columns",
+    "width",
+    "block",
+    "weights",
+    "scales",
+    "bias",
+    "inputs",
+    "input_scales",
+    "outputs",
+    "step",
+)
+"""A kernel's argument: numbers of tiles of rows, of columns of the product and of weights in each; how many columns are
+multiplied with all rows before the next ones; addresses; the number of floats from one row of outputs to the next."""
+
+EXACT = 4096
+"""Number of weights whose products fit into the sums of 32 bits of one vector, whatever their values."""
+
+MANY = {16: (6, 4), 8: (4, 3), 4: (4, 4)}
+"""Rows and columns of a tile of many rows, by the number of floats in a vector."""
+
+
+KernelFormat = Literal["int8", "int4", "bfloat16"]
+"""The number format of weights: those of quantized layers, and one for weights that were trained in it."""
+
+CHAINS = 8
+"""Number of sums of floats that go on side by side: enough to hide the latency of a multiply-add on two units."""
 
 
 @cache
-def kernel(number_format: Format, rows: int) -> int:
-    """Return the address of the compiled kernel for 1 to `MAX_ROWS` rows of activations; it reads `FIELDS`."""
-    return compiled(_Product(number_format, rows, vector_width()).module)
+def kernel(number_format: KernelFormat, rows: int, *, adds: bool = False) -> int:
+    """Return the address of the compiled kernel for tiles of `rows` rows; it reads `FIELDS`.
+
+    With `adds` products are added to the outputs.
+    """
+    return compiled(_Product(number_format, rows, adds=adds).module)
+
+
+def most_rows() -> int:
+    """Return the maximum number of rows in a tile."""
+    return MANY[vector_width()][0]
+
+
+def columns_of(rows: int) -> int:
+    """Return the number of columns in a tile with `rows` rows.
+
+    A single row waits for memory alone, which is read fastest from one place to the next.
+    """
+    return MANY[vector_width()][1] if rows > 1 else 1
 
 
 class _Product(KernelWriter):
-    """Writes one kernel: each thread computes its part of the output columns, a tile of columns at a time."""
+    """Writes one kernel: each thread computes its part of the columns, a tile of columns and rows at a time."""
 
-    def __init__(self, number_format: Format, rows: int, width: int) -> None:
-        """Write the kernel for vectors of `width` floats."""
-        super().__init__(len(FIELDS), width)
+    def __init__(self, number_format: KernelFormat, rows: int, *, adds: bool) -> None:
+        """Write the kernel for tiles of `rows` rows."""
+        super().__init__(len(FIELDS), vector_width())
         self.format = number_format
         self.rows = rows
-        self.columns = max(1, min(4, REGISTERS // rows))
-        self.chains = max(1, min(GROUP // width, REGISTERS // (rows * self.columns)))
+        self.columns = columns_of(rows)
+        self.adds = adds
+        self.lanes = 2 * self.width
+        """Number of 16-bit integers in a vector."""
+        self.integers = ir.VectorType(I32, self.width)
+        self.shorts = ir.VectorType(I16, self.lanes)
+        self._sums = {"int8": self._int8_sums, "int4": self._int4_sums, "bfloat16": self._float_sums}
         self._write()
 
     def _write(self) -> None:
         b = self.builder
-        threads, self.count, self.k = self.fields[:3]
-        pointers = self.pointers(self.fields[3:])
-        self.weights, self.scales, self.bias, self.inputs, self.outputs = pointers
-        start, stop = self.part_of(self.count, threads, self.columns)
-        whole = b.sub(stop, b.srem(b.sub(stop, start), I64(self.columns)))
-        self.loop(start, whole, self.columns, (), lambda n, _: self._tile(n, self.columns))
-        self.loop(whole, stop, 1, (), lambda n, _: self._tile(n, 1))
+        tiles, self.count, self.k, block = self.fields[:4]
+        pointers = self.pointers(self.fields[4:10])
+        self.weights, self.scales, self.bias, self.inputs, self.input_scales, self.outputs = pointers
+        self.step = self.fields[10]
+        start, stop = self.part_of(self.count, self.columns)
+
+        def columns(first: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            end = b.add(first, block)
+            end = b.select(b.icmp_signed("<", end, stop), end, stop)
+            whole = b.sub(end, b.srem(b.sub(end, first), I64(self.columns)))
+
+            def rows(tile: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+                row = b.mul(tile, I64(self.rows))
+                self.loop(first, whole, self.columns, (), lambda n, _: self._tile(row, n, self.columns))
+                self.loop(whole, end, 1, (), lambda n, _: self._tile(row, n, 1))
+                return ()
+
+            self.loop(I64(0), tiles, 1, (), rows)
+            return ()
+
+        self.loop(start, stop, block, (), columns)
         b.ret_void()
 
-    def _tile(self, column: ir.Value, columns: int) -> Sequence[ir.Value]:
-        """Compute `columns` outputs of each row."""
+    def _tile(self, row: ir.Value, column: ir.Value, columns: int) -> Sequence[ir.Value]:
+        """Compute `columns` outputs of each row of a tile."""
         b = self.builder
-        lines = [b.add(column, I64(i)) for i in range(columns)]
-
-        def body(k: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            return self._group(k, lines, list(sums))
-
-        sums = self.loop(I64(0), self.k, GROUP, self.zeros(columns * self.rows * self.chains), body)
-        for index, line in enumerate(lines):
+        lines = [b.mul(b.add(column, I64(i)), self.k) for i in range(columns)]
+        rows = [b.mul(b.add(row, I64(i)), self.k) for i in range(self.rows)]
+        sums = self._sums[self.format](lines, rows)
+        for index in range(columns):
+            line = b.add(column, I64(index))
             bias = self.load(F32, self.bias, line)
             scale = self.load(F32, self.scales, line) if self.format == "int8" else F32(1.0)
-            for row in range(self.rows):
-                first = (index * self.rows + row) * self.chains
-                total = b.fadd(b.fmul(self.total(sums[first : first + self.chains]), scale), bias)
-                self.store(total, self.outputs, b.add(b.mul(I64(row), self.count), line))
+            for number in range(self.rows):
+                place = b.add(row, I64(number))
+                total = self.total([sums[index * self.rows + number]])
+                if self.format != "bfloat16":
+                    total = b.fmul(total, b.fmul(scale, self.load(F32, self.input_scales, place)))
+                target = b.add(b.mul(place, self.step), line)
+                before = b.fadd(bias, self.load(F32, self.outputs, target)) if self.adds else bias
+                self.store(b.fadd(total, before), self.outputs, target)
         return ()
 
-    def _group(self, k: ir.Value, lines: Sequence[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
-        """Add the products of one group of weights of each line with the activations of each row."""
-        weights = [self._weights(line, k) for line in lines]
-        for part in range(GROUP // self.width):
-            place = self.builder.add(k, I64(part * self.width))
-            for row in range(self.rows):
-                offset = self.builder.add(self.builder.mul(I64(row), self.k), place)
-                inputs = self.load(self.vector, self.inputs, offset, F32)
-                for index in range(len(lines)):
-                    chain = (index * self.rows + row) * self.chains + part % self.chains
-                    sums[chain] = self.multiply_add(weights[index][part], inputs, sums[chain])
+    def _int8_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """Return the sums of each line with each row, as vectors of floats that are not added up yet."""
+        b = self.builder
+        none = ir.Constant(self.integers, [0] * self.width)
+        count = len(lines) * len(rows)
+
+        def part(start: ir.Value, floats: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            stop = b.add(start, I64(EXACT))
+            stop = b.select(b.icmp_signed("<", stop, self.k), stop, self.k)
+            sums = self.loop(
+                start, stop, GROUP, [none] * count, lambda k, s: self._int8_group(k, lines, rows, s)
+            )
+            return [b.fadd(old, b.sitofp(new, self.vector)) for old, new in zip(floats, sums, strict=True)]
+
+        return self.loop(I64(0), self.k, EXACT, self.zeros(count), part)
+
+    def _int8_group(
+        self, k: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
+    ) -> Sequence[ir.Value]:
+        b = self.builder
+        sums = list(sums)
+        bytes_type = ir.VectorType(I8, self.lanes)
+        for start in range(0, GROUP, self.lanes):
+            place = b.add(k, I64(start))
+            inputs = [self.load(self.shorts, self.inputs, b.add(row, place), I16) for row in rows]
+            for index, line in enumerate(lines):
+                stored = self.load(bytes_type, self.weights, b.add(line, place), I8)
+                weights = b.sext(stored, self.shorts)
+                for number, values in enumerate(inputs):
+                    which = index * len(rows) + number
+                    sums[which] = self.add_products(sums[which], values, weights)
         return sums
 
-    def _weights(self, line: ir.Value, k: ir.Value) -> list[ir.Value]:
-        """Return the float32 vectors of one group of weights; those of int8 are not scaled yet."""
-        b = self.builder
-        start = b.add(b.mul(line, self.k), k)
-        if self.format == "int8":
-            places = [b.add(start, I64(at)) for at in range(0, GROUP, self.width)]
-            return [self._floats(self._bytes(place)) for place in places]
-        return self._int4_weights(start)
+    def _int4_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """Return the sums as for int8, with each group of weights scaled."""
+        count = len(lines) * len(rows)
+        return self.loop(
+            I64(0), self.k, GROUP, self.zeros(count), lambda k, s: self._int4_group(k, lines, rows, s)
+        )
 
-    def _int4_weights(self, start: ir.Value) -> list[ir.Value]:
+    def _int4_group(
+        self, k: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
+    ) -> Sequence[ir.Value]:
         b = self.builder
-        first = b.sdiv(start, I64(2))
+        sums = list(sums)
+        places = [b.add(k, I64(start)) for start in range(0, GROUP, self.lanes)]
+        inputs = [[self.load(self.shorts, self.inputs, b.add(row, at), I16) for at in places] for row in rows]
+        for index, line in enumerate(lines):
+            weights, scale = self._int4_weights(b.add(line, k))
+            for number, values in enumerate(inputs):
+                total = ir.Constant(self.integers, [0] * self.width)
+                for value, weight in zip(values, weights, strict=True):
+                    total = self.add_products(total, value, weight)
+                which = index * len(rows) + number
+                sums[which] = self.multiply_add(b.sitofp(total, self.vector), scale, sums[which])
+        return sums
+
+    def _int4_weights(self, start: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+        """Return a group of weights as vectors of 16-bit integers, and their scale in every lane."""
+        b = self.builder
+        half = GROUP // 2
         stored = b.zext(self.load(I16, self.scales, b.sdiv(start, I64(GROUP))), I32)
         scale = self.everywhere(b.bitcast(b.shl(stored, I32(16)), F32))
-        low, high = [], []
-        for at in range(0, GROUP // 2, self.width):
-            pair = self._bytes(b.add(first, I64(at)))
-            left, right = (self.everywhere(I32(bits), pair.type) for bits in (28, 4))
-            low.append(b.fmul(self._floats(b.ashr(b.shl(pair, left), left)), scale))
-            high.append(b.fmul(self._floats(b.ashr(pair, right)), scale))
-        return low + high
+        first, shorts = b.sdiv(start, I64(2)), ir.VectorType(I16, half)
+        pairs = b.sext(self.load(ir.VectorType(I8, half), self.weights, first, I8), shorts)
+        twelve, four = (ir.Constant(shorts, [bits] * half) for bits in (12, 4))
+        group = b.shuffle_vector(
+            b.ashr(b.shl(pairs, twelve), twelve),
+            b.ashr(pairs, four),
+            ir.Constant(ir.VectorType(I32, GROUP), list(range(GROUP))),
+        )
+        return [self.lanes_of(group, at, self.lanes) for at in range(0, GROUP, self.lanes)], scale
 
-    def _bytes(self, place: ir.Value) -> ir.Value:
-        """Load signed bytes of weights, each extended to 32 bits."""
-        stored = self.load(ir.VectorType(I8, self.width), self.weights, place, I8)
-        return self.builder.sext(stored, ir.VectorType(I32, self.width))
+    def _float_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """Return the sums with weights in bfloat16 and inputs in float32."""
+        b = self.builder
+        count = len(lines) * len(rows)
+        chains = max(1, min(GROUP // self.width, CHAINS // count))
+        integers = ir.VectorType(I32, self.width)
+        sixteen = ir.Constant(integers, [16] * self.width)
 
-    def _floats(self, integers: ir.Value) -> ir.Value:
-        return self.builder.sitofp(integers, self.vector)
+        def group(k: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            sums = list(sums)
+            for part, start in enumerate(range(0, GROUP, self.width)):
+                place = b.add(k, I64(start))
+                inputs = [self.load(self.vector, self.inputs, b.add(row, place), F32) for row in rows]
+                for index, line in enumerate(lines):
+                    halves = self.load(ir.VectorType(I16, self.width), self.weights, b.add(line, place), I16)
+                    weights = b.bitcast(b.shl(b.zext(halves, integers), sixteen), self.vector)
+                    for number, values in enumerate(inputs):
+                        which = (index * len(rows) + number) * chains + part % chains
+                        sums[which] = self.multiply_add(weights, values, sums[which])
+            return sums
+
+        sums = self.loop(I64(0), self.k, GROUP, self.zeros(count * chains), group)
+        return [self._added(sums[start : start + chains]) for start in range(0, len(sums), chains)]
+
+    def _added(self, chain: Sequence[ir.Value]) -> ir.Value:
+        total = chain[0]
+        for other in chain[1:]:
+            total = self.builder.fadd(total, other)
+        return total

@@ -7,7 +7,6 @@ every product goes the second way.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from codegen_lsp.engine.quantized import formats, team
+from codegen_lsp.engine.quantized import formats
 from codegen_lsp.engine.quantized.formats import Format
 
-FEW_ROWS = 2 * formats.MAX_ROWS
-"""Maximum number of rows that the kernels compute. More are faster with torch's product."""
+FEW_ROWS = 16
+"""Maximum number of rows that the kernels always compute. Some processors have units for more with torch's product."""
 
 BLOCK = 2**21
 """Number of weights that are dequantized at a time: they stay in the processor's cache."""
@@ -39,7 +38,7 @@ class QuantizedLinear(nn.Module):
         self.out_features = outputs
         self.format = number_format
         self.prompt_dtype: torch.dtype | None = None
-        """What many rows are multiplied in; None for the dtype of the inputs."""
+        """What many rows are multiplied in by torch; None leaves them to the kernels too."""
         stored, scales = formats.shapes(outputs, inputs, number_format)
         dtype = torch.int8 if number_format == "int8" else torch.uint8
         self.stored = _parameter(torch.empty(stored, dtype=dtype, device="meta"))
@@ -63,22 +62,17 @@ class QuantizedLinear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the products (..., outputs) of inputs (..., inputs) with the weights, in the dtype of the inputs."""
         rows = inputs.reshape(-1, self.in_features)
-        if inputs.device.type == "cpu" and len(rows) <= FEW_ROWS:
-            outputs = self.few(rows.float()).to(inputs.dtype)
+        if inputs.device.type == "cpu" and (len(rows) <= FEW_ROWS or self.prompt_dtype is None):
+            outputs = self.multiplied(rows.float()).to(inputs.dtype)
         else:
             outputs = self.many(rows)
         return outputs.view(*inputs.shape[:-1], self.out_features)
 
-    def few(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Multiply up to `FEW_ROWS` rows of float32 with the kernels."""
-        missing = formats.padded(self.in_features) - self.in_features
-        inputs = nn.functional.pad(inputs, (0, missing)) if missing else inputs.contiguous()
-        outputs = torch.empty(len(inputs), self.out_features)
-        bias = self._float_bias()
-        for start in range(0, len(inputs), formats.MAX_ROWS):
-            stop = start + formats.MAX_ROWS
-            multiply(self, bias, inputs[start:stop], outputs[start:stop])
-        return outputs
+    def multiplied(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Multiply any number of rows of float32 with the kernels. Their library is loaded here, and only here."""
+        from codegen_lsp.engine.quantized import products
+
+        return products.multiply(self, inputs.contiguous())
 
     def many(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply any number of rows with torch's product."""
@@ -95,7 +89,8 @@ class QuantizedLinear(nn.Module):
         rows = formats.dequantized(self.stored[start:stop], self.scales[start:stop])
         return rows[:, : self.in_features]
 
-    def _float_bias(self) -> torch.Tensor:
+    def float_bias(self) -> torch.Tensor:
+        """Return the biases in float32, zeros if there are none."""
         if self.bias is None:
             return _zeros(self.out_features)
         return self.bias if self.bias.dtype == torch.float32 else self.bias.float()
@@ -117,26 +112,6 @@ class StoredEmbedding(nn.Embedding):
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
         """Return the rows of the table (..., width) for token ids (...)."""
         return super().forward(input).to(self.result_dtype)
-
-
-def multiply(layer: QuantizedLinear, bias: torch.Tensor, inputs: torch.Tensor, outputs: torch.Tensor) -> None:
-    """Write the products of up to `MAX_ROWS` contiguous float32 rows with a layer's weights into `outputs`."""
-    tensors = (layer.stored, layer.scales, bias, inputs, outputs)
-    argument = _Argument(
-        team.thread_count(), layer.out_features, inputs.shape[1], *(tensor.data_ptr() for tensor in tensors)
-    )
-    team.run(_kernel(layer.format, len(inputs)), ctypes.addressof(argument))
-
-
-@cache
-def _kernel(number_format: Format, rows: int) -> int:
-    """Return the address of a kernel. Its library is loaded where a quantized layer computes, and only there."""
-    from codegen_lsp.engine.quantized.kernels import kernel
-
-    return kernel(number_format, rows)
-
-
-_Argument = ctypes.c_int64 * len(formats.FIELDS)
 
 
 def replace_layers(module: nn.Module, number_format: Format, *, halves: bool) -> None:
@@ -169,10 +144,13 @@ def reserve_shared_head(module: nn.Module) -> None:
 
 
 def read_prompts_in(module: nn.Module, dtype: torch.dtype) -> None:
-    """Let a model's quantized layers multiply many rows in a dtype, whatever the dtype of their inputs is."""
+    """Let a model's quantized layers multiply many rows in a dtype, whatever the dtype of their inputs is.
+
+    The kernels are faster than products in float32.
+    """
     for layer in module.modules():
         if isinstance(layer, QuantizedLinear):
-            layer.prompt_dtype = dtype
+            layer.prompt_dtype = None if dtype == torch.float32 else dtype
 
 
 def quantize_head(module: nn.Module) -> None:

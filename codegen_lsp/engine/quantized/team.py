@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-RUN, THREAD_NUMBER = "GOMP_parallel", "omp_get_thread_num"
+RUN, THREAD_NUMBER, THREAD_COUNT = "GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads"
 """Part of the interface of GNU's OpenMP, which LLVM's and Intel's offer too on Linux."""
 
 
@@ -45,6 +45,13 @@ def has_threads() -> bool:
 def address_of(name: str) -> int:
     """Return the address of a function of the OpenMP library."""
     address = ctypes.cast(getattr(_library(), name), ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+def yield_address() -> int:
+    """Return the address of the system's function that lets other threads run."""
+    address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
     assert address is not None
     return address
 

@@ -6,6 +6,7 @@ pointer, to 64-bit integers most of which are addresses. Each thread that runs i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -21,6 +22,21 @@ NAME = "kernel"
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 F32, POINTER = ir.FloatType(), ir.PointerType()
 
+PAIR_PRODUCTS = {8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}
+"""Instructions that multiply 16-bit integers and add neighbours, by the number of sums in a vector."""
+
+LOG2_E, LN2_HIGH, LN2_LOW = math.log2(math.e), 0.693359375, -2.12194440e-4
+"""The parts of ln 2: multiples of the first are exact in float32 (Cody and Waite, 1980)."""
+
+EXPONENTIAL = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0)
+"""The polynomial of e^x around 0, highest power first; below ln 2 / 2 its error is less than float32's."""
+
+SMALLEST = -87.0
+"""Smallest exponent of e that float32 holds without losing digits."""
+
+WIDEST = 16
+"""Number of float32 values in a vector of AVX-512."""
+
 LoopBody = Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
 
 
@@ -28,8 +44,8 @@ LoopBody = Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]]
 def vector_width() -> int:
     """Return the number of float32 values in this processor's widest vector."""
     features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 16
+    if features.get("avx512f") and features.get("avx512bw"):
+        return WIDEST
     return 8 if features.get("avx2") else 4
 
 
@@ -40,6 +56,16 @@ def is_fast_processor() -> bool:
     return bool((features.get("avx2") and features.get("fma")) or features.get("neon"))
 
 
+@cache
+def instructions() -> str:
+    """Return what the kernels are compiled for on this processor, as its maker calls it."""
+    features = llvm.get_host_cpu_features()
+    width = vector_width()
+    if width == WIDEST:
+        return "AVX-512 with VNNI" if features.get("avx512vnni") else "AVX-512"
+    return "AVX2" if width > 4 else "NEON" if features.get("neon") else "vectors of 4 numbers"
+
+
 _ENGINES: list[Any] = []
 """Compiled code is freed with its engine."""
 
@@ -47,7 +73,9 @@ _ENGINES: list[Any] = []
 def compiled(module: ir.Module) -> int:
     """Return the address of a module's kernel, compiled for this processor."""
     if team.has_threads():
-        llvm.add_symbol(team.THREAD_NUMBER, team.address_of(team.THREAD_NUMBER))
+        for name in (team.THREAD_NUMBER, team.THREAD_COUNT):
+            llvm.add_symbol(name, team.address_of(name))
+        llvm.add_symbol("sched_yield", team.yield_address())
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
@@ -78,10 +106,10 @@ class KernelWriter:
         """Return fields that are addresses as pointers."""
         return [self.builder.inttoptr(field, POINTER) for field in fields]
 
-    def part_of(self, count: ir.Value, threads: ir.Value, step: int) -> tuple[ir.Value, ir.Value]:
+    def part_of(self, count: ir.Value, step: int) -> tuple[ir.Value, ir.Value]:
         """Return the range of `count` things that this thread computes; its start is a multiple of `step`."""
         b = self.builder
-        thread = self.thread_number()
+        thread, threads = self.thread_number(), self.thread_count()
         tiles = b.sdiv(b.add(count, I64(step - 1)), I64(step))
         start = b.mul(b.sdiv(b.mul(thread, tiles), threads), I64(step))
         stop = b.mul(b.sdiv(b.mul(b.add(thread, I64(1)), tiles), threads), I64(step))
@@ -89,9 +117,16 @@ class KernelWriter:
 
     def thread_number(self) -> ir.Value:
         """Return the number of the thread that runs this, from 0."""
+        return self._of_team(team.THREAD_NUMBER, 0)
+
+    def thread_count(self) -> ir.Value:
+        """Return the number of threads that run this."""
+        return self._of_team(team.THREAD_COUNT, 1)
+
+    def _of_team(self, name: str, alone: int) -> ir.Value:
         if not team.has_threads():
-            return I64(0)
-        function = self.intrinsic(team.THREAD_NUMBER, ir.FunctionType(I32, []))
+            return I64(alone)
+        function = self.intrinsic(name, ir.FunctionType(I32, []))
         return self.builder.zext(self.builder.call(function, []), I64)
 
     def zeros(self, count: int) -> list[ir.Value]:
@@ -117,6 +152,39 @@ class KernelWriter:
     def multiply_add(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
         """Return a * b + c of vectors."""
         return self.vector_call("fmuladd", a, b, c)
+
+    def add_products(self, sums: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Return 32-bit sums plus the products of 16-bit integers, two neighbours (or halves) added to each sum."""
+        builder = self.builder
+        name = PAIR_PRODUCTS.get(self.width)
+        if name is not None:
+            kind = ir.FunctionType(sums.type, [a.type, b.type])
+            return builder.add(sums, builder.call(self.intrinsic(name, kind), [a, b]))
+        for start in (0, self.width):
+            left, right = (builder.sext(self.lanes_of(v, start, self.width), sums.type) for v in (a, b))
+            sums = builder.add(sums, builder.mul(left, right))
+        return sums
+
+    def lanes_of(self, value: ir.Value, start: int, count: int) -> ir.Value:
+        """Return `count` lanes of a vector from `start` on."""
+        lanes = ir.Constant(ir.VectorType(I32, count), list(range(start, start + count)))
+        return self.builder.shuffle_vector(value, value, lanes)
+
+    def exponential(self, value: ir.Value) -> ir.Value:
+        """Return e^x of each lane, which must not be above 0; 0 below the smallest exponent."""
+        b = self.builder
+        is_tiny = b.fcmp_ordered("<", value, self.constant(SMALLEST))
+        value = b.select(is_tiny, self.constant(SMALLEST), value)
+        power = self.vector_call("nearbyint", b.fmul(value, self.constant(LOG2_E)))
+        remainder = self.multiply_add(power, self.constant(-LN2_HIGH), value)
+        remainder = self.multiply_add(power, self.constant(-LN2_LOW), remainder)
+        result = self.constant(EXPONENTIAL[0])
+        for coefficient in EXPONENTIAL[1:]:
+            result = self.multiply_add(result, remainder, self.constant(coefficient))
+        integers = ir.VectorType(I32, self.width)
+        biased = b.add(b.fptosi(power, integers), ir.Constant(integers, [127] * self.width))
+        scale = b.bitcast(b.shl(biased, ir.Constant(integers, [23] * self.width)), self.vector)
+        return b.select(is_tiny, self.constant(0.0), b.fmul(result, scale))
 
     def vector_call(self, name: str, *arguments: ir.Value) -> ir.Value:
         """Call one of LLVM's functions of vectors of floats."""
@@ -153,7 +221,12 @@ class KernelWriter:
         )
 
     def loop(
-        self, start: ir.Value, stop: ir.Value, step: int, values: Sequence[ir.Value], body: LoopBody
+        self,
+        start: ir.Value,
+        stop: ir.Value,
+        step: int | ir.Value,
+        values: Sequence[ir.Value],
+        body: LoopBody,
     ) -> Sequence[ir.Value]:
         """Write a loop that carries values from turn to turn; return them as they are after the last turn."""
         b = self.builder
@@ -169,7 +242,7 @@ class KernelWriter:
         b.cbranch(b.icmp_signed("<", index, stop), inside, after)
         b.position_at_end(inside)
         results = body(index, carried)
-        index.add_incoming(b.add(index, I64(step)), b.block)
+        index.add_incoming(b.add(index, I64(step) if isinstance(step, int) else step), b.block)
         for phi, value in zip(carried, results, strict=True):
             phi.add_incoming(value, b.block)
         b.branch(head)

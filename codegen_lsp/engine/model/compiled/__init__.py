@@ -1,0 +1,1 @@
+"""CodeGen's forward pass over few tokens, compiled."""

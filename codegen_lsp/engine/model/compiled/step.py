@@ -1,0 +1,89 @@
+"""CodeGen's forward pass over few tokens as one program of compiled kernels, so that a step leaves Python once.
+
+Made for models on the processor with quantized weights, and for small ones that were trained in bfloat16; the network's
+other path computes everything else, and the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import CodeGenForCausalLM
+
+from codegen_lsp.engine.model.compiled.parts import StepParts
+from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
+from codegen_lsp.engine.model.compiled.program import StepProgram
+from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, split_logits
+from codegen_lsp.engine.quantized import kernels, team
+from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.products import KernelWeights
+
+PROGRAMS = 32
+"""Number of programs that are kept: one for each arrangement of tokens in requests."""
+
+
+class CompiledStep:
+    """The forward pass over up to `FEW_ROWS` tokens of one CodeGen model."""
+
+    def __init__(
+        self,
+        module: CodeGenForCausalLM,
+        weights: Mapping[nn.Module, KernelWeights],
+        turns: torch.Tensor,
+        chunks: int,
+    ) -> None:
+        """Take a model, what `weights_of` says of it, and its rotations of queries and keys as complex numbers."""
+        self._embed = module.transformer.wte
+        self._parts = StepParts(module, weights, turns, chunks)
+        self._program = lru_cache(PROGRAMS)(self._new_program)
+        self._is_compiling = False
+
+    def takes(self, passes: Sequence[Pass]) -> bool:
+        """Return whether these passes have few tokens, and the kernels for them are not being compiled just now."""
+        return not self._is_compiling and sum(part.rows * part.new for part in passes) <= FEW_ROWS
+
+    def compile_ahead(self, *, is_half: bool) -> None:
+        """Compile in the background what most steps need; `is_half` says whether keys and values are in bfloat16."""
+        self._is_compiling = True
+        # No daemon: a process must not end in the middle of a kernel.
+        threading.Thread(target=self._compile, args=(is_half,), name="kernels").start()
+
+    def _compile(self, is_half: bool) -> None:
+        try:
+            for tokens in range(1, kernels.most_rows() + 1):
+                if not threading.main_thread().is_alive():
+                    break
+                self._program(((1, tokens, is_half),), 1, team.thread_count())
+        finally:
+            self._is_compiling = False
+
+    def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
+        """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
+        kept = kept_indices(passes)
+        caches: list[Any] = [part.kv.cache.layers for part in passes]
+        kinds = tuple(
+            (part.rows, part.new, _is_half(layers[0])) for part, layers in zip(passes, caches, strict=True)
+        )
+        program = self._program(kinds, len(kept), team.thread_count())
+        embedded: torch.Tensor = self._embed(flat(passes))
+        self._parts.workspace.states[: len(embedded)] = embedded
+        for part, layers, arrangement in zip(passes, caches, program.passes, strict=True):
+            arrangement.place(part, layers)
+        outputs = program.run(kept)
+        for part, layers in zip(passes, caches, strict=True):
+            for layer in layers:
+                layer.length += part.new
+        return split_logits(outputs, passes)
+
+    def _new_program(self, kinds: tuple[PassKind, ...], kept: int, _: int) -> StepProgram:
+        return StepProgram(self._parts, kinds, kept)
+
+
+def _is_half(layer: Any) -> bool:
+    is_half: bool = layer.pair.dtype == torch.bfloat16
+    return is_half

@@ -1,0 +1,118 @@
+"""Activations as integers of 16 bits, with one scale for each row.
+
+A step of such a number is 1/32767 of the row's largest one: the rounding is far below that of int8 weights, and
+products of integers are summed up exactly, whatever the order. Processors multiply and add pairs of them in one
+instruction.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from llvmlite import ir
+
+from codegen_lsp.engine.quantized.formats import padded
+from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
+
+FIELDS = ("rows", "width", "room", "sources", "source_step", "targets", "scales")
+"""Numbers of rows, and of floats in each; of integers from one row to the next; floats; the number of floats from one
+row to the next; the integers and their scales."""
+
+LARGEST = 32767.0
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Rows of integers (rows, padded width) and a scale for each."""
+
+    integers: torch.Tensor
+    scales: torch.Tensor
+
+    @classmethod
+    def empty(cls, rows: int, width: int) -> PackedRows:
+        """Return rows for `width` numbers each; those that pad a row are zeros."""
+        integers = torch.empty(rows, padded(width), dtype=torch.int16)
+        integers[:, width:] = 0
+        return cls(integers, torch.empty(rows))
+
+
+@cache
+def kernel() -> int:
+    """Return the address of the kernel."""
+    return compiled(_Packing().module)
+
+
+class _Packing(KernelWriter):
+    """Writes the kernel: each thread converts its part of the rows."""
+
+    def __init__(self) -> None:
+        super().__init__(len(FIELDS), vector_width())
+        names = dict(zip(FIELDS, self.fields, strict=True))
+        self.sources, self.targets, self.scales = self.pointers(
+            [names[name] for name in ("sources", "targets", "scales")]
+        )
+        self.count, self.room, self.step = names["width"], names["room"], names["source_step"]
+        start, stop = self.part_of(names["rows"], 1)
+        self.loop(start, stop, 1, (), self._row)
+        self.builder.ret_void()
+
+    def _row(self, row: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        b = self.builder
+        source = b.mul(row, self.step)
+        target = b.mul(row, self.room)
+        whole = b.sub(self.count, b.srem(self.count, I64(self.width)))
+
+        def look(place: ir.Value, state: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            values = self.load(self.vector, self.sources, b.add(source, place), F32)
+            # Zero times a number is zero, unless the number is not finite.
+            return [
+                self.vector_call("maxnum", state[0], self.vector_call("fabs", values)),
+                self.multiply_add(values, self.constant(0.0), state[1]),
+            ]
+
+        def look_last(place: ir.Value, state: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            value = self.load(F32, self.sources, b.add(source, place))
+            size = b.call(self.intrinsic("llvm.fabs.f32", ir.FunctionType(F32, [F32])), [value])
+            larger = b.select(b.fcmp_unordered(">", size, state[0]), size, state[0])
+            return [larger, b.fadd(b.fmul(value, F32(0.0)), state[1])]
+
+        peaks, nothing = self.loop(I64(0), whole, self.width, self.zeros(2), look)
+        state = [self.largest(peaks), self.total([nothing])]
+        peak, zero = self.loop(whole, self.count, 1, state, look_last)
+        scale = b.fdiv(peak, F32(LARGEST))
+        self.store(b.fadd(scale, zero), self.scales, row)
+        is_zero = b.fcmp_ordered("==", peak, F32(0.0))
+        factor = b.fdiv(F32(LARGEST), b.select(is_zero, F32(1.0), peak))
+        everywhere = self.everywhere(factor)
+
+        def convert(place: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            values = b.fmul(self.load(self.vector, self.sources, b.add(source, place), F32), everywhere)
+            integers = b.fptosi(self.vector_call("nearbyint", values), ir.VectorType(I32, self.width))
+            self.store(
+                b.trunc(integers, ir.VectorType(I16, self.width)), self.targets, b.add(target, place), I16
+            )
+            return ()
+
+        def convert_last(place: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            value = b.fmul(self.load(F32, self.sources, b.add(source, place)), factor)
+            rounded = b.call(self.intrinsic("llvm.nearbyint.f32", ir.FunctionType(F32, [F32])), [value])
+            self.store(b.trunc(b.fptosi(rounded, I32), I16), self.targets, b.add(target, place), I16)
+            return ()
+
+        self.loop(I64(0), whole, self.width, (), convert)
+        self.loop(whole, self.count, 1, (), convert_last)
+        return ()
+
+
+def argument_of(rows: torch.Tensor, packed: PackedRows) -> ctypes.Array[ctypes.c_int64]:
+    """Return the kernel's argument for rows (rows, width) in float32, each contiguous."""
+    integers = packed.integers
+    places = rows.data_ptr(), rows.stride(0), integers.data_ptr(), packed.scales.data_ptr()
+    return _Argument(*rows.shape, integers.shape[1], *places)
+
+
+_Argument = ctypes.c_int64 * len(FIELDS)
