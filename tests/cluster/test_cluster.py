@@ -18,6 +18,7 @@ import httpx
 import openai
 import psutil
 import pytest
+from support.harness import likelihoods
 
 pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 
@@ -113,6 +114,19 @@ def test_openais_client_gets_a_stream(cluster: Cluster) -> None:
         whole = client.completions.create(model="nano", prompt=PROMPT, max_tokens=5, temperature=0)
     assert len(parts) > 1
     assert "".join(parts) == whole.choices[0].text
+
+
+def test_the_public_harness_gets_what_the_cluster_says_itself(cluster: Cluster) -> None:
+    pairs = [("def add(a, b):\n    return", " a + b\n"), ("import os\n", "import sys\n")]
+    scored, rolled, _ = likelihoods(pairs, cluster.url, cluster.token)
+    assert all(total < 0 and isinstance(greedy, bool) for total, greedy in scored)
+    assert all(total < 0 for total in rolled)
+    context, continuation = pairs[0]
+    body = {"prompt": context + continuation, "max_tokens": 0, "echo": True, "logprobs": 0}
+    with cluster.client() as client:
+        answer = client.post("/v1/completions", json=body).json()["choices"][0]["logprobs"]
+    scores = zip(answer["text_offset"], answer["token_logprobs"], strict=True)
+    assert scored[0][0] == pytest.approx(sum(p for offset, p in scores if offset >= len(context)), abs=1e-3)
 
 
 def test_a_session_stays_on_the_replica_that_holds_its_prefix(cluster: Cluster) -> None:

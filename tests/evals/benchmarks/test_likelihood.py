@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import math
-import os
 import socket
 import subprocess
 import sys
@@ -17,6 +14,7 @@ import httpx
 import openai
 import pytest
 import torch
+from support.harness import likelihoods
 from support.served import environment
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -38,24 +36,6 @@ PAIRS = [
     ("class A:", "\n    def __init__(self):\n        pass\n"),
     ("class A(Exception):\n", "    pass\n"),
 ]
-
-HARNESS = """
-import json, sys
-from lm_eval.api.instance import Instance
-from lm_eval.models.openai_completions import LocalCompletionsAPI
-
-pairs, url, tokenizer = json.loads(sys.stdin.read())
-model = LocalCompletionsAPI(
-    base_url=url, model="nano", tokenizer=tokenizer, tokenizer_backend="huggingface", max_length=1024, batch_size=2,
-    tokenized_requests=True,
-)
-asked = [Instance("loglikelihood", {}, tuple(pair), i) for i, pair in enumerate(pairs)]
-rolled = [Instance("loglikelihood_rolling", {}, ("".join(pair),), i) for i, pair in enumerate(pairs)]
-found = model.loglikelihood(asked)
-contexts = [model._encode_pair(*pair) for pair in pairs]
-print("ANSWER" + json.dumps([found, model.loglikelihood_rolling(rolled), contexts]))
-"""
-"""The harness in a process of its own: it brings half of the scientific stack, and its warnings."""
 
 
 @pytest.fixture(scope="module")
@@ -114,21 +94,8 @@ def next_token(model: Any, tokens: list[int]) -> int:
 def test_the_public_harness_gets_the_likelihoods_of_transformers(
     url: str, reference: tuple[Any, Any]
 ) -> None:
-    if importlib.util.find_spec("lm_eval") is None:
-        pytest.skip("needs lm-eval, from the eval extra")
     pairs = [pair for pair in PAIRS if pair[0]]
-    asked = json.dumps([pairs, f"{url}/v1/completions", str(NANO_FOLDER)])
-    own = {"OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TQDM_DISABLE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", HARNESS],
-        input=asked,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | own,
-    )
-    assert "ANSWER" in done.stdout, done.stderr[-3000:]
-    found, rolled, encoded = json.loads(done.stdout.split("ANSWER")[1])
+    found, rolled, encoded = likelihoods(pairs, url, "none")
     tokenizer, model = reference
     ends = [
         next_token(model, context + continuation) == tokenizer.eos_token_id
