@@ -88,21 +88,33 @@ def fitted(requests: Sequence[Measured], cache: int) -> Service:
     Times come from the half of the requests that had least company, so that waiting is not counted twice.
     """
     company = _company(requests)
-    middle = statistics.median(company)
-    alone = [request for request, others in zip(requests, company, strict=True) if others <= middle]
+    alone = _alone(requests)
     steps = [request.decode / (request.written - 1) for request in alone if request.written > 2]
     step = statistics.median(steps or [0.0])
     warm = [request for request in alone if request.unread <= WARM] or alone
     overhead = max(0.0, statistics.median(request.latency - request.decode - step for request in warm))
-    cold = [
-        (request.latency - request.decode - overhead) / request.unread
-        for request in requests
-        if request.unread >= COLD
-    ]
-    token = max(0.0, statistics.median(cold or [0.0]))
+    cold = [request for request in requests if request.unread >= COLD]
+    reading = [(request.latency - request.decode - overhead) / request.unread for request in cold]
+    token = max(0.0, statistics.median(reading or [0.0]))
     return Service(
         request=overhead, step=step, row=_row(requests, company, step), token=token, context=0.0, cache=cache
     )
+
+
+def overheads(requests: Sequence[Measured], service: Service) -> tuple[float, ...]:
+    """Return what the requests with least company took beside their prompts and steps: they differ from each other."""
+    return tuple(max(0.0, request.latency - _alone_seconds(request, service)) for request in _alone(requests))
+
+
+def _alone_seconds(request: Measured, service: Service) -> float:
+    """Return what a replica without other requests takes for the prompt and the steps of one."""
+    return max(service.step, service.token * request.unread) + service.step * max(0, request.written - 1)
+
+
+def _alone(requests: Sequence[Measured]) -> list[Measured]:
+    company = _company(requests)
+    middle = statistics.median(company)
+    return [request for request, others in zip(requests, company, strict=True) if others <= middle]
 
 
 def _company(requests: Sequence[Measured]) -> list[float]:
@@ -134,12 +146,12 @@ def _row(requests: Sequence[Measured], company: Sequence[float], step: float) ->
 
 def simulated(requests: Sequence[Measured], service: Service, replicas: int, seeds: int = 5) -> Tallies:
     """Return what the simulation makes of the same requests; sessions are dealt out anew for each seed."""
+    beside = overheads(requests, service)
     arrivals = [(request.sent, request.client, request.call) for request in requests]
     seconds = max(request.end for request in requests)
+    clients = len({request.client for request in requests})
     total = Tallies()
     for seed in range(seeds):
-        scenario = Scenario(
-            len({request.client for request in requests}), replicas, service, 1.0, seconds, seed
-        )
+        scenario = Scenario(clients, replicas, service, 1.0, seconds, seed, beside)
         total += replay(scenario, arrivals)
     return total

@@ -34,6 +34,8 @@ class Scenario:
     """Share of the time in which a developer types."""
     seconds: float = 120.0
     seed: int = 0
+    overheads: tuple[float, ...] = ()
+    """Seconds outside of the steps, one of which each request takes; without them all take those of the service."""
     lost_at: float | None = None
     """Time at which one replica is lost; its sessions go to the others, which have not read their documents."""
 
@@ -164,6 +166,7 @@ class _Simulation:
         self.current: dict[int, Request] = {}
         self._arrivals = arrivals
         self._places: dict[int, int] = {}
+        self._source = random.Random(f"{scenario.seed}:overheads")
         self._done: list[tuple[float, int, list[Request]]] = []
 
     def know(self, developer: int, call: recorded.EngineCall) -> None:
@@ -227,7 +230,9 @@ class _Simulation:
     def _answered(self, request: Request, now: float) -> None:
         if request.cancelled:
             return
-        latency = now - request.arrived + self.scenario.service.request
+        overheads = self.scenario.overheads
+        overhead = self._source.choice(overheads) if overheads else self.scenario.service.request
+        latency = now - request.arrived + overhead
         self.tallies.latencies.append(latency)
         lost_at = self.scenario.lost_at
         if lost_at is not None and request.arrived >= lost_at:

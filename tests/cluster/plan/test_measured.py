@@ -66,6 +66,14 @@ def test_requests_without_waiting_are_simulated_as_they_were(tmp_path: Path) -> 
     assert expected["p95"] == pytest.approx(seen["p95"], rel=0.1)
 
 
+def test_what_differs_between_requests_beside_their_steps_differs_in_the_simulation_too() -> None:
+    calls = [(20.0 * number, number % 4, EngineCall(0.0, 800, 3, 5)) for number in range(200)]
+    tallies = replay(Scenario(4, 2, SERVICE, 1.0, 4000.0, overheads=(0.01, 0.01, 0.01, 0.5)), calls)
+    steps = 5 * SERVICE.step
+    assert {round(latency, 6) for latency in tallies.latencies} == {0.01 + steps, 0.5 + steps}
+    assert 0.1 < sum(latency > 0.4 for latency in tallies.latencies) / 200 < 0.4
+
+
 def test_requests_at_the_same_time_wait_in_the_simulation() -> None:
     calls = [(0.0, client, EngineCall(0.0, 800, 400, 5)) for client in range(6)]
     one = replay(Scenario(6, 1, SERVICE, 1.0, 10.0), calls)
