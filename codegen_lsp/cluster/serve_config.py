@@ -123,7 +123,7 @@ def of_vllm(
         "deployment_config": _deployment(replicas),
     }
     if not replicas.gpus:
-        model |= {"accelerator_type": None, "use_cpu": True}
+        model["accelerator_config"] = {"kind": "cpu"}
     return _document(VLLM, {"llm_configs": [model]}, endpoint, [])
 
 

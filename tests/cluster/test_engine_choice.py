@@ -44,6 +44,7 @@ def test_vllm_gets_the_model_as_phi(tmp_path: Path) -> None:
     assert folder.parent == tmp_path / "models" / "phi"
     assert json.loads((folder / "config.json").read_text())["model_type"] == "phi"
     assert model["model_loading_config"]["model_id"] == "nano"
+    assert model["accelerator_config"] == {"kind": "cpu"}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing unfinished is left"
     assert serve_config.processors(data) > 2
     assert not serve_config.asks_for_tokens(data)

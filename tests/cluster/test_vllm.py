@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from support import vllm
 from support.editor import CANCELLED, Editor, editors_in, text_of
 from support.served import serving
 
+from codegen_lsp.cluster import serve_config
+from codegen_lsp.cluster.serve_config import Endpoint, Replicas
 from codegen_lsp.wire.client import HttpEngineClient
 from codegen_lsp.wire.requests import CompletionRequest
 
@@ -182,6 +186,27 @@ async def test_the_350m_shape_is_served(tmp_path: Path) -> None:
             last = await ed.last(uri)
             assert (last["source"], last["model"]) == ("engine", "350M")
             assert all(candidate["tokens"] for candidate in last["candidates"])
+
+
+ACCEPTED = """
+import json, sys
+from ray.serve.llm import LLMServingArgs
+LLMServingArgs.model_validate(json.load(sys.stdin))
+"""
+
+
+def test_ray_serve_llm_accepts_the_configuration(tmp_path: Path) -> None:
+    python = vllm.python()
+    if subprocess.run([python, "-c", "import ray.serve"], capture_output=True, check=False).returncode:
+        pytest.skip("Ray is not installed beside vLLM (deploy/install_vllm.sh FOLDER ray)")
+    folder = vllm.exported("nano", tmp_path / "nano")
+    document = serve_config.of_vllm("nano", folder, Replicas(2, 2), Endpoint(), {"enforce_eager": True})
+    arguments = json.dumps(document["applications"][0]["args"])
+    command = [python, "-P", "-c", ACCEPTED]
+    answer = subprocess.run(
+        command, input=arguments, text=True, capture_output=True, check=False, cwd=tmp_path
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
 
 
 async def running(server: str) -> float:
