@@ -105,9 +105,12 @@ class CodegenServer(StrictServer):
 
     async def configure(self, pushed: object = None) -> None:
         """Read the client's settings and apply them; each problem is reported once."""
-        if self.supports("workspace", "configuration"):
-            pushed = await self._pull()
-        await self._apply(*options.parse(pushed, self.initial_options, trusted=self.trusts_settings))
+        pulls = self.supports("workspace", "configuration")
+        settings = await self._pull() if pulls else pushed
+        if pulls and self.trusts_settings:
+            await self._apply(*options.parse_layers(settings, self.initial_options))
+        else:
+            await self._apply(*options.parse(settings, self.initial_options, trusted=self.trusts_settings))
 
     async def apply_initial_options(self) -> None:
         """Apply the initialization options alone, without asking the client for its settings."""

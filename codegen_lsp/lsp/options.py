@@ -55,6 +55,9 @@ LSP doesn't tell the settings of a user from those of a workspace: the answer to
 from there alone, unless the client vouches for its settings with this key.
 """
 
+WORKSPACE = "workspaceSettings"
+"""Key under which such a client passes on what a workspace has chosen, apart from what the user has."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -62,11 +65,11 @@ class Options:
 
     enabled: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Give suggestions. If false, nothing is answered and no engine is started."""
-    inline: bool = True
+    inline: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Answer requests for ghost text (`textDocument/inlineCompletion`)."""
-    menu: bool = True
+    menu: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Offer suggestions in the completion menu (`textDocument/completion`)."""
-    write_body: bool = True
+    write_body: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Offer the code action *Write the body* on functions with a docstring and on comments."""
     languages: Annotated[Languages, EXCLUDES_LANGUAGES] = field(default_factory=lambda: {"*": True})
     """Languages in which to give suggestions, by language id; `*` stands for every id that is not listed."""
@@ -98,7 +101,7 @@ class Options:
     suffix_ranking: bool = True
     """Also rank suggestions by how likely they make the text after the cursor; costs a short second request. Models
     that fill in the middle read that text instead."""
-    warm: bool = True
+    warm: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
     other_files: Annotated[OtherFilesChoice, EXCLUDES_CHOICE] = "auto"
     """Show the model what other files of the workspace say: definitions that the current file imports. `auto` does so
@@ -219,6 +222,21 @@ def exclusions() -> tuple[str, ...]:
 def filters_workspace_settings(initial: object) -> bool:
     """Return whether a client's initialization options vouch for its settings, see `FILTERED`."""
     return isinstance(initial, dict) and initial.get(FILTERED) is True
+
+
+def parse_layers(answer: object, base: Options) -> tuple[Options, tuple[str, ...]]:
+    """Return the options after a client's answer to `workspace/configuration` has been laid over `base`.
+
+    The client keeps apart what the user has chosen and, under `WORKSPACE`, what the workspace has, which isn't trusted.
+    A section within the section is not unwrapped: a client that leaves out names of settings may not look into it.
+    """
+    if not isinstance(answer, dict):
+        return parse(answer, base)
+    workspace = answer.get(WORKSPACE)
+    own = {key: value for key, value in answer.items() if key not in (WORKSPACE, SECTION)}
+    options, problems = parse(own, base)
+    options, others = parse(workspace, options, trusted=False)
+    return options, _shortened([*problems, *others])
 
 
 def parse(

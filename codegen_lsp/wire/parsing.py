@@ -112,6 +112,7 @@ def _refuse_unknown(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         if name in _FIELDS or (name in _NEUTRAL and (value is None or value in _NEUTRAL[name])):
             continue
+        name = name[:100]
         raise RequestError(f"{name!r} is not supported by this engine", param=name, code="unsupported")
 
 

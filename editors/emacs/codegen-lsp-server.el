@@ -63,7 +63,7 @@ Its functions are called with the server and the previous status.")
 (cl-defmethod eglot-handle-request
   ((server codegen-lsp-server) (_method (eql workspace/configuration)) &key items)
   "Return the configuration for ITEMS.
-What a directory configures takes precedence over the user's settings of
+What a directory configures stands apart from the user's settings of
 SERVER, see `codegen-lsp--apply-directory-settings'."
   (seq-into
    (cl-mapcar (lambda (item configuration)
@@ -85,21 +85,20 @@ can't change."
                                (and (plistp configuration) (plist-get configuration :codegen)))))
 
 (defun codegen-lsp--apply-directory-settings (settings directory)
-  "Return SETTINGS, updated from the property list DIRECTORY.
+  "Return SETTINGS with the property list DIRECTORY apart from them.
 Eglot reads DIRECTORY from `.dir-locals.el', a file that may come with a
-cloned repository.  Leave out `codegen-lsp-restricted-settings', and
-everything that would show suggestions where the user switched them off."
-  (let ((languages (cl-loop for (language enabled) on (plist-get directory :languages) by #'cddr
-                            when (eq enabled :json-false) append (list language enabled)))
-        (others (cl-loop for (key value) on directory by #'cddr
-                         unless (or (memq key codegen-lsp-restricted-settings)
-                                    (memq key '(:languages :maxFileSize))
-                                    (and (eq key :enabled) (not (eq value :json-false))))
-                         append (list key value))))
-    (codegen-lsp--merge-plists
-     (codegen-lsp--merge-plists settings others)
-     (and languages
-          `(:languages ,(codegen-lsp--merge-plists (plist-get settings :languages) languages))))))
+cloned repository.  The server takes nothing from it that would choose the
+engine, or show suggestions where the user switched them off; what can be
+recognized as one of `codegen-lsp-restricted-settings' is not even sent."
+  (let ((others (cl-loop for (key value) on (and (plistp directory) directory) by #'cddr
+                         for name = (and (symbolp key) (codegen-lsp--setting-name key))
+                         unless (or (null name) (memq name codegen-lsp-restricted-settings))
+                         append (list name value))))
+    (if others (append settings (list :workspaceSettings others)) settings)))
+
+(defun codegen-lsp--setting-name (symbol)
+  "Return the keyword that stands for SYMBOL in JSON, with or without a colon."
+  (intern (concat ":" (string-remove-prefix ":" (symbol-name symbol)))))
 
 (defun codegen-lsp--merge-plists (defaults overrides)
   "Return a copy of the property list DEFAULTS, updated from OVERRIDES."

@@ -43,12 +43,23 @@ async def test_commands_run_no_code_of_the_folder(
         "PYTHONINSPECT": "1",
     }
     command = (sys.executable, "-P", "-E", "-m", "codegen_lsp", *arguments)
+    await run(tmp_path, repository, command, hostile)
+
+
+async def test_a_command_that_starts_itself_again_runs_none_either(tmp_path: Path, repository: Path) -> None:
+    """Without docstrings it does: the process is replaced by another one in the same folder."""
+    command = (sys.executable, "-P", "-m", "codegen_lsp", "models", "--help")
+    await run(tmp_path, repository, command, {"PYTHONOPTIMIZE": "2"})
+
+
+async def run(tmp_path: Path, repository: Path, command: tuple[str, ...], variables: dict[str, str]) -> None:
+    """Run a command in the repository, and see that it leaves no mark."""
     try:
         done = await asyncio.to_thread(
             subprocess.run,
             command,
             cwd=repository,
-            env=environment(tmp_path) | hostile,
+            env=environment(tmp_path) | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

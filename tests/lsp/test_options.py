@@ -8,7 +8,15 @@ import pytest
 
 import codegen_lsp
 from codegen_lsp.lsp.option_docs import describe
-from codegen_lsp.lsp.options import Options, by_json_name, exclusions, parse, restricted
+from codegen_lsp.lsp.options import (
+    WORKSPACE,
+    Options,
+    by_json_name,
+    exclusions,
+    parse,
+    parse_layers,
+    restricted,
+)
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -296,7 +304,36 @@ def test_a_workspace_can_make_an_exclusion_stricter_and_not_weaker() -> None:
     off, _ = parse({"enabled": False})
     assert not parse({"enabled": True}, off, trusted=False)[0].enabled
     assert parse({"maxFileSize": 7}, user, trusted=False)[0].max_file_size == 7
-    assert set(exclusions()) == {"enabled", "languages", "maxFileSize", *OTHER_FILES}
+    assert set(exclusions()) == {"enabled", "languages", "maxFileSize", *SWITCHES, *OTHER_FILES}
+
+
+SWITCHES = ("inline", "menu", "writeBody", "warm")
+
+
+@pytest.mark.parametrize("key", SWITCHES)
+def test_a_workspace_can_t_turn_on_what_the_user_turned_off(key: str) -> None:
+    off, _ = parse({key: False})
+    assert parse({key: True}, off, trusted=False) == (off, ())
+    assert parse({key: None}, off, trusted=False) == (off, ())
+    assert parse({key: False}, trusted=False)[0] == off
+
+
+def test_a_client_keeps_the_user_s_and_the_workspace_s_settings_apart() -> None:
+    user = {"server": "http://mine", "token": "secret", "languages": {"c": False}, "maxFileSize": 9}
+    theirs = {"candidates": 7, "enabled": True, "maxFileSize": 99, "languages": {"c": True, "go": False}}
+    hostile = {"server": "http://theirs", "token": "x", "codegen": {"server": "http://theirs"}}
+    alone, _ = parse(user)
+    options, problems = parse_layers(user | {WORKSPACE: theirs | hostile}, Options())
+    assert (options.server, options.token, options.max_file_size) == ("http://mine", "secret", 9)
+    assert (options.candidates, options.enabled) == (7, True)
+    assert [options.serves(language) for language in ("c", "go", "python")] == [False, False, True]
+    assert any("codegen.server is ignored" in problem for problem in problems)
+    assert any("codegen.token is ignored" in problem for problem in problems)
+    # A section within the section is not looked into: a client that leaves out names may have missed it.
+    assert parse_layers(user | {"codegen": hostile}, Options()) == (alone, ())
+    assert parse_layers({WORKSPACE: {"codegen": hostile}}, alone)[0] == alone
+    for odd in (None, [], "x", {WORKSPACE: None}, {WORKSPACE: []}, {WORKSPACE: {WORKSPACE: hostile}}):
+        assert parse_layers(odd, alone)[0] == alone
 
 
 OTHER_FILES = {"otherFiles", "similarFiles", "otherFilesShare", "otherFilesLimit", "otherFileSize", "exclude"}

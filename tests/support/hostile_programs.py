@@ -167,6 +167,32 @@ PROGRAMS: dict[str, str] = {
     ),
     "makes a pipe signal by ioctl": "import fcntl, os\nr, w = os.pipe()\nfcntl.ioctl(r, 0x5452, b'\\1\\0\\0\\0')",
     "owns a pipe by ioctl": "import fcntl, os\nr, w = os.pipe()\nfcntl.ioctl(r, 0x8901, b'\\1\\0\\0\\0')",
+    "owns a socket by ioctl": (
+        "import fcntl, socket, struct\na, b = socket.socketpair()\n"
+        "fcntl.ioctl(a, 0x8901, struct.pack('i', {victim}))"
+    ),
+    "owns a socket by another ioctl": (
+        "import fcntl, socket, struct\na, b = socket.socketpair()\n"
+        "fcntl.ioctl(a, 0x8902, struct.pack('i', {victim}))"
+    ),
+    "datagrams from a pair": (
+        "import ctypes, os, struct\nlibc, pair = ctypes.CDLL(None, use_errno=True), (ctypes.c_int * 2)()\n"
+        "assert libc.socketpair(1, 2, 0, pair) == 0\n"
+        "address = struct.pack('H', 1) + os.fsencode({datagrams!r})\n"
+        "assert libc.sendto(pair[0], b'x', 1, 0, address, len(address)) == 1"
+    ),
+    "raw datagrams from a pair": (
+        "import ctypes\nlibc, pair = ctypes.CDLL(None), (ctypes.c_int * 2)()\n"
+        "assert libc.socketpair(1, 3, 0, pair) == 0"
+    ),
+    "locks a file by its bytes": (
+        "import fcntl, os\ntry:\n    fcntl.lockf(open('/tmp/x', 'w'), fcntl.LOCK_EX)\n    raise SystemExit\n"
+        "except OSError:\n    fcntl.lockf(open(os.__file__), fcntl.LOCK_SH)"
+    ),
+    "a call of a newer system": (
+        "import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+        "libc.syscall(463, -1, 0, 0, 0, 0, 0)\nassert ctypes.get_errno() != errno.ENOSYS"
+    ),
     "outlives its keeper": "import ctypes\nassert ctypes.CDLL(None).prctl(1, 0, 0, 0, 0) == 0",
     "asks for a signal when its keeper ends": "import ctypes\nassert ctypes.CDLL(None).prctl(1, 9, 0, 0, 0) == 0",
     "lets anybody debug it": "import ctypes\nassert ctypes.CDLL(None).prctl(0x59616D61, -1, 0, 0, 0) == 0",

@@ -14,6 +14,10 @@ from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
 
 LIMITS = {
     "layer": 1_000,
+    "depth": 1_000,
+    "stage": 1_000,
+    "blocks": 1_000,
+    "label": 10_000,
     "expert": 10_000,
     "head": 100_000,
     "vocab": 10**8,
@@ -46,7 +50,10 @@ def check_config(config: dict[str, Any], path: Path) -> None:
         if "attn_implementation" in name or "experts_implementation" in name:
             _check_implementation(name, value, path)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            limit = min((limit for word, limit in LIMITS.items() if word in name), default=MAX_NUMBER)
+            limits = [limit for word, limit in LIMITS.items() if word in name]
+            limit = min(limits, default=MAX_NUMBER)
+            if value < 0 and limits:
+                raise CheckpointError(f"{path} is wrong: {name!r} is {value:.6g}, less than any model has")
             if abs(value) > limit:
                 raise CheckpointError(
                     f"{path} is wrong: {name!r} is {value:.6g}, more than any model has ({limit})"

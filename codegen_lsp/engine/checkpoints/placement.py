@@ -5,7 +5,6 @@ Knows configurations, devices and accelerate. `models plan` prints the decision,
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -236,12 +235,9 @@ def check_device(device: object, source: str, *, other_machine: bool = False) ->
 def _written_map(path: Path, module: PreTrainedModel, other_machine: bool) -> DeviceMap:
     """Read a device map from a file, and check it against the model's modules."""
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CheckpointError(
-            f"the device map {path} can't be read ({reason}); name a JSON file of module: device"
-        ) from error
+        written = files.read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"the device map: {error}; name a JSON file of module: device") from error
     if not isinstance(written, dict) or not written:
         raise CheckpointError(f'the device map {path} must be a JSON object of "module": "device"')
     placed = {

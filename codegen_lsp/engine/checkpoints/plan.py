@@ -126,12 +126,19 @@ def _config_of(checkpoint: Checkpoint) -> PretrainedConfig:
 
 
 def kv_bytes_per_token(config: PretrainedConfig, dtype: torch.dtype) -> int:
-    """Return the bytes of one token's keys and values: 2 x layers x heads x width of a head x bytes of the dtype."""
+    """Return the bytes of one token's keys and values: 2 x layers x heads x width of a head x bytes of the dtype.
+
+    Raises:
+        CheckpointError: the configuration is inconsistent.
+    """
     text = config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    layers = len(DynamicCache(config=config).layers) or text.num_hidden_layers
-    return int(2 * layers * heads * width * dtype.itemsize)
+    try:
+        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        layers = len(DynamicCache(config=config).layers) or text.num_hidden_layers
+        return int(2 * layers * heads * width * dtype.itemsize)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"the model's configuration is wrong: {files.first_line(error)}") from error
 
 
 def _device_bytes(module: PreTrainedModel, placed: placement.DeviceMap) -> dict[str, int]:

@@ -14,6 +14,8 @@ from codegen_lsp.wire.requests import CompletionRequest, PromptInput
 
 CHARACTERS_PER_TOKEN = 16
 """Characters per token of the context that are looked at around a cursor."""
+MAX_PATH = 4096
+"""Characters of a path that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,14 @@ def _around(model: Model, request: CompletionRequest, prompt: PromptInput) -> Pr
     text = _text_of(vocabulary, prompt)
     before = assembly.lead(fill_format, order) if fill_format is not None and order is not None else ""
     prefix = vocabulary.encode_part(before + text[-reach:]) if isinstance(prompt, str) else list(prompt)
-    suffix = vocabulary.encode_part(_whole(request.suffix)[:reach]) if order is not None else []
+    suffix = vocabulary.encode_part(_whole(request.suffix[: 2 * reach])[:reach]) if order is not None else []
     healed = _healed(vocabulary, request, prefix, text)
     tail = prefix[len(prefix) - healed :]
     prefix = prefix[: len(prefix) - healed]
-    files = tuple(FileText(_whole(file.path), _whole(file.text)[:reach]) for file in request.files)
+    files = tuple(
+        FileText(_whole(file.path[-MAX_PATH:]), _whole(file.text[: 2 * reach])[:reach])
+        for file in request.files
+    )
     room = model.context - max(1, min(request.max_tokens, model.context // 2)) - healed
     tokens = _assembled(vocabulary, fill_format, order, prefix, suffix, files, _whole(request.path), room)
     texts = assembly.text_stops(fill_format) if fill_format is not None and order is not None else ()
@@ -127,6 +132,8 @@ def _assembled(
         before, current = assembly.file_ids(vocabulary, fill_format, files, path)
         return [*vocabulary.opening, *before, *current, *prefix] or [vocabulary.start]
 
+    # One by one from the last: to tokenize all of them for each that is dropped would take minutes.
+    files = tuple(assembly.last_files(vocabulary, fill_format, files, room - len(prefix) - len(suffix)))
     tokens = assembled(prefix, suffix)
     while len(tokens) > room and files:
         files = files[1:]

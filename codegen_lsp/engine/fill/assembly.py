@@ -99,14 +99,32 @@ def file_ids(
     """Return the ids of other files, and those that name the current one after them."""
     if not files:
         return [], []
+    tokens = [i for file in files for i in _ids_of_file(vocabulary, fill_format, file)]
     if fill_format is None or not fill_format.file:
-        return [i for file in files for i in vocabulary.encode_part(as_comment(file))], []
-    tokens = _ids(vocabulary, fill_format.parts(fill_format.project), {"name": PROJECT})
-    for file in files:
-        tokens += _ids(vocabulary, fill_format.parts(fill_format.file), _file_values(file))
-    return tokens, _ids(
+        return tokens, []
+    project = _ids(vocabulary, fill_format.parts(fill_format.project), {"name": PROJECT})
+    return project + tokens, _ids(
         vocabulary, fill_format.parts(fill_format.current), _file_values(FileText(path or UNNAMED, ""))
     )
+
+
+def last_files(
+    vocabulary: Vocabulary, fill_format: FillFormat | None, files: Sequence[FileText], room: int
+) -> Sequence[FileText]:
+    """Return the last of the files, as many as have at most `room` tokens; the others are not tokenized."""
+    count = 0
+    for file in reversed(files):
+        room -= len(_ids_of_file(vocabulary, fill_format, file))
+        if room < 0:
+            break
+        count += 1
+    return files[len(files) - count :]
+
+
+def _ids_of_file(vocabulary: Vocabulary, fill_format: FillFormat | None, file: FileText) -> list[int]:
+    if fill_format is None or not fill_format.file:
+        return vocabulary.encode_part(as_comment(file))
+    return _ids(vocabulary, fill_format.parts(fill_format.file), _file_values(file))
 
 
 def _file_values(file: FileText) -> dict[str, str | Sequence[int]]:

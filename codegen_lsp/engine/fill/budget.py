@@ -32,7 +32,7 @@ def meeting_stop(suffix: str) -> str:
     The suffix's beginning, up to the end of its second line with text; two short lines could be part of a completion.
     """
     lines: list[str] = []
-    for line in suffix.splitlines(keepends=True)[:16]:
+    for line in suffix[:MEETING_CHARACTERS].splitlines(keepends=True)[:16]:
         lines.append(line)
         texts = [text.strip() for text in lines if text.strip()]
         if len(texts) >= LEAST_LINES and sum(map(len, texts)) >= LEAST_CHARACTERS:
@@ -40,5 +40,7 @@ def meeting_stop(suffix: str) -> str:
     return ""
 
 
+MEETING_CHARACTERS = 4096
+"""Characters of a suffix that are looked at; a million lines take a second to split."""
 LEAST_LINES, LEAST_CHARACTERS = 2, 16
 """Lines with text, and characters in them, of a suffix that a completion doesn't contain by chance."""

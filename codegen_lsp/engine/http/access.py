@@ -79,7 +79,7 @@ class Access:
         admin = self.admin_token is not None and _same(token, self.admin_token)
         user = self.users.find(token)
         trusted = admin or (user is not None and not user.is_expired) or not self.users
-        name = "" if self.local else f"{hashlib.sha256(token.encode()).hexdigest()[:16]}@{_network(peer)}"
+        name = "" if self.local else f"{hashlib.sha256(token.encode()).hexdigest()[:16]}@{network_of(peer)}"
         return Caller(name, trusted, admin or (trusted and self.anyone_administers), user)
 
     def refusal(self, path: str, headers: Mapping[bytes, bytes], caller: Caller) -> WireError | None:
@@ -139,7 +139,7 @@ def _without_port(host: str) -> str:
     return name if colon and port.isdigit() and (not name.count(":") or name.endswith("]")) else host
 
 
-def _network(peer: str | None) -> str:
+def network_of(peer: str | None) -> str:
     """Return the address of a peer; for IPv6 its /64 network, all of which a single machine can have."""
     try:
         address = ipaddress.ip_address((peer or "").partition("%")[0])

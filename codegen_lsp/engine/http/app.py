@@ -155,7 +155,7 @@ class EngineApp:
         aliases = model.aliases if model is not None else self.worker.checkpoint.aliases
         if name.lower() not in aliases | {self.worker.config.model.lower()}:
             error = RequestError(
-                f"there is no model {name!r} here; this engine serves {self.worker.checkpoint.name}",
+                f"there is no model {name[:100]!r} here; this engine serves {self.worker.checkpoint.name}",
                 param="model",
                 code="model_not_found",
             )

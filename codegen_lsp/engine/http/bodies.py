@@ -22,6 +22,9 @@ BODY_SECONDS = 60.0
 INLINE_BYTES = 64 * 2**10
 """Bodies up to this size are parsed at once; larger ones in a thread."""
 
+MAX_PARTS = 200_000
+"""Maximum number of lists or keys in a body: the event loop waits while a million of them are made into objects."""
+
 MAX_STOP = 1_000
 """Maximum number of characters of a stop string."""
 
@@ -59,6 +62,8 @@ def _parsed(raw: bytes, parse: Callable[[object], Parsed], limit: int | None) ->
 
 
 def _json(raw: bytes) -> Any:
+    if max(raw.count(b"["), raw.count(b'":')) > MAX_PARTS:
+        raise RequestError(f"the body has more than {MAX_PARTS} lists or keys", code="malformed")
     try:
         if len(raw) > INLINE_BYTES:
             try:

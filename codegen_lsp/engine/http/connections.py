@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from codegen_lsp.engine.http.access import network_of
+
 log = logging.getLogger(__name__)
 
 HEADER_SECONDS = 10.0
@@ -22,7 +24,7 @@ SEND_SECONDS = 60.0
 
 MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_PEER = 64
-"""Over TCP; all connections through a unix socket are from one user."""
+"""Over TCP, where a machine has all addresses of an IPv6 /64 network; connections to a unix socket are one user's."""
 
 OPEN_FILES = 4096
 """Limit of open files that is requested from the system."""
@@ -44,11 +46,13 @@ class LimitedProtocol(H11Protocol):
     _full: asyncio.TimerHandle | None = None
     """Runs while the client has more to read than the buffers hold."""
     _peer: str | None = None
+    _answered_early: bool = False
+    """Whether the last request was answered before its body had arrived; the timer runs until it has."""
 
     def connection_made(self, transport: Any) -> None:
         """Accept a connection, or close it if there are too many."""
         super().connection_made(transport)
-        self._peer = self.client[0] if self.client else None
+        self._peer = network_of(self.client[0]) if self.client else None
         if self._peer is not None:
             self.peers[self._peer] += 1
         crowded = self._peer is not None and self.peers[self._peer] > MAX_CONNECTIONS_PER_PEER
@@ -61,9 +65,20 @@ class LimitedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Read a part of a request; the timer runs while its headers are incomplete."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if self.conn.their_state is h11.SEND_BODY and self._answered_early:
+            return
+        if self.conn.their_state is not h11.IDLE or self._answered_early:
             self._stop_timer()
-        elif self._timer is None:
+        self._answered_early = False
+        if self.conn.their_state is h11.IDLE and self._timer is None:
+            self._start_timer()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; a body that is not needed any more gets as much time as headers."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
+            self._answered_early = True
+            self._stop_timer()
             self._start_timer()
 
     def pause_writing(self) -> None:

@@ -9,12 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from codegen_lsp.engine.http.access import Access, Caller
 from codegen_lsp.engine.http.responses import error_response
 from codegen_lsp.engine.http.team.limits import UserLimits
-from codegen_lsp.engine.http.team.traffic import Traffic
+from codegen_lsp.engine.http.team.traffic import USES, Traffic
 from codegen_lsp.engine.http.team.users import User
 from codegen_lsp.wire.errors import WireError
-
-USES = ("/v1/", "/infill")
-"""Beginnings of the paths that use the model."""
 
 
 class Activity:

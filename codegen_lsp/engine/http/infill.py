@@ -28,6 +28,8 @@ from codegen_lsp.wire.schema import place_of
 
 DEFAULT_TOKENS, MOST_TOKENS = 128, 4096
 """Maximum number of tokens of a request that names none, and of one that names no limit (-1)."""
+MAX_FIELDS, MAX_FIELD = 64, 200
+"""Maximum number of fields of an answer that are named, and of characters of each."""
 
 
 class _Extra(Struct):
@@ -48,7 +50,9 @@ class _InfillBody(Struct):
     stop: str | list[str] | None = None
     stream: bool | None = None
     t_max_predict_ms: float | None = None
-    response_fields: list[str] | None = None
+    response_fields: (
+        Annotated[list[Annotated[str, Meta(max_length=MAX_FIELD)]], Meta(max_length=MAX_FIELDS)] | None
+    ) = None
     model: str | None = None
 
 

@@ -6,12 +6,10 @@ neither decides is decided by the `.gitignore` files of the workspace, so that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from codegen_lsp.lsp.context.globs import IgnoreRules
 
 BUILT_IN = (
     *(".env", ".env.*", ".env-*", "*.env", ".envrc"),
@@ -33,67 +31,53 @@ BUILT_IN = (
 )
 """Patterns of environment files, keys, certificates and credentials; they always apply."""
 
-SpecOf = Callable[[tuple[str, ...]], "GitIgnoreSpec | None"]
+RulesOf = Callable[[tuple[str, ...]], IgnoreRules | None]
 """Returns the patterns of the `.gitignore` in a folder, given by its path's parts below the workspace folder."""
 
-
-def compile_patterns(patterns: Iterable[str]) -> GitIgnoreSpec:
-    """Return the matcher of patterns; those that can't be understood are left out."""
-    from pathspec import GitIgnoreSpec
-
-    patterns = tuple(patterns)
-    try:
-        return GitIgnoreSpec.from_lines(patterns)
-    except ValueError:  # one of them is a lone `!`, or `//`
-        return GitIgnoreSpec.from_lines([pattern for pattern in patterns if _is_understood(pattern)])
-
-
-def _is_understood(pattern: str) -> bool:
-    from pathspec import GitIgnoreSpec
-
-    try:
-        GitIgnoreSpec.from_lines([pattern])
-    except ValueError:
-        return False
-    return True
+DEEPEST = 64
+"""Number of folders below which every file is excluded: patterns are looked for in each of them."""
 
 
 @lru_cache(maxsize=8)
-def _named(patterns: tuple[str, ...]) -> tuple[GitIgnoreSpec, GitIgnoreSpec]:
-    return compile_patterns(BUILT_IN), compile_patterns(patterns)
+def _named(patterns: tuple[str, ...]) -> tuple[IgnoreRules, IgnoreRules]:
+    return IgnoreRules.read(BUILT_IN), IgnoreRules.read(patterns)
 
 
-def is_excluded(parts: Sequence[str], patterns: Sequence[str], ignored: SpecOf) -> bool:
+def is_excluded(parts: Sequence[str], patterns: Sequence[str], ignored: RulesOf) -> bool:
     """Return whether a file is excluded, given by its path's parts below its workspace folder.
 
     The user's `patterns` are asked first, then the built-in ones, then `.gitignore` from the file's folder upward. A
     pattern that starts with `!` takes back what the patterns after it in that order exclude.
     """
+    if len(parts) > DEEPEST:
+        return True
     built_in, user = _named(tuple(patterns))
-    for spec in (user, built_in):
-        verdict = _whole(tuple(parts), lambda folder, spec=spec: spec if not folder else None)  # type: ignore[misc]
+    for rules in (user, built_in):
+        verdict = _whole(tuple(parts), lambda folder, rules=rules: rules if not folder else None)  # type: ignore[misc]
         if verdict is not None:
             return verdict
     return _whole(tuple(parts), ignored) is True
 
 
-def _whole(parts: tuple[str, ...], spec_of: SpecOf) -> bool | None:
+def _whole(parts: tuple[str, ...], rules_of: RulesOf) -> bool | None:
     """Return the verdict on a file: True as soon as one of its folders, or itself, is ignored."""
     verdict: bool | None = None
     for length in range(1, len(parts) + 1):
-        verdict = _single(parts[:length], length < len(parts), spec_of)
-        if verdict:
+        nearest = _single(parts[:length], length < len(parts), rules_of)
+        if nearest:
             return True
+        # What takes back a folder takes back all in it that nothing else excludes.
+        verdict = verdict if nearest is None else nearest
     return verdict
 
 
-def _single(parts: tuple[str, ...], is_folder: bool, spec_of: SpecOf) -> bool | None:
+def _single(parts: tuple[str, ...], is_folder: bool, rules_of: RulesOf) -> bool | None:
     """Return what the nearest pattern file says about one folder or file."""
     for depth in range(len(parts) - 1, -1, -1):
-        spec = spec_of(parts[:depth])
-        if spec is None:
+        rules = rules_of(parts[:depth])
+        if rules is None:
             continue
-        verdict = spec.check_file("/".join(parts[depth:]) + ("/" if is_folder else "")).include
+        verdict = rules.verdict(parts[depth:], is_folder=is_folder)
         if verdict is not None:
             return verdict
     return None

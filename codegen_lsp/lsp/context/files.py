@@ -12,15 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.context.exclusion import compile_patterns, is_excluded
-
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
+from codegen_lsp.lsp.context.exclusion import is_excluded
+from codegen_lsp.lsp.context.globs import IgnoreRules
 
 CACHED_CHARACTERS = 4 * 2**20
 """Characters of files that are kept, so that an unchanged file is read once."""
@@ -28,6 +25,8 @@ IGNORE_BYTES = 256 * 1024
 """The longest `.gitignore` that is read."""
 MAX_NAMES = 2000
 """Number of names of a folder that are looked at."""
+LONGEST_PATH = 4096
+"""Characters of the longest path that is looked at."""
 _FLAGS = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
 )
@@ -57,7 +56,7 @@ class WorkspaceFiles:
         self._texts: LRUCache[str, tuple[Stamp, str | None]] = LRUCache(
             CACHED_CHARACTERS, getsizeof=lambda entry: len(entry[1] or "") + 200
         )
-        self._ignores: LRUCache[str, tuple[list[Stamp | None], GitIgnoreSpec | None]] = LRUCache(500)
+        self._ignores: LRUCache[str, tuple[list[Stamp | None], IgnoreRules | None]] = LRUCache(500)
 
     def place(self, path: str) -> tuple[str, tuple[str, ...]] | None:
         """Return the innermost workspace folder that holds a path, and the path's parts below it."""
@@ -89,6 +88,8 @@ class WorkspaceFiles:
 
         A path outside of the workspace folders is excluded by the patterns alone.
         """
+        if len(path) > LONGEST_PATH:
+            return True
         try:
             paths = (os.path.abspath(path), os.path.realpath(path))
         except (OSError, ValueError):
@@ -104,7 +105,7 @@ class WorkspaceFiles:
         folder, below = place
         return is_excluded(below, self.patterns, partial(self._ignored, folder))
 
-    def _ignored(self, folder: str, parts: tuple[str, ...]) -> GitIgnoreSpec | None:
+    def _ignored(self, folder: str, parts: tuple[str, ...]) -> IgnoreRules | None:
         """Return the patterns of the `.gitignore` in a folder, and of git's own list at the top."""
         path = os.path.join(folder, *parts)
         files = [os.path.join(path, ".gitignore")]
@@ -116,12 +117,12 @@ class WorkspaceFiles:
         texts = [
             _read(file, IGNORE_BYTES) for file, each in zip(files, stamps, strict=True) if each is not None
         ]
-        rules = [
+        written = [
             line for text in reversed(texts) for line in (text or b"").decode("utf-8", "replace").splitlines()
         ]
-        spec = compile_patterns(rules) if rules else None
-        self._ignores[path] = stamps, spec
-        return spec
+        rules = IgnoreRules.read(written) if written else None
+        self._ignores[path] = stamps, rules
+        return rules
 
     def text(self, real: str, limit: int) -> str | None:
         """Return the text of a file by its real path, with `\\n` as line ends; None if it may not or can't be read."""
@@ -163,6 +164,8 @@ class BoundedReading:
 
     def find(self, path: str) -> str | None:
         """Return the real path of a file that may be shown; None if there is none."""
+        if len(path) > LONGEST_PATH:
+            return None
         path = os.path.normpath(path)
         if path not in self._real:
             self._real[path] = None if self.is_over else self._allowed(path)
@@ -187,7 +190,7 @@ class BoundedReading:
 
     def names(self, folder: str) -> tuple[str, ...]:
         """Return the names in a folder, in order; none for a folder outside of the workspace."""
-        if self.is_over or not self._may_list(folder):
+        if self.is_over or len(folder) > LONGEST_PATH or not self._may_list(folder):
             return ()
         try:
             with os.scandir(folder) as entries:

@@ -13,8 +13,15 @@ from codegen_lsp.lsp.code.syntax import decode, encode, parse
 
 MAX_IMPORTS = 200
 """Number of imports of a file that are looked at."""
+MAX_NAMES = 2000
+"""Number of names that all imports of a file together may have."""
 _STEPS = 20_000
 """Number of nodes of a tree that are looked at."""
+_LONGEST = 8000
+"""Bytes of the longest import that is read: to list its names takes a time that grows with the square of their
+number."""
+_LONGEST_MODULE = 500
+"""Characters of the longest name of a module, each part of which is a folder to look for."""
 _LOOKED_INTO = frozenset(
     [
         *("module", "program", "translation_unit", "source_file", "ERROR", "block", "statement_block"),
@@ -56,9 +63,13 @@ def imports_in(language: str, root: Node) -> tuple[Import, ...]:
     if read is None:
         return ()
     imports: list[Import] = []
+    names = 0
     for node in _nodes(root):
-        imports += read(node)
-        if len(imports) >= MAX_IMPORTS:
+        if node.end_byte - node.start_byte <= _LONGEST:
+            fresh = [item for item in read(node) if len(item.module) + item.level <= _LONGEST_MODULE]
+            imports += fresh
+            names += sum(len(item.names) for item in fresh)
+        if len(imports) >= MAX_IMPORTS or names > MAX_NAMES:
             break
     return tuple(dict.fromkeys(imports[:MAX_IMPORTS]))
 

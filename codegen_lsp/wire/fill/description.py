@@ -8,7 +8,9 @@ by their brackets, and listed under `tokens` otherwise.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 
 import msgspec
@@ -45,20 +47,35 @@ def named_format(name: str) -> FillFormat:
         return family
     path = Path(name)
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise ConfigError(f"{path}: a description of a format has at most {MAX_FILE} bytes")
-        raw = path.read_bytes()
-    except OSError as error:
+        raw = _read(path)
+    except (OSError, ValueError) as error:
         known = ", ".join(family.family for family in families.FAMILIES)
+        why = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{name!r} is neither a family ({known}) nor a file that can be read ({error.strerror})"
+            f"{name!r} is neither a family ({known}) nor a file that can be read ({why})"
         ) from error
     try:
         return described(msgspec.json.decode(raw))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file. Opening a pipe would wait for a writer, and a device never ends.
+
+    Raises:
+        OSError: it can't be read.
+        ConfigError: it is not a regular file, or too large.
+    """
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path} is not a regular file")
+        if status.st_size > MAX_FILE:
+            raise ConfigError(f"{path}: a description of a format has at most {MAX_FILE} bytes")
+        return file.read(MAX_FILE)
 
 
 def described(body: object) -> FillFormat:

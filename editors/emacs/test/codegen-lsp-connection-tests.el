@@ -73,15 +73,26 @@
                :params (:items [(:section "codegen")])))
             (should (equal (plist-get (car (slot-value codegen-lsp-tests-server 'sent)) :result)
                            [(:server "http://mine" :token "secret"
-                             :languages (:c :json-false :go :json-false) :maxFileSize 9
-                             :candidates 7)])))
+                             :languages (:c :json-false) :maxFileSize 9
+                             :workspaceSettings (:candidates 7 :enabled t :maxFileSize 99
+                                                 :languages (:c t :go :json-false)))])))
         (delete-directory folder t)))))
+
+;; JSON makes the same name of `server', `:server' and an uninterned symbol.
+(ert-deftest codegen-lsp-tests-a-directory-cannot-spell-the-server-otherwise ()
+  (dolist (directory (list '(server "http://theirs" token "x" candidates 7)
+                           (list (make-symbol ":server") "http://theirs" :candidates 7)
+                           '("server" "http://theirs" :candidates 7)))
+    (should (equal (codegen-lsp--apply-directory-settings '(:model "m") directory)
+                   '(:model "m" :workspaceSettings (:candidates 7)))))
+  (dolist (directory (list nil "x" [1] 7 (make-hash-table) '(:server) '(:a . 1) '((server . "x"))))
+    (should (equal (codegen-lsp--apply-directory-settings '(:model "m") directory) '(:model "m")))))
 
 (ert-deftest codegen-lsp-tests-a-directory-can-switch-suggestions-off ()
   (should (equal (codegen-lsp--apply-directory-settings '(:model "m") '(:enabled :json-false))
-                 '(:model "m" :enabled :json-false)))
+                 '(:model "m" :workspaceSettings (:enabled :json-false))))
   (should (equal (codegen-lsp--apply-directory-settings '(:enabled :json-false) '(:enabled t))
-                 '(:enabled :json-false))))
+                 '(:enabled :json-false :workspaceSettings (:enabled t)))))
 
 (ert-deftest codegen-lsp-tests-capabilities-include-inline-completion ()
   (codegen-lsp-tests-with "|"

@@ -23,6 +23,7 @@ import { Events } from './events'
 import { machine } from './machine'
 import { STATUS_NOTIFICATION, ServerCommand, type Status, parseStatus } from './protocol'
 import { activePython } from './python'
+import { declared, layers } from './settings'
 
 export const EXTENSION_ID = 'codegen-lsp.codegen-lsp'
 export const EDITOR_SECTION = 'codegen-lsp'
@@ -162,10 +163,10 @@ export class Server implements Disposable {
       initializationOptions: {
         editorInfo: { name: env.appName, version: editorVersion },
         editorPluginInfo: { name: 'codegen-lsp', version: extensionVersion() },
-        // The scopes in package.json keep a workspace from choosing restricted settings.
+        // The answer to `workspace/configuration` tells a workspace's values from the user's.
         filtersWorkspaceSettings: true,
       },
-      middleware: events.middleware,
+      middleware: { ...events.middleware, workspace: { configuration: ({ items }) => items.map(answer) } },
     }
   }
 
@@ -220,6 +221,14 @@ function stopped(message: string): Status {
 function extensionVersion(): string {
   const manifest = extensions.getExtension(EXTENSION_ID)?.packageJSON as { version?: string } | undefined
   return manifest?.version ?? ''
+}
+
+/** The answer to one item of a `workspace/configuration`; only the section of the server is known. */
+function answer({ section }: { readonly section?: string }): Record<string, unknown> {
+  if (section !== SERVER_SECTION) return {}
+  const settings = workspace.getConfiguration(section)
+  const names = declared(extensions.getExtension(EXTENSION_ID)?.packageJSON, section)
+  return layers(names, (name) => settings.inspect(name))
 }
 
 /** The environment of the server; PYTHONSAFEPATH keeps server and engine from importing from the workspace. */

@@ -514,4 +514,4 @@ def test_a_project_chooses_neither_the_server_nor_the_model(start: Open) -> None
           return client.handlers['workspace/configuration'](nil, params, { client_id = client.id })[1]
         end)()"""
     )
-    assert answer == {"server": "http://mine", "token": "secret", "candidates": 7}
+    assert answer == {"server": "http://mine", "token": "secret", "workspaceSettings": {"candidates": 7}}

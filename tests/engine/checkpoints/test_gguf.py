@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,63 @@ def test_a_file_that_is_wrong(
         locate(resolve(str(tmp_path / "m.gguf")))
     assert "\n" not in str(error.value)
     assert not models.exists() or list((models / "gguf").iterdir()) == []
+
+
+def text(content: bytes) -> bytes:
+    return struct.pack("<Q", len(content)) + content
+
+
+def header(keys: int, tensors: int, body: bytes) -> Callable[[Path], None]:
+    """A file with this header and a gigabyte of nothing, which takes no room on the disk."""
+
+    def make(path: Path) -> None:
+        start = b"GGUF" + struct.pack("<IQQ", 3, tensors, keys)
+        key = text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
+        path.write_bytes(start + key + body)
+        os.truncate(path, 2**30)
+
+    return make
+
+
+def value(kind: int, *numbers: int) -> bytes:
+    return text(b"x") + struct.pack("<I", kind) + b"".join(struct.pack("<Q", n) for n in numbers)
+
+
+def array(kind: int, count: int) -> bytes:
+    return text(b"x") + struct.pack("<IIQ", 9, kind, count)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (header(2**63, 0, b""), "9223372036854775808 keys, more than any model"),
+        (header(1, 2**63, b""), "9223372036854775808 tensors, more"),
+        (header(2, 0, value(8, 2**63)), "9223372036854775808 bytes of a string, more"),
+        (header(2, 0, value(8, 2**29)), "bytes of a string, more"),
+        (header(2, 0, array(0, 2**30)), "elements, more"),
+        (header(2, 0, array(8, 2**27)), "elements, more"),
+        (header(2, 0, array(9, 2)), "unknown type 9"),
+        (header(2, 0, value(77)), "unknown type 77"),
+        (header(1, 1, text(b"token_embd.weight") + struct.pack("<I", 2**31)), "dimensions of a tensor, more"),
+        (header(1, 1, text(b"t") + struct.pack("<IQQIQ", 2, 2**40, 2**40, 0, 0)), "can't be read"),
+        (header(5000, 0, b""), "can't be read"),
+        (lambda path: path.write_bytes(b""), "is not a GGUF file"),
+        (os.mkfifo, "is a folder|is not a|m.gguf"),
+    ],
+)
+def test_a_hostile_header_is_one_sentence_and_takes_no_memory(
+    tmp_path: Path, models: Path, make: Callable[[Path], object], sentence: str
+) -> None:
+    make(tmp_path / "m.gguf")
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=sentence) as error:
+            locate(resolve(str(tmp_path / "m.gguf")))
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(error.value)
+    assert not models.exists()
 
 
 def test_files_that_are_not_there_or_only_a_part(tmp_path: Path) -> None:

@@ -111,8 +111,25 @@ def test_too_much_text_is_cut_and_not_refused(engine: Served) -> None:
     assert body["tokens_evaluated"] <= 256
 
 
+@pytest.mark.parametrize("text", ["b" * 50_000, "b\n" * 25_000, "b"])
+def test_many_files_take_no_longer_than_those_that_fit(engine: Served, text: str) -> None:
+    """Tokenizing all of them again for each that is dropped took minutes."""
+    body = {"prompt": "x = ", "max_tokens": 1, "files": [{"path": "a" * 4000, "text": text}] * 256}
+    response = engine.client.post("/v1/completions", json=body | {"suffix": "y\n" * 10**6}, timeout=50)
+    response.raise_for_status()
+    assert response.json()["usage"]["prompt_tokens"] <= 256
+
+
 @pytest.mark.parametrize(
-    ("field", "value"), [("input_prefix", 1), ("input_extra", "x"), ("n_predict", "x"), ("temperature", 9)]
+    ("field", "value"),
+    [
+        ("input_prefix", 1),
+        ("input_extra", "x"),
+        ("n_predict", "x"),
+        ("temperature", 9),
+        ("response_fields", ["x"] * 65),
+        ("response_fields", ["a/" * 101]),
+    ],
 )
 def test_wrong_fields_are_named(engine: Served, field: str, value: Any) -> None:
     response = engine.client.post("/infill", json={"input_prefix": "x", field: value})

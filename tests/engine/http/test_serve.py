@@ -243,6 +243,23 @@ def test_a_flood_of_token_ids_is_refused_and_others_are_served(engine: Served) -
     assert max(waits) < 2
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"prompt": "x", ' + b", ".join(b'"k%d": 1' % n for n in range(10**6)) + b"}", "lists or keys"),
+        (b'{"prompt": [' + b"[]," * 10**6 + b"[]]}", "lists or keys"),
+        (b'{"prompt": "x", "model": "' + b"m" * 10**7 + b'"}', "no model 'mmm"),
+        (b'{"prompt": "x", "' + b"k" * 10**7 + b'": 1}', "'kkk"),
+    ],
+    ids=["keys", "lists", "model", "key"],
+)
+def test_a_flood_of_anything_gets_a_short_answer(engine: Served, content: bytes, problem: str) -> None:
+    response = engine.client.post("/v1/completions", content=content)
+    assert response.status_code in (400, 404)
+    assert problem in response.json()["error"]["message"]
+    assert len(response.content) < 1000
+
+
 def steps(engine: Served) -> float:
     return sum(v for name, v in engine.metrics().items() if name.startswith("codegen_steps_total"))
 

@@ -24,6 +24,7 @@ import sys
 from codegen_lsp.cli import main
 from codegen_lsp.engine.http import bodies, connections
 bodies.BODY_SECONDS = connections.SEND_SECONDS = 1.5
+connections.HEADER_SECONDS = 2.5
 main(sys.argv[1:])
 """
 """An engine that waits for clients for a second and a half instead of a minute."""
@@ -89,6 +90,25 @@ def test_a_body_byte_by_byte_is_a_timeout(engine: Served) -> None:
             except TimeoutError:
                 continue
     assert b" 408 " in answer
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 999999", b"Transfer-Encoding: chunked"])
+def test_a_body_that_comes_after_the_answer_holds_no_connection(engine: Served, body: bytes) -> None:
+    with connected(engine, b"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + body + b"\r\n\r\n") as slow:
+        slow.settimeout(0.2)
+        answer, ended = b"", False
+        deadline = time.monotonic() + 30
+        while not ended and time.monotonic() < deadline:
+            try:
+                slow.sendall(b"1\r\nx\r\n")
+                part = slow.recv(4096)
+                answer, ended = answer + part, not part
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                ended = True
+    assert b" 404 " in answer
+    assert ended
 
 
 def test_a_client_that_does_not_read_is_dropped_and_its_request_cancelled(engine: Served) -> None:

@@ -33,6 +33,7 @@ class World:
     port: int
     socket: str
     abstract: str
+    datagrams: str
     connections: list[object]
 
     def fill(self, program: str) -> str:
@@ -43,6 +44,7 @@ class World:
             "{folder!r}": repr(str(self.folder)),
             "{socket!r}": repr(self.socket),
             "{abstract!r}": repr(self.abstract),
+            "{datagrams!r}": repr(self.datagrams),
         }
         for name, value in values.items():
             program = program.replace(name, value)
@@ -68,6 +70,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         listeners[-1].bind(address)
         listeners[-1].listen()
     Path(path).chmod(0o777)
+    letters = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    letters.bind(str(folder.parent / "d.sock"))
+    Path(letters.getsockname()).chmod(0o777)
 
     def accept(listener: socket.socket) -> None:
         try:
@@ -79,7 +84,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     threads = [threading.Thread(target=accept, args=(x,), daemon=True) for x in listeners]
     for thread in threads:
         thread.start()
-    yield World(folder, victim, listeners[0].getsockname()[1], path, abstract, connections)
+    yield World(
+        folder, victim, listeners[0].getsockname()[1], path, abstract, letters.getsockname(), connections
+    )
+    letters.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        letters.recv(1)
+    letters.close()
     for listener in listeners:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
@@ -173,6 +184,25 @@ def test_a_result_with_methods_of_its_own_is_refused(sandbox: Sandbox) -> None:
     result = sandbox.run("", driver=driver)
     assert not result.passed
     assert "not plain data" in result.message or "PicklingError" in result.message
+
+
+@pytest.mark.parametrize("call", ["__import__, ('json',)", "eval, ('1 + 1',)", "__import__('os').getcwd, ()"])
+def test_a_result_that_calls_something_is_refused(sandbox: Sandbox, call: str) -> None:
+    driver = (
+        f"class A:\n    def __reduce__(self):\n        return {call}\n"
+        "def run(program, payload):\n    return A()"
+    )
+    result = sandbox.run("", driver=driver)
+    assert not result.passed
+    assert "is not allowed" in result.message
+
+
+def test_a_program_holds_no_descriptor_of_its_keeper(sandbox: Sandbox) -> None:
+    program = (
+        "import os\nopened = []\nfor number in range(256):\n    try:\n        os.fstat(number)\n"
+        "        opened.append(number)\n    except OSError:\n        pass\nassert opened == [0, 1, 2, 3], opened"
+    )
+    assert sandbox.run(program).verdict() == "passed"
 
 
 def test_a_judge_compares_with_a_secret_that_the_program_never_had(sandbox: Sandbox) -> None:

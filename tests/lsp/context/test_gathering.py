@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -426,3 +427,28 @@ def test_other_files_make_names_known_to_the_checks_of_lines() -> None:
     assert checker_for(plain)("b = shown").unknown == 1
     assert hints.missing(informed.statements, informed.cursor) == ("b",)  # type: ignore[arg-type]
     assert hints.missing(plain.statements, plain.cursor) == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("python", "import a" + ".a" * 40_000),
+        ("python", "from ..a import " + ",".join(f"n{n}" for n in range(30_000))),
+        (
+            "python",
+            "".join(f"from .a{m} import {','.join(f'n{n}' for n in range(900))}\n" for m in range(180)),
+        ),
+        ("python", "".join(f"import a{n}{'.a' * 240}\n" for n in range(200))),
+        ("python", "from " + "." * 200_000 + " import x"),
+        ("javascript", f"import x from './{'a/' * 100_000}'"),
+        ("c", f'#include "{"a/" * 100_000}"'),
+        ("java", f"import {'a.' * 50_000}B;"),
+        ("go", f'import "{"a/" * 50_000}"'),
+    ],
+)
+def test_no_import_takes_long(language: str, text: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.py", text)
+    reading = BoundedReading(WorkspaceFiles([str(tmp_path)]), {str(path): text})
+    started = time.thread_time()
+    gather(DocumentSnapshot(str(path), language, text, 0, ()), reading)
+    assert time.thread_time() - started < 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,27 @@ def test_neither_a_family_nor_a_file(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(ConfigError, match="not JSON"):
         named_format(str(tmp_path / "x.json"))
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_bytes(b" " * (2**20 + 1)), "at most 1048576 bytes"),
+        (lambda path: path.write_text('{"psm": ' + "[" * 500_000), "not JSON"),
+        (lambda path: path.write_bytes(b'{"psm": "\xff"}'), "not JSON"),
+    ],
+    ids=["pipe", "device", "folder", "long", "deep", "bytes"],
+)
+def test_a_hostile_file_is_one_sentence(tmp_path: Path, make: Any, problem: str) -> None:
+    path = tmp_path / "hostile.json"
+    make(path)
+    with pytest.raises(ConfigError, match=problem):
+        named_format(str(path))
+
+
+def test_a_name_that_no_file_can_have_is_one_sentence() -> None:
+    with pytest.raises(ConfigError, match="neither a family"):
+        named_format("a\0b.json")

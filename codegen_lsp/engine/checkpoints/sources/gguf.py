@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.config_limits import check_config
+from codegen_lsp.engine.checkpoints.sources.gguf_header import check_header
 from codegen_lsp.engine.checkpoints.sources.gguf_tokenizer import gguf_tokenizer
+from codegen_lsp.engine.checkpoints.tokenizer import is_panic
 from codegen_lsp.wire import extras
 from codegen_lsp.wire.errors import CodegenError
 from codegen_lsp.wire.folders import models_dir
@@ -46,7 +48,9 @@ def gguf_errors(path: Path) -> Iterator[None]:
         yield
     except CodegenError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         text = " ".join(str(error).split())[:200]
         match = re.search(r"architecture '?([\w.-]+)'? is not supported", text)
         if match:
@@ -126,6 +130,7 @@ def model_config(path: Path) -> PretrainedConfig:
     from transformers import AutoConfig
 
     with gguf_errors(path):
+        check_header(path)
         config: PretrainedConfig = AutoConfig.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )

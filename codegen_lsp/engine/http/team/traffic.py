@@ -17,6 +17,8 @@ from codegen_lsp.engine.http.team.audit import AuditLog
 ROUTES = frozenset(
     {
         "/v1/completions",
+        "/v1/fim/completions",
+        "/infill",
         "/v1/embeddings",
         "/v1/models",
         "/health",
@@ -27,6 +29,8 @@ ROUTES = frozenset(
     }
 )
 """The values of the label `route`; all other paths are `other`."""
+USES = ("/v1/", "/infill")
+"""Beginnings of the paths that use the model."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of the histogram of times."""
 
@@ -72,7 +76,7 @@ class Traffic:
         elapsed = time.perf_counter() - exchange.started
         self._requests.labels(route, exchange.status).inc()
         self._seconds.labels(route).observe(elapsed)
-        if self._audit is not None and route.startswith("/v1/"):
+        if self._audit is not None and exchange.uses_model:
             self._audit.write(exchange.record(user, elapsed))
 
 
@@ -82,6 +86,7 @@ class Exchange:
     def __init__(self, traffic: Traffic, scope: Scope) -> None:
         path = scope["path"]
         self.route = path if path in ROUTES else "/v1/models" if path.startswith("/v1/models/") else "other"
+        self.uses_model = path.startswith(USES)
         self.started = time.perf_counter()
         self.status = 0
         """0 if the client left before there was an answer."""

@@ -23,7 +23,7 @@ _CALLS: dict[str, tuple[int | None, int | None]] = {
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131),
     "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240),
     "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "pidfd_send_signal": (424, 424),
-    "socket": (41, 198), "bind": (49, 200), "connect": (42, 203), "listen": (50, 201),
+    "socket": (41, 198), "socketpair": (53, 199), "bind": (49, 200), "connect": (42, 203), "listen": (50, 201),
     "prlimit64": (302, 261), "setpriority": (141, 140), "ioprio_set": (251, 30),
     "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119), "sched_setparam": (142, 118),
     "sched_setattr": (314, 274), "setpgid": (109, 154), "setsid": (112, 157),
@@ -82,6 +82,12 @@ _SIGNAL_OWNER = {
 _PRCTL = (1, 4, 35, 36, 0x59616D61)
 """PR_SET_PDEATHSIG (outlives its keeper), PR_SET_DUMPABLE, PR_SET_MM, PR_SET_CHILD_SUBREAPER, PR_SET_PTRACER."""
 _SET_FLAGS, _ASYNC = 4, 0x2000
+_LOCKS = (6, 7, 37, 38)
+"""F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW: a lock on a file that can be read keeps others from writing it."""
+_DATAGRAMS = 2
+"""A bit in the types SOCK_DGRAM and SOCK_RAW: such a socket sends to any address, also if it is one of a pair."""
+_FIRST_UNKNOWN = 463
+"""Calls from this number on are newer than the table (Linux 6.10); libraries do without them."""
 _PRETEND_MISSING = ("clone3", "openat2")
 """Calls whose arguments lie in memory, where a filter can't look: libraries fall back to the older call."""
 
@@ -159,6 +165,8 @@ def build(*, alone: bool, pid: int) -> bytes:
     rules.emit(_LOAD, 0)
     rules.emit(_JUMP_GREATER_EQUAL, 0x40000000, 0, 1)  # the x32 calls: other numbers for the same things
     rules.emit(_RETURN, _ERROR | errno.ENOSYS)
+    rules.emit(_JUMP_GREATER_EQUAL, _FIRST_UNKNOWN, 0, 1)
+    rules.emit(_RETURN, _ERROR | errno.ENOSYS)
     rules.deny(_PRETEND_MISSING, errno.ENOSYS)
     rules.deny(_ALWAYS, errno.EACCES)
     rules.deny_where("clone", 0, (_JUMP_ANY_BIT, _NEW_NAMESPACES), holds=True, error=errno.EPERM)
@@ -168,6 +176,7 @@ def build(*, alone: bool, pid: int) -> bytes:
     for option in _PRCTL:
         rules.deny_where("prctl", 0, (_JUMP_EQUAL, option), holds=True, error=errno.EPERM)
     rules.deny_async_flag()
+    rules.deny_where("socketpair", 1, (_JUMP_ANY_BIT, _DATAGRAMS), holds=True, error=errno.EACCES)
     if alone:
         _deny_the_outside(rules, pid)
     rules.emit(_RETURN, _ALLOW)
@@ -179,6 +188,8 @@ def _deny_the_outside(rules: _Assembler, pid: int) -> None:
     rules.deny_where("clone", 0, (_JUMP_ANY_BIT, _CLONE_THREAD), holds=False, error=errno.EAGAIN)
     rules.deny_where("open", 1, (_JUMP_ANY_BIT, _WRITING), holds=True, error=errno.EROFS)
     rules.deny_where("openat", 2, (_JUMP_ANY_BIT, _WRITING), holds=True, error=errno.EROFS)
+    for request in _LOCKS:
+        rules.deny_where("fcntl", 1, (_JUMP_EQUAL, request), holds=True, error=errno.EPERM)
     for name in ("kill", "tgkill"):
         rules.deny_where(name, 0, (_JUMP_EQUAL, pid), holds=False, error=errno.EPERM)
     # Limits of other processes: 0 is oneself, and one's own limits can only be lowered.

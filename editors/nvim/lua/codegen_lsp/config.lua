@@ -186,21 +186,21 @@ local function capabilities()
   return vim.tbl_deep_extend('force', defaults_of_editor, inline)
 end
 
---- The settings in `settings`, a client's, without those that only the user may choose.
+--- What the user chose, and apart from it `settings`, a client's, without those that only the user may choose.
 ---
 --- Plugins read the settings of a project from a file in its folder and put them into `client.settings`; a project that
 --- was cloned must not choose the server that gets the code, or the model that is loaded. What the user chose stands in
---- the options of this plugin and in `vim.lsp.config`.
+--- the options of this plugin and in `vim.lsp.config`. The server takes from a project only what it may choose.
 ---@param settings any
 ---@return table<string, any>
-local function unrestricted(settings)
-  local result = type(settings) == 'table' and vim.deepcopy(settings) or {}
+local function layers(settings)
+  local theirs = type(settings) == 'table' and vim.deepcopy(settings) or {}
+  for _, name in ipairs(require('codegen_lsp.restricted')) do
+    theirs[name] = nil
+  end
   local configured = M.enabled and vim.lsp.config.codegen_lsp.settings or {}
   local chosen = vim.tbl_extend('force', configured.codegen or {}, M.get().settings)
-  for _, name in ipairs(require('codegen_lsp.restricted')) do
-    result[name] = chosen[name]
-  end
-  return result
+  return next(theirs) and vim.tbl_extend('force', chosen, { workspaceSettings = theirs }) or chosen
 end
 
 --- Answers `workspace/configuration` from the client's settings.
@@ -208,7 +208,7 @@ local function configuration(err, params, context)
   local answers = vim.lsp.handlers['workspace/configuration'](err, params, context)
   for index, item in ipairs(type(answers) == 'table' and params.items or {}) do
     if item.section == 'codegen' then
-      local settings = unrestricted(answers[index] ~= vim.NIL and answers[index] or {})
+      local settings = layers(answers[index] ~= vim.NIL and answers[index] or {})
       answers[index] = next(settings) and settings or vim.empty_dict()
     end
   end

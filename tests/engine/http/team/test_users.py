@@ -163,6 +163,20 @@ def test_the_audit_log_counts_and_quotes_nothing(team: Team) -> None:
     assert stranger["completion_tokens"] == 0
 
 
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [("/v1/fim/completions", {"prompt": SECRET, "suffix": "x"}), ("/infill", {"input_prefix": SECRET})],
+)
+def test_every_route_that_uses_the_model_is_written_down(
+    team: Team, route: str, body: dict[str, Any]
+) -> None:
+    headers = {"Authorization": "Bearer ann-token"}
+    team.engine.client.post(route, json=body, headers=headers).raise_for_status()
+    assert written(team, user="ann", route=route, status=200)["prompt_tokens"] > 5
+    assert team.engine.metrics()[f'codegen_http_requests_total{{route="{route}",status="200"}}'] >= 1
+    assert "sk-4f9a" not in team.audit.read_text()
+
+
 def test_metrics_name_the_replica_and_the_routes(team: Team) -> None:
     team.ask("ann-token")
     metrics = team.engine.metrics()
