@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from codegen_lsp.engine.checkpoints import files
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 
+MAX_GROWTH = 1000
+"""Maximum factor by which all normalizers together may make a text longer."""
 SAMPLE = "def f(x):\n    return x  # \u00e9\n"
 
 
@@ -29,7 +32,8 @@ def check_tokenizer(folder: Path) -> None:
     path = folder / "tokenizer.json"
     if path.is_file():
         with tokenizer_errors(folder), _no_stderr():
-            Tokenizer.from_file(str(path)).encode(SAMPLE)
+            _check_growth(path)
+            _try(Tokenizer.from_file(str(path)))
 
 
 def load_tokenizer(checkpoint: Checkpoint, folder: Path) -> Any:
@@ -41,13 +45,47 @@ def load_tokenizer(checkpoint: Checkpoint, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     with tokenizer_errors(folder):
+        if (folder / "tokenizer.json").is_file():
+            _check_growth(folder / "tokenizer.json")
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is not None:
-            backend.encode(SAMPLE)
+            _try(backend)
     if backend is None:
         raise CheckpointError(f"{checkpoint.name} has no fast tokenizer (tokenizer.json)")
     return tokenizer
+
+
+def _try(tokenizer: Any) -> None:
+    """Tokenize a line without padding: a file may ask for two billion tokens of it, and the process would abort."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode(SAMPLE)
+
+
+def _check_growth(path: Path) -> None:
+    """Check that no normalizer makes a text much longer.
+
+    Raises:
+        CheckpointError: one does.
+    """
+    try:
+        content = files.read_json(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"the tokenizer in {path.parent} can't be loaded: {error}") from None
+    growth, todo = 1, [content.get("normalizer")] if isinstance(content, dict) else []
+    while todo:
+        part = todo.pop()
+        if isinstance(part, list):
+            todo += part
+        elif isinstance(part, dict):
+            texts = (part.get("content"), part.get("prepend"))
+            growth *= max((len(text) for text in texts if isinstance(text, str) and text), default=1)
+            todo.append(part.get("normalizers"))
+        if growth > MAX_GROWTH:
+            raise CheckpointError(
+                f"{path} is wrong: its normalizer makes a text more than {MAX_GROWTH} times as long"
+            )
 
 
 @contextlib.contextmanager
@@ -55,6 +93,8 @@ def tokenizer_errors(folder: Path) -> Iterator[None]:
     """Turn everything that tokenizers raises, panics included, into a CheckpointError."""
     try:
         yield
+    except CheckpointError:
+        raise
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise

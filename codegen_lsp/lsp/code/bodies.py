@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import takewhile
 from typing import Literal
 
 from tree_sitter import Node
@@ -21,6 +22,8 @@ _LONG_LINE = 2000
 """Characters past which a line is not read as a signature, docstring or comment."""
 _REGION = 32 * 1024
 """Characters on each side of the cursor that are parsed to find a body's place."""
+_MAX_PARENTS = 500
+"""Number of nodes around the cursor that are looked at; each takes a walk from the root."""
 _BLANK_LINES = re.compile(r"(?:(?:\r\n?|\n)[ \t]+(?=[\r\n]|\Z))*")
 _PLACEHOLDERS = frozenset(["pass_statement", "comment", "line_comment", "block_comment"])
 
@@ -69,18 +72,16 @@ def _comment_target(cursor: Cursor) -> BodyTarget | None:
         : len(cursor_line) - len(cursor_line.lstrip()) + 2
     ] and not cursor_line.rstrip().endswith("*/"):
         return None  # the inside of a block comment
-    suffix = cursor.suffix[len(cursor.line_suffix) :]
+    below = len(cursor.line_suffix)
     site = LexedCursor(cursor)
     for line in site.below:
         if not lines.is_comment(line, cursor.language):
             break
-        ending = 2 if suffix.startswith("\r\n") else 1
-        end, suffix, last = end + ending + len(line), suffix[ending + len(line) :], last + 1
+        length = (2 if cursor.suffix.startswith("\r\n", below) else 1) + len(line)
+        end, below, last = end + length, below + length, last + 1
         comment.append(line.strip())
-    for line in reversed(site.above):
-        if not lines.is_comment(line, cursor.language):
-            break
-        comment.insert(0, line.strip())
+    above = takewhile(lambda line: lines.is_comment(line, cursor.language), reversed(site.above))
+    comment = [*reversed([line.strip() for line in above]), *comment]
     words = " ".join(c.lstrip("#/*- ").removesuffix("*/").strip() for c in comment).strip()
     if not words:
         return None
@@ -144,10 +145,12 @@ def _stub_at(language: str, text: str, offset: int) -> _Stub | None:
     if tree is None:
         return None
     node = tree.root_node.descendant_for_byte_range(max(0, offset - 1), offset)
-    while node is not None and node.type not in FUNCTIONS:
+    for _ in range(_MAX_PARENTS):
+        if node is None or node.type in FUNCTIONS:
+            break
         inner = node.child_by_field_name("definition") if node.type == "decorated_definition" else None
         node = inner if inner is not None and inner.type in FUNCTIONS else node.parent
-    return _stub(node) if node is not None else None
+    return _stub(node) if node is not None and node.type in FUNCTIONS else None
 
 
 def _stub(node: Node) -> _Stub | None:

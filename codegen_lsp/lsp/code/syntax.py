@@ -22,6 +22,10 @@ _ANGLES = re.compile(rb"<<=?|<=|>=|->|[<>]")
 MAX_OPEN_ANGLES = 500
 """Maximum number of `<` without their `>`; each may begin a list of type arguments."""
 _WITH_TYPE_ARGUMENTS = frozenset(["cpp", "java"])
+_LEVELS = re.compile(rb"[=!<>]=|[=;,{}()\[\]]")
+MAX_LEVELS = 300
+"""Maximum number of assignments and brackets that are open in one statement."""
+_WITH_SLOW_LEVELS = frozenset(["c", "java"])
 FUNCTIONS = frozenset(
     [
         "function_definition",
@@ -45,11 +49,12 @@ def parse(language: str, data: bytes) -> Tree | None:
     """Return the tree of UTF-8 text; None for a language without a grammar, or if parsing takes too long.
 
     Some texts take a parser time that grows with their square (`/* /* /* …` in C), and it holds the GIL: every
-    parse has a deadline. At the end of a text the deadline is not looked at, and open `<` take a time there that grows
-    with the square of their number (`a<a.a<a.…` in C++), so that number is limited.
+    parse has a deadline. At the end of a text the deadline is not looked at, and open `<` (`a<a.a<a.…` in C++) and
+    unfinished assignments and calls (`x=>x=>…` in C) take a time there that grows with the square of their number, so
+    those numbers are limited.
     """
     grammar = _grammar(language)
-    if grammar is None or (language in _WITH_TYPE_ARGUMENTS and _has_too_many_angles(data)):
+    if grammar is None or _has_too_many_open(language, data):
         return None
     end = time.thread_time() + DEADLINE
 
@@ -63,6 +68,34 @@ def parse(language: str, data: bytes) -> Tree | None:
         return Parser(grammar).parse(chunk, progress_callback=is_late)
     except ValueError:
         return None  # the deadline passed
+
+
+def _has_too_many_open(language: str, data: bytes) -> bool:
+    return (language in _WITH_TYPE_ARGUMENTS and _has_too_many_angles(data)) or (
+        language in _WITH_SLOW_LEVELS and _has_too_many_levels(data)
+    )
+
+
+def _has_too_many_levels(data: bytes) -> bool:
+    """Return whether more than `MAX_LEVELS` of `=`, `(` and `[` are open in one statement of a text."""
+    if sum(map(data.count, (b"=", b"(", b"["))) <= MAX_LEVELS:
+        return False
+    assigned = opened = 0
+    for match in _LEVELS.finditer(data):
+        match match[0]:
+            case b"=":
+                assigned += 1
+            case b"(" | b"[":
+                opened += 1
+            case b")" | b"]":
+                opened = max(0, opened - 1)
+            case b",":
+                assigned = 0
+            case b";" | b"{" | b"}":
+                assigned = opened = 0
+        if assigned + opened > MAX_LEVELS:
+            return True
+    return False
 
 
 def _has_too_many_angles(data: bytes) -> bool:

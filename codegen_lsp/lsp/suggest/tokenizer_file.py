@@ -26,6 +26,8 @@ def load_counter(path: str) -> TokenCounter:
 
         _check(Path(path))
         tokenizer = Tokenizer.from_file(path)
+        tokenizer.no_padding()  # to any length, for which this process would abort
+        tokenizer.no_truncation()
         # As in the engine, the name of a control token in a text is text.
         tokenizer.add_special_tokens([AddedToken(**each, special=True) for each in unflagged(tokenizer)])
         tokenizer.encode_special_tokens = True

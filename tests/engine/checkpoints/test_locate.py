@@ -205,12 +205,46 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change_tokenizer(f, normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
         "tokenizer in .* can't be loaded",
     ),
+    "tokenizer doubles a text for ever": (
+        lambda f: change_tokenizer(
+            f,
+            normalizer={
+                "type": "Sequence",
+                "normalizers": [{"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 64}] * 8,
+            },
+        ),
+        "makes a text more than 1000 times as long",
+    ),
+    "tokenizer puts gigabytes before a text": (
+        lambda f: change_tokenizer(f, normalizer={"type": "Prepend", "prepend": "x" * 10**6}),
+        "makes a text more than 1000 times as long",
+    ),
+    "tokenizer is too deep": (
+        lambda f: (f / "tokenizer.json").write_text('{"x": ' + "[" * 99_999 + "]" * 99_999 + "}"),
+        "nested too deeply|can't be loaded",
+    ),
     "tokenizer panics when it is used": (
         lambda f: change_tokenizer(f, post_processor=TEMPLATE),
         "tokenizer in .* can't be loaded",
     ),
 }
 """What somebody may put into a checkpoint on purpose."""
+
+
+PADDED = {
+    "strategy": {"Fixed": 2**31},
+    "direction": "Left",
+    "pad_to_multiple_of": None,
+    "pad_id": 0,
+    "pad_type_id": 0,
+    "pad_token": "x",
+}
+
+
+def test_a_tokenizer_that_pads_a_line_to_two_billion_tokens_pads_nothing(copy: Path) -> None:
+    """The process would abort."""
+    change_tokenizer(copy, padding=PADDED)
+    assert len(load_model(copy).vocabulary.encode("x = 1")) < 10
 
 
 @pytest.mark.parametrize("damage", DAMAGES | HOSTILE)

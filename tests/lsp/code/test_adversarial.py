@@ -34,6 +34,12 @@ BOMBS = [
     ("plaintext", "case : "),
     ("cpp", "a<a."),
     ("java", "a<"),
+    ("c", "x=>"),
+    ("java", "x=>"),
+    ("java", "x(>"),
+    ("python", "---\n"),
+    ("python", "# a\n"),
+    ("python", "-"),
 ]
 
 
@@ -56,10 +62,20 @@ def test_a_request_takes_bounded_time(language: str, bomb: str, size: int) -> No
 
 @pytest.mark.parametrize(
     ("language", "bomb"),
-    [("c", "/* "), ("cpp", "/* /* "), ("go", "/* "), ("cpp", "a<a."), ("cpp", "a<a.;\n"), ("java", "a<b<")],
+    [
+        ("c", "/* "),
+        ("cpp", "/* /* "),
+        ("go", "/* "),
+        ("cpp", "a<a."),
+        ("cpp", "a<a.;\n"),
+        ("java", "a<b<"),
+        ("c", "x=>"),
+        ("java", "x=>"),
+        ("java", "x(>"),
+    ],
 )
 def test_a_parse_has_a_deadline_and_no_tree_is_an_answer(language: str, bomb: str) -> None:
-    text = bomb * (24_000 // len(bomb)) if "<" in bomb else bomb * (50_000 // len(bomb))
+    text = bomb * (24_000 // len(bomb)) if "<" in bomb or ">" in bomb else bomb * (50_000 // len(bomb))
     started = time.thread_time()
     assert parse(language, encode(text)) is None
     assert outline(language, text).definitions == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -17,6 +18,23 @@ TEXT = "def f(x):\n    return x\n" * 20
 
 def test_the_tokenizer_counts() -> None:
     assert load_counter(str(NANO)).exact(TEXT) != estimate(TEXT)
+
+
+def test_a_tokenizer_that_pads_or_cuts_counts_the_text(tmp_path: Path) -> None:
+    """Padded to two billion tokens, this process would abort."""
+    parts = json.loads(NANO.read_text(encoding="utf-8"))
+    parts["padding"] = {
+        "strategy": {"Fixed": 2**31},
+        "direction": "Left",
+        "pad_to_multiple_of": None,
+        "pad_id": 0,
+        "pad_type_id": 0,
+        "pad_token": "x",
+    }
+    parts["truncation"] = {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(parts), encoding="utf-8")
+    assert load_counter(str(path)).exact(TEXT) == load_counter(str(NANO)).exact(TEXT)
 
 
 @pytest.mark.timeout(60)
