@@ -41,6 +41,7 @@ async def test_commands_run_no_code_of_the_folder(
         "PYTHONSTARTUP": str(repository / "json.py"),
         "PYTHONUSERBASE": str(repository),
         "PYTHONINSPECT": "1",
+        "PYTHONHOME": str(repository),
     }
     command = (sys.executable, "-P", "-E", "-m", "codegen_lsp", *arguments)
     await run(tmp_path, repository, command, hostile)
