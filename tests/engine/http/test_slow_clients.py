@@ -24,7 +24,6 @@ import sys
 from codegen_lsp.cli import main
 from codegen_lsp.engine.http import bodies, connections
 bodies.BODY_SECONDS = connections.SEND_SECONDS = 1.5
-connections.HEADER_SECONDS = 2.5
 main(sys.argv[1:])
 """
 """An engine that waits for clients for a second and a half instead of a minute."""
@@ -92,9 +91,10 @@ def test_a_body_byte_by_byte_is_a_timeout(engine: Served) -> None:
     assert b" 408 " in answer
 
 
-@pytest.mark.parametrize("body", [b"Content-Length: 999999", b"Transfer-Encoding: chunked"])
-def test_a_body_that_comes_after_the_answer_holds_no_connection(engine: Served, body: bytes) -> None:
-    with connected(engine, b"POST /nowhere HTTP/1.1\r\nHost: x\r\n" + body + b"\r\n\r\n") as slow:
+def test_a_body_that_comes_after_the_answer_holds_no_connection(engine: Served) -> None:
+    with connected(
+        engine, b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ) as slow:
         slow.settimeout(0.2)
         answer, ended = b"", False
         deadline = time.monotonic() + 30
