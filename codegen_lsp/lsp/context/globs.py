@@ -26,7 +26,7 @@ class IgnoreRule:
     """One pattern."""
 
     parts: tuple[str, ...]
-    """What stands between the slashes, with `**` for any number of folders."""
+    """The texts between the slashes, with `**` for any number of folders."""
     excludes: bool = True
     """Whether it excludes what it matches, or takes it back (`!`)."""
     folders_only: bool = False
