@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.fake_engine import until
 from support.scripted_server import ScriptedServer, event, reply, stream
 
 from codegen_lsp.lsp.engines.remote import RemoteBackend
 from codegen_lsp.wire.answers import Completion, join_chunks
 from codegen_lsp.wire.client import HttpEngineClient
-from codegen_lsp.wire.fill.families import by_family
+from codegen_lsp.wire.fill.families import CONTROL_TOKENS, FAMILIES, by_family
+from codegen_lsp.wire.fill.formats import FillFormat
 from codegen_lsp.wire.requests import CompletionRequest
 from codegen_lsp.wire.transport.filling import Filling, filling_for
 
 REQUEST = CompletionRequest(
     prompts=("def f(x):\n    y = ",), suffix="\n    return y\n", max_tokens=8, stop=("\n",), stream=True
+)
+PIECES = sorted(
+    CONTROL_TOKENS | {token[:5] for token in CONTROL_TOKENS} | {" <PRE>", "x = 1\n", " ", "▁", ">"}
 )
 QWEN = by_family("Qwen2.5-Coder")
 QWEN_TEXT = "<|fim_prefix|>def f(x):\n    y = <|fim_suffix|>\n    return y\n<|fim_middle|>"
@@ -99,6 +106,31 @@ async def test_text_that_names_a_token_is_not_sent_among_tokens(text: str) -> No
     _, requests = await filled(Filling("text", QWEN), completes, request)
     ((_, body),) = requests
     assert body["prompt"] == request.prompts[0]
+
+
+@given(
+    family=st.sampled_from(FAMILIES),
+    pieces=st.lists(st.sampled_from(PIECES), max_size=6),
+    at=st.integers(0, 6),
+)
+def test_a_text_form_has_the_control_tokens_of_its_template(
+    family: FillFormat, pieces: list[str], at: int
+) -> None:
+    """Whatever the user's text: it is sent among control tokens only if it names none of the family's."""
+    prefix, suffix = "".join(pieces[:at]) or "x", "".join(pieces[at:]) or "y"
+    filling = Filling("text", family)
+    body = filling.adapt({"prompt": prefix, "suffix": suffix})
+    assert "suffix" not in body
+    if body["prompt"] == prefix:
+        assert any(token.lstrip("▁") in prefix + suffix for token in (*family.tokens, *family.stops))
+        return
+    names = re.compile(
+        "|".join(map(re.escape, sorted((*family.tokens, *family.stops), key=len, reverse=True)))
+    )
+    tame = filling.adapt({"prompt": "x", "suffix": "y"})["prompt"]
+    assert names.findall(body["prompt"]) == names.findall(tame)
+    assert prefix in body["prompt"]
+    assert suffix in body["prompt"]
 
 
 async def test_stops_that_were_not_sent_are_cut_here() -> None:

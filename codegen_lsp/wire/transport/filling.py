@@ -59,9 +59,7 @@ class Filling:
 
     def _text(self, prefix: str, suffix: str) -> str | None:
         """Return a prompt with control tokens; None if the user's text names one: the server can't tell them apart."""
-        if self.fill_format is None or any(
-            token in prefix + suffix for token in (*self.fill_format.tokens, *self.fill_format.stops)
-        ):
+        if self.fill_format is None or _names_one(prefix + suffix, self.fill_format):
             return None
         values = {"prefix": prefix, "suffix": suffix}
         parts = self.fill_format.parts(self.fill_format.template(self.order))
@@ -79,6 +77,12 @@ class Filling:
         if self.fill_format is None:
             return tuple(stops)
         return tuple(dict.fromkeys((*stops, *self.fill_format.stops, *self.fill_format.tokens)))
+
+
+def _names_one(text: str, fill_format: FillFormat) -> bool:
+    """Return whether a text names a control token of a format; SentencePiece writes the space before one as U+2581."""
+    names = (name.lstrip("\u2581") for name in (*fill_format.tokens, *fill_format.stops))
+    return any(name in text for name in names)
 
 
 def filling_for(owner: str, model: str, chosen: FillFormat | None, mode: FillMode) -> Filling | None:

@@ -60,6 +60,7 @@ def corpus() -> list[str]:
         " leading",
         "   ",
         "\n\n\n",
+        "END_OF_TEXT = '<|endoftext|>'  # <|endoftext|>\n<|endoftext|>",
         "%%timeit\n!ls ~/a/b/*.py | head -n 3 && echo $HOME #!/bin/sh\n",
     ]
     return texts
@@ -96,6 +97,13 @@ def ids(model: Any, text: str) -> list[int]:
     return [int(t) for t in model.tokenize(text.encode(), add_bos=False, special=False)]
 
 
+def spelling(folder: Path) -> Callable[[str], list[int]]:
+    """The tokenizer of a folder as the engine asks it: the name of a control token in a text is text."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
 def test_llama_cpp_decodes_nano_s_greedy_tokens(tmp_path: Path, llama: Callable[[Path], Any]) -> None:
     model = load_model(NANO_FOLDER)
     file = llama(exported(NANO, tmp_path / "nano.gguf"))
@@ -110,9 +118,8 @@ def test_llama_cpp_gives_nano_s_ids_for_text_without_long_numbers(
 ) -> None:
     """CodeGen's own pattern is GPT-2's, for which the same holds with all numbers; see the next test."""
     file = llama(exported(NANO, tmp_path / "nano.gguf"))
-    tokenizer = Tokenizer.from_file(str(NANO_FOLDER / "tokenizer.json"))
     texts = [re.sub(r"\d{4,}", "123", text) for text in corpus()]
-    assert [ids(file, text) for text in texts] == [tokenizer.encode(text).ids for text in texts]
+    assert [ids(file, text) for text in texts] == list(map(spelling(NANO_FOLDER), texts))
 
 
 def test_llama_cpp_gives_the_ids_of_a_tokenizer_with_codegen_s_pattern(
@@ -120,9 +127,8 @@ def test_llama_cpp_gives_the_ids_of_a_tokenizer_with_codegen_s_pattern(
 ) -> None:
     folder = with_gpt2_words(tmp_path / "codegen")
     file = llama(exported(folder, tmp_path / "codegen.gguf"))
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     texts = [*corpus(), "1234 12345 x=1234567890 3.14159265 2026-11-25 0x1234abcd 1000000", "٣٤٥٦٧"]
-    assert [ids(file, text) for text in texts] == [tokenizer.encode(text).ids for text in texts]
+    assert [ids(file, text) for text in texts] == list(map(spelling(folder), texts))
 
 
 def with_gpt2_words(folder: Path) -> Path:

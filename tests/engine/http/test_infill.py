@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fill import save_to_copy
+from support.fill import WORDS, save_to_copy
 from support.served import Served, serving
 
 pytestmark = pytest.mark.e2e
 
 REQUESTS = json.loads((Path(__file__).parent / "requests" / "plugins.json").read_text(encoding="utf-8"))
-"""What llama.vim, llama.vscode, continue and minuet send, from their sources; the gap is settled by the suffix."""
+"""What llama.vim, llama.vscode, continue, minuet, Tabby and llm.nvim send, from their sources."""
+MANY = 3
+"""Fewest tokens that spell the name of a control token as text."""
 FORMAT = {
     "family": "tiny",
     "psm": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
@@ -91,6 +93,21 @@ def test_continue_and_minuet(engine: Served) -> None:
     assert "".join(event["choices"][0]["delta"]["content"] for event in events) == "model"
     whole = sent(engine, "continue-fim", stream=False)
     assert whole["choices"][0]["message"]["content"] == "model"
+
+
+def test_tabby(engine: Served) -> None:
+    events = sent(engine, "tabby")
+    assert "".join(event["choices"][0]["text"] for event in events) == "model"
+    assert events[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_llm_nvim(engine: Served) -> None:
+    """It sends no `suffix`: the prefix alone, or a text with control tokens, which is text like any other here."""
+    (choice,) = sent(engine, "llm.nvim", temperature=0)["choices"]
+    assert any(word in choice["text"] for word in WORDS)
+    whole = sent(engine, "llm.nvim-tokens", temperature=0, max_tokens=1)
+    bare = sent(engine, "llm.nvim", max_tokens=1)
+    assert whole["usage"]["prompt_tokens"] >= bare["usage"]["prompt_tokens"] + 3 * MANY
 
 
 def test_the_text_after_the_cursor_decides(engine: Served) -> None:
