@@ -82,3 +82,11 @@ def test_the_file_of_the_first_suggestion_ends_where_the_suggestion_goes() -> No
     text = (EXAMPLES / "stack.py").read_text(encoding="utf-8")
     assert f"examples/stack.py:{text.count(chr(10)) + 1}:1" in text
     compile(text, "stack.py", "exec")
+
+
+def test_the_file_of_the_readme_s_first_suggestion_ends_where_the_suggestion_goes() -> None:
+    text = (EXAMPLES / "points.py").read_text(encoding="utf-8")
+    *above, last = text.splitlines()
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert f"examples/points.py:{len(above) + 1}:{len(last) + 1} --model smollm2-135m" in readme
+    compile(text + "    pass\n", "points.py", "exec")

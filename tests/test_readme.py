@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.readme import DOCS, PARTS, README, ROOT, current
 
+from codegen_lsp.engine.checkpoints.sources.smollm2 import NAME as SMOLLM2
 from codegen_lsp.lsp.reasons import Reason
 
 TEXT = README.read_text(encoding="utf-8")
@@ -59,22 +60,27 @@ def test_every_reason_is_explained() -> None:
 def test_the_first_commands_set_everything_up() -> None:
     lines = [line for line in TEXT.splitlines() if line.startswith("python3 -m venv .venv && ")]
     suggestion, tests = lines
-    assert "-c .ci/constraints.txt -e '.[engine]'" in suggestion
+    assert "-c .ci/constraints.txt -e '.[engine,gguf]'" in suggestion
     assert suggestion.split(" && ")[-1].startswith(".venv/bin/codegen-lsp complete ")
+    assert suggestion.endswith(f" --model {SMOLLM2}")
     assert tests.endswith(".venv/bin/python -m pytest -n 2")
 
 
-def test_the_place_of_the_first_suggestion_is_there() -> None:
-    match = re.search(r"codegen-lsp complete (\S+):(\d+):(\d+)", TEXT)
-    assert match is not None
-    lines = (ROOT / match[1]).read_text(encoding="utf-8").split("\n")
-    assert int(match[3]) <= len(lines[int(match[2]) - 1]) + 1
+def test_the_places_of_the_first_suggestions_are_there() -> None:
+    places = set(re.findall(r"codegen-lsp complete (\S+\.py):(\d+):(\d+)", TEXT))
+    assert {path for path, _, _ in places} == {"examples/points.py", "examples/stack.py"}
+    for path, line, column in places:
+        lines = (ROOT / path).read_text(encoding="utf-8").split("\n")
+        assert int(column) <= len(lines[int(line) - 1]) + 1
 
 
 def test_the_code_of_the_session_is_the_example() -> None:
-    example = (ROOT / "examples" / "stack.py").read_text(encoding="utf-8")
-    assert '    def __len__(self) -> int:\n        """Return the number of values."""\n' in example
-    assert '    def __len__(self) -> int:\n        """Return the number of values."""\n' in TEXT
+    example = (ROOT / "examples" / "points.py").read_text(encoding="utf-8")
+    head = 'def load_points(path: str) -> list[dict]:\n    """Read the list of points from a JSON file."""\n'
+    assert example.endswith(head)
+    assert head in TEXT
+    stack = (ROOT / "examples" / "stack.py").read_text(encoding="utf-8")
+    assert stack.endswith('    def __len__(self) -> int:\n        """Return the number of values."""\n')
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *EDITORS], ids=lambda path: str(path.relative_to(ROOT)))
