@@ -91,7 +91,7 @@ def asked(name: str, order: str | None, *, special: bool) -> Any:
     return SimpleNamespace(
         vocabulary=vocabulary,
         context=CONTEXT,
-        fill=FillChoice(family_named(name), order),  # type: ignore[arg-type]
+        fill=FillChoice(family_named(name), order),
     )
 
 
@@ -151,7 +151,7 @@ def test_a_described_format(described: FillFormat, places: Places) -> None:
     spoiled = (*places[:1], places[1] + "".join(described.tokens), *places[2:])
     for order in described.orders:
         model = SimpleNamespace(vocabulary=vocabulary, context=CONTEXT, fill=FillChoice(described, order))
-        check(model, spoiled)  # type: ignore[arg-type]
+        check(model, spoiled)
 
 
 @checked
