@@ -40,9 +40,7 @@ PLACES = st.tuples(TEXTS, TEXTS, st.lists(st.tuples(TEXTS, TEXTS), max_size=2), 
 """Prefix, suffix, paths and texts of other files, and the current file's path."""
 Places = tuple[str, str, list[tuple[str, str]], str]
 
-checked = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+checked = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def fields(places: Places) -> dict[str, Any]:

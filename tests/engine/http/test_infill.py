@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fill import WORDS, save_to_copy
+from support.fill import save_to_copy
 from support.served import Served, serving
 
 pytestmark = pytest.mark.e2e
 
 REQUESTS = json.loads((Path(__file__).parent / "requests" / "plugins.json").read_text(encoding="utf-8"))
-"""What llama.vim, llama.vscode, continue, minuet, Tabby and llm.nvim send, from their sources."""
-MANY = 3
-"""Fewest tokens that spell the name of a control token as text."""
+"""What llama.vim, llama.vscode, continue, minuet and Tabby send, from their sources."""
 FORMAT = {
     "family": "tiny",
     "psm": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
@@ -99,15 +97,6 @@ def test_tabby(engine: Served) -> None:
     events = sent(engine, "tabby")
     assert "".join(event["choices"][0]["text"] for event in events) == "model"
     assert events[-1]["choices"][0]["finish_reason"] == "stop"
-
-
-def test_llm_nvim(engine: Served) -> None:
-    """It sends no `suffix`: the prefix alone, or a text with control tokens, which is text like any other here."""
-    (choice,) = sent(engine, "llm.nvim", temperature=0)["choices"]
-    assert any(word in choice["text"] for word in WORDS)
-    whole = sent(engine, "llm.nvim-tokens", temperature=0, max_tokens=1)
-    bare = sent(engine, "llm.nvim", max_tokens=1)
-    assert whole["usage"]["prompt_tokens"] >= bare["usage"]["prompt_tokens"] + 3 * MANY
 
 
 def test_the_text_after_the_cursor_decides(engine: Served) -> None:
