@@ -40,11 +40,18 @@ WireTokens = Meta(max_length=MAX_TOKENS)
 Body = TypeVar("Body")
 
 
+class _TokenBody(Struct):
+    token: WireText | None = None
+    logprob: Nats | None = None
+
+
 class _LogprobsBody(Struct):
     tokens: Annotated[list[WireText | None], WireTokens] | None = None
     token_logprobs: Annotated[list[Nats | None], WireTokens] | None = None
     top_logprobs: Annotated[list[dict[WireText, Nats | None] | None], WireTokens] | None = None
     text_offset: Annotated[list[WireCount], WireTokens] | None = None
+    content: Annotated[list[_TokenBody], WireTokens] | None = None
+    """The same in the shape of chats, which some servers send for completions too."""
 
 
 class _ChoiceBody(Struct):
@@ -155,7 +162,9 @@ def completion_from_json(body: object) -> Completion:
     """
     if isinstance(body, dict) and body.get("error") is not None:
         raise error_from_json(500, body)
-    parsed = _convert(body, _CompletionBody, "completions")
+    if isinstance(body, dict) and body.get("object") == "error":
+        raise error_from_json(500, {"error": body})
+    parsed = _convert(_regular(body), _CompletionBody, "completions")
     timings = parsed.timings if isinstance(parsed.timings, dict) else {}
     return Completion(
         id="" if parsed.id is None else str(parsed.id),
@@ -171,6 +180,18 @@ def completion_from_json(body: object) -> Completion:
     )
 
 
+def _regular(body: object) -> object:
+    """Return a body without two dialects: a chunk of nothing but `usage`, and its whole numbers with a point."""
+    usage = body.get("usage") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(usage, dict) or not usage:
+        return body
+    counts = {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in usage.items()
+    }
+    return {"choices": []} | body | {"usage": counts}
+
+
 def _choice(body: _ChoiceBody) -> Choice:
     reason = body.finish_reason
     return Choice(
@@ -182,6 +203,11 @@ def _choice(body: _ChoiceBody) -> Choice:
 
 
 def _logprobs(body: _LogprobsBody) -> Logprobs:
+    if body.content and not body.tokens:
+        return Logprobs(
+            tokens=tuple(entry.token or "" for entry in body.content),
+            token_logprobs=tuple(entry.logprob for entry in body.content),
+        )
     return Logprobs(
         tokens=tuple(token or "" for token in body.tokens or ()),
         token_logprobs=tuple(body.token_logprobs or ()),

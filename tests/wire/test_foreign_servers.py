@@ -100,6 +100,59 @@ async def test_a_stream_without_its_end_mark_counts() -> None:
     assert text_of(await answered(lambda *_: stream(event("a"), event("b")))) == "ab"
 
 
+def document(value: object) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"\xef\xbb\xbf" + event("a"), DONE],
+        [b"event: completion\nid: 7\nretry: 100\n" + event("a"), b"event: done\n" + DONE],
+        [event("a").replace(b"data: ", b"data:"), b"data:[DONE]\n\n"],
+        [b'data: {"choices": [{"index": 0,\ndata: "text": "a"}]}\n\n', DONE],
+        [event("a").rstrip(b"\n") + b"\n", DONE],
+        [b"data:\n\n: ping\n\n", event("a"), b":\n\n", DONE],
+        [event("a"), document({"usage": {"prompt_tokens": 3.0, "completion_tokens": 1}}), DONE],
+        [document({"choices": [], "prompt_filter_results": [{"prompt_index": 0}]}), event("a"), DONE],
+        [event("a"), DONE, event("more")],
+    ],
+    ids=["mark", "names", "no space", "two lines", "no gap", "nothing", "usage alone", "no choices", "after"],
+)
+async def test_dialects_of_server_sent_events(parts: list[bytes]) -> None:
+    assert text_of(await answered(lambda *_: stream(*parts))) == "a"
+
+
+@pytest.mark.parametrize("text", ["{", "}", "{}}", '"{"', "\n}"])
+@pytest.mark.parametrize("gap", [b"\n\n", b"\n"])
+async def test_braces_of_a_text_end_no_event(text: str, gap: bytes) -> None:
+    parts = [event(text).rstrip(b"\n") + gap, event("b").rstrip(b"\n") + gap, DONE]
+    assert text_of(await answered(lambda *_: stream(*parts))) == text + "b"
+
+
+async def test_log_probabilities_in_the_shape_of_chats() -> None:
+    entries = [{"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}]
+    choice = {"index": 0, "text": "a", "logprobs": {"content": entries}}
+    (answer,) = (await answered(lambda *_: stream(document({"choices": [choice]}), DONE))).choices
+    assert answer.logprobs is not None
+    assert (answer.logprobs.tokens, answer.logprobs.token_logprobs) == (("a",), (-0.5,))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'event: error\ndata: {"message": "kv cache is full"}\n\n',
+        b'event: error\ndata: {"error": {"message": "kv cache is full"}}\n\n',
+        b'error: {"code": 500, "message": "kv cache is full"}\n\n',
+        b'data: {"object": "error", "message": "kv cache is full", "code": 40303}\n\n',
+        b'data: {"error": "kv cache is full", "error_type": "overloaded"}\n\n',
+    ],
+)
+async def test_errors_in_the_dialects_of_streams(said: bytes) -> None:
+    with pytest.raises(InternalError, match="kv cache is full"):
+        await answered(lambda *_: stream(event("a"), said, DONE))
+
+
 async def test_a_stream_that_is_cut_is_lost() -> None:
     with pytest.raises(ConnectionLostError):
         await answered(lambda *_: stream(event("a"), ends=False))
@@ -399,6 +452,13 @@ STALE = {
     "ALL_PROXY": "socks5://127.0.0.1:9",
     "HTTP_PROXY": "gopher://[",
     "NO_PROXY": "http://[::1",
+    "all_proxy": "socks4://[",
+    "https_proxy": "nonsense",
+    "no_proxy": "[::1,*,,;",
+    "REQUESTS_CA_BUNDLE": "/no/such/file",
+    "CURL_CA_BUNDLE": "/no/such/file",
+    "OPENSSL_CONF": "/no/such/file",
+    "NETRC": "/no/such/file",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING
@@ -67,16 +68,65 @@ async def events(response: httpx.Response) -> AsyncGenerator[bytes]:
         InvalidAnswerError: the stream or one of its lines is too long, or compressed.
     """
     check_encoding(response)
-    lines = LineSplitter()
+    lines, reader = LineSplitter(), EventReader()
     async for part in response.aiter_raw():
         for line in lines.feed(part):
-            if line.startswith(b"data:"):
-                data = line[5:].strip()
-                if data == b"[DONE]":
-                    return
+            for data in reader.feed(line):
                 yield data
-    if lines.remainder.startswith(b"data:") and (data := lines.remainder[5:].strip()) != b"[DONE]":
-        yield data
+            if reader.is_done:
+                return
+    for line in (lines.remainder, b""):
+        for data in reader.feed(line):
+            yield data
+
+
+class EventReader:
+    """Puts the lines of server-sent events together.
+
+    An event's data may take several lines. It is passed on at the event's end, or once its braces are balanced, for
+    servers that send no empty line between events. Errors that servers mark by the event's name, or by a field
+    named `error` as llama.cpp does, become a document of an error.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self._data: list[bytes] = []
+        self._is_error = False
+        self._is_first = True
+
+    def feed(self, line: bytes) -> Iterator[bytes]:
+        """Yield the documents that are complete with a line."""
+        if self._is_first:
+            self._is_first, line = False, line.removeprefix(codecs.BOM_UTF8)
+        name, _, value = line.partition(b":")
+        value = value.strip()
+        if name == b"event":
+            self._is_error = value == b"error"
+        elif name == b"error" and value:
+            yield _as_error(value)
+        elif name == b"data" and value == b"[DONE]":
+            yield from self._flush()
+            self.is_done = True
+        elif name == b"data" and value:
+            if self._data and value.startswith(b"{") and self._data[-1].endswith(b"}"):
+                yield from self._flush()
+            self._data.append(value)
+            if sum(part.count(b"{") - part.count(b"}") for part in self._data) == 0:
+                yield from self._flush()
+        elif not line:
+            yield from self._flush()
+            self._is_error = False
+
+    def _flush(self) -> Iterator[bytes]:
+        data, self._data = b"\n".join(self._data), []
+        if data:
+            yield _as_error(data) if self._is_error else data
+
+
+def _as_error(data: bytes) -> bytes:
+    """Return a document of an error around what a server says of it."""
+    is_document = data.startswith(b"{") and b'"error"' in data
+    return data if is_document else b'{"error": %b}' % data
 
 
 class LineSplitter:
