@@ -189,7 +189,7 @@ def _regular(body: object) -> object:
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in usage.items()
     }
-    return {"choices": []} | body | {"usage": counts}
+    return {"choices": [], **body, "usage": counts}
 
 
 def _choice(body: _ChoiceBody) -> Choice:

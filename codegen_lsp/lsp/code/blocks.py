@@ -8,11 +8,12 @@ The head of a block is the whole statement that opens it, which may take several
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
-from codegen_lsp.lsp.code.lexer import Frame
+from codegen_lsp.lsp.code.lexer import Frame, tokens
 
 _ENDS = (";", "{", "}", ":", ",", "(", "[", "->", "=>", "|", " in")
 """Endings of a line that is not continued on the next line, however deep that line is."""
@@ -20,6 +21,16 @@ _ENDS_BEFORE_BRACE = (";", "{", "}", ":", ",", "(", "[")
 """Endings of a line that a lone brace on the next line does not belong to."""
 _GOES_ON = (",", "&&", "||")
 """Endings of a line that is continued on the next line, at the same depth too."""
+_LAST = 400
+"""Tokens before the cursor among which the start of its line, or of the line above, is looked for."""
+_CLAUSES = ("extends", "implements", "where", "with", "throws", "permits", "requires", "__attribute__")
+"""Words that start a clause of a head, as deep as the clause above."""
+_IN_WORD = re.compile(r"\w")
+_LAST_WORD = re.compile(r"(?<!\w)(\w{1,20})\s{0,20}\{\s*\Z")
+_FLAT = ("namespace", "inline namespace", "extern", "package", "module")
+"""Words of heads whose blocks often aren't indented."""
+_LABEL = re.compile(r"[\s}]*(?:[\w.\"'$-]+|(?:public|private|protected)\s+\w+|case\b.*)\s*:")
+"""A line that ends with the colon of a label or key, below which something starts."""
 _LONGEST_HEAD = 60
 """Lines of the longest head that is looked for."""
 
@@ -65,6 +76,12 @@ class Block:
         text = self.head.text.lstrip(" \t}") if self.head is not None else ""
         return next((text[:n] for n, c in enumerate(text) if not (c.isalnum() or c == "_")), text)
 
+    @property
+    def last_word(self) -> str:
+        """The word right before the bracket: `try` of `val x = try {`."""
+        match = _LAST_WORD.search(self.head.text) if self.head is not None else None
+        return match.group(1) if match is not None else ""
+
 
 def block_at(place: LexedCursor) -> Block:
     """Return the block at the cursor, as the text around it shows it."""
@@ -96,7 +113,7 @@ def block_at(place: LexedCursor) -> Block:
             head.width,
             last=place.width(line),
             head=head,
-            closed=_closed_by_words(place, head.width),
+            closed=_is_label_closed(place) if place.language.braces else _closed_by_words(place, head.width),
         )
     if lines.closes_docstring(line) and 0 < outer >= place.base:
         return Block(place.base, outer, True, outer, max(0, outer - place.unit))
@@ -128,8 +145,12 @@ def _opening_head(place: LexedCursor, line: str) -> Head | None:
     region = place.region.rstrip() if place.is_blank else place.region
     end = len(region) - 1
     name = place.cursor.language
-    if lines.opens_block(line, name, brackets=False) and not line.lstrip().startswith(tuple(lines.CLOSERS)):
-        start = end - len(line.rstrip()) + 1
+    start = end - len(line.rstrip()) + 1
+    is_within = any(
+        t.kind == "newline" and t.end == start and t.depth > len(frames) for t in place.tokens[-_LAST:]
+    )
+    is_head = not is_within and not line.lstrip().startswith(tuple(lines.CLOSERS))
+    if is_head and lines.opens_block(line, name, brackets=False):
         return Head(line, start, place.width(line), len(frames))
     if place.language.blocks not in ("indentation", "keywords"):
         return None
@@ -170,9 +191,10 @@ def _head(place: LexedCursor, offset: int, depth: int) -> Head:
         if _ends_apart(content.rpartition("\n")[2], place):
             break
         outer, inner = place.width(above), place.width(region[start:])
-        deeper = outer < inner and not content.endswith(_ENDS)
+        deeper = outer < inner and (not content.endswith(_ENDS) or _is_head_to_colon(content, place))
         alone = region[start : offset + 1].strip() == "{" and not content.endswith(_ENDS_BEFORE_BRACE)
-        if not (deeper or alone or (outer <= inner and content.endswith(_GOES_ON))):
+        goes_on = content.endswith(_GOES_ON) or (not deeper and _is_clause(content, region[start:], place))
+        if not (deeper or alone or (outer <= inner and goes_on)):
             break
     else:
         start, before = (0, 0) if len(bounds) < _LONGEST_HEAD else (start, before)
@@ -180,6 +202,19 @@ def _head(place: LexedCursor, offset: int, depth: int) -> Head:
     widths = [place.width(text)]
     widths += [place.width(region[bound.end :]) for bound in bounds if start < bound.end <= offset]
     return Head(text, start, min(widths), before)
+
+
+def _is_clause(content: str, line: str, place: LexedCursor) -> bool:
+    """Return whether a line goes on with the clauses of a head, one a line: `extends Base␤implements Closeable {`."""
+    above = content.rpartition("\n")[2]
+    is_open = place.language.braces and not content.endswith(_ENDS)
+    return is_open and (starts_with_word(line, _CLAUSES) or starts_with_word(above, _CLAUSES))
+
+
+def _is_head_to_colon(content: str, place: LexedCursor) -> bool:
+    """Return whether a text's last line is a head that goes on after its colon: `class Reader(path) :`."""
+    line = content.rpartition("\n")[2]
+    return place.language.braces and line.endswith(":") and not _LABEL.fullmatch(line)
 
 
 def _ends_apart(line: str, place: LexedCursor) -> bool:
@@ -205,12 +240,34 @@ def _closes(place: LexedCursor, index: int, width: int) -> bool:
     if place.width(place.suffix[start:]) != width:
         return place.is_whole and len(place.closings) == len(place.frames)
     if not place.is_whole:
-        return True
-    outer = place.frames[: len(place.frames) - len(place.closings)]
-    if any(place.width(place.line_of(frame.start)) == width for frame in outer):
+        return not _is_left_before(place, index, offset, width)
+    outer = range(len(place.frames) - len(place.closings))
+    if any(_is_as_deep(place, depth, width) for depth in outer):
         return False
     starting = sum(_starts_line(place, position, width) for _, position in place.closings)
     return _levels_at(place, index, width) <= starting
+
+
+def _is_left_before(place: LexedCursor, index: int, offset: int, width: int) -> bool:
+    """Return whether code as shallow as a head follows before `offset`, where a bracket closes.
+
+    It then closes a `namespace` around the head, whose own closer is missing: text that isn't all read may close
+    less than was opened.
+    """
+    is_outermost = index == 0 and len(place.region) == len(place.cursor.prefix)
+    if is_outermost or any(frame == index - 1 for frame, _ in place.closings):
+        return False
+    head = _head(place, place.frames[index].start, index).text
+    if starts_with_word(head, _FLAT):
+        return False
+    stack = list(place.frames)
+    for token in tokens(place.suffix[:offset], place.cursor.language, stack):
+        if token.kind == "newline" and len(stack) == index + 1:
+            line = place.suffix[token.end :].partition("\n")[0]
+            is_code = line[:1].isalpha() if not width else line.strip() and line.strip()[0].isalpha()
+            if is_code and place.width(line) <= width and not lines.is_label(line, place.cursor.language):
+                return True
+    return False
 
 
 def _starts_line(place: LexedCursor, position: int, width: int) -> bool:
@@ -226,14 +283,25 @@ def _levels_at(place: LexedCursor, index: int, width: int) -> int:
     """
     starts = {place.region.rfind("\n", 0, place.frames[index].start)}
     for depth in range(index - 1, -1, -1):
-        frame = place.frames[depth]
-        if (
-            place.width(place.line_of(frame.start)) != width
-            or _head(place, frame.start, depth).width != width
-        ):
+        if not _is_as_deep(place, depth, width):
             break
-        starts.add(place.region.rfind("\n", 0, frame.start))
+        starts.add(place.region.rfind("\n", 0, place.frames[depth].start))
     return len(starts)
+
+
+def _is_as_deep(place: LexedCursor, index: int, width: int) -> bool:
+    """Return whether the line that opened a frame and the head of its block are `width` columns deep."""
+    start = place.frames[index].start
+    return place.width(place.line_of(start)) == width and _head(place, start, index).width == width
+
+
+def _is_label_closed(place: LexedCursor) -> bool:
+    """Return whether the document closes the braces around a label."""
+    depth = len(place.code_frames) - 1
+    frame = place.code_frames[-1] if place.code_frames else None
+    if frame is None or frame.kind != "bracket":
+        return False
+    return _closes(place, depth, _head(place, frame.start, depth).width)
 
 
 def _closed_by_words(place: LexedCursor, width: int) -> bool:
@@ -247,7 +315,6 @@ def starts_with_word(line: str, words: tuple[str, ...]) -> bool:
     """Return whether a line starts with one of the words, not as a part of a longer word."""
     text = line.lstrip()
     return any(
-        text.startswith(word)
-        and not (word[-1:].isalnum() and (text[len(word) : len(word) + 1] + " ")[0].isalnum())
+        text.startswith(word) and not (word[-1:].isalnum() and _IN_WORD.match(text, len(word)))
         for word in words
     )

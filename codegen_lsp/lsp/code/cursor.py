@@ -65,6 +65,8 @@ class Cursor:
     """The line ending that the document uses most."""
     indent: str = "    "
     """One level of indentation as the document writes it: `\\t` or a number of spaces."""
+    is_indent_known: bool = True
+    """Whether the document or the editor says what a level is; else `indent` is the language's by custom."""
     selected: Selected | None = None
     foreign: ForeignNames = ForeignNames()
 
@@ -91,7 +93,7 @@ class Cursor:
 _SAMPLE = 12 * 1024
 """Characters on each side of the cursor that line endings and indentation are read from."""
 _WHOLE = 256 * 1024
-"""Characters of the longest Python text whose strings are looked at to leave them out of the sample."""
+"""Characters of the longest text whose long strings are looked at to leave them out of the sample."""
 _GAP = "\x01"
 """Marks a line whose depth is unknown."""
 _REMOVED = "\x02"
@@ -129,7 +131,7 @@ def read(
     if insert_spaces is None or any(_evidence(sample, cursor.language) for sample in samples):
         return cursor
     indent = " " * (tab_size if tab_size and 0 < tab_size <= 16 else 4) if insert_spaces else "\t"
-    return replace(cursor, indent=indent)
+    return replace(cursor, indent=indent, is_indent_known=True)
 
 
 def at_offset(
@@ -147,9 +149,11 @@ def at_offset(
         offset -= 1
     prefix, suffix = text[:offset], text[offset:]
     before, after = prefix, suffix
-    if language == "python" and len(text) <= _WHOLE:  # examples in strings may be indented otherwise
-        before, after = (_without(part, '"""', '"""') for part in (prefix, suffix))
+    if len(text) <= _WHOLE and '"""' in text:  # examples in strings may be indented otherwise
+        within = suffix.find('"""') + 3 if suffix.count('"""') % 2 else 0  # the opener is missing
+        before, after = (_without(part, '"""', '"""') for part in (prefix, suffix[within:]))
     shown = around_gap(before[-_SAMPLE:], after[:_SAMPLE])
+    indent = _evidence(shown, language) or _evidence(text[: min(offset, _SAMPLE)], language)
     return Cursor(
         uri=uri,
         language=language,
@@ -158,9 +162,8 @@ def at_offset(
         prefix=prefix,
         suffix=suffix,
         newline=_newline(_sample(text, offset)),
-        indent=_evidence(shown, language)
-        or _evidence(text[: min(offset, _SAMPLE)], language)
-        or table(language).indent,
+        indent=indent or table(language).indent,
+        is_indent_known=bool(indent),
     )
 
 
@@ -199,10 +202,10 @@ def _newline(sample: str) -> str:
 
 
 def _evidence(sample: str, language: str) -> str:
-    """Return one level of indentation as the text shows it; empty where nothing is indented."""
+    """Return one level of indentation as the text shows it; empty where nothing but continued lines is indented."""
     if ("/*", "*/") in table(language).block_comments:
         sample = _without(sample, "/*", "*/")
-    steps = next((counter for counter in indent_steps(sample) if counter), None)
+    steps = next((counter for counter in indent_steps(sample)[:2] if counter), None)
     return steps.most_common(1)[0][0] if steps else ""
 
 

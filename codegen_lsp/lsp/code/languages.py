@@ -42,6 +42,8 @@ class Language:
     filenames: tuple[str, ...] = ()
     line_comments: tuple[str, ...] = ()
     block_comments: tuple[tuple[str, str], ...] = ()
+    nested: bool = False
+    """Whether block comments may hold block comments."""
     comment_guard: str = ""
     """A lookbehind that a line comment's mark must pass, such as white space before a shell's `#`."""
     quotes: tuple[Quote, ...] = ()
@@ -146,6 +148,7 @@ _PHP = (
     _LONG_SINGLE,
 )
 _RUBY = (
+    Quote(r"(?<![^\n])=begin\b[^\n]*", r"(?m:^=end\b)[^\n]*", True, "", starts="="),
     Quote("<<[-~]" + _WORD_TO_THE_LINE_END, _LINE_OF_THE_WORD, True, "", starts="<"),
     Quote('"', '"', True, interpolation=r"#\{"),
     _LONG_SINGLE,
@@ -161,6 +164,17 @@ _PERL_LITERAL = "|".join(
     for mark in ("/", r"\|", "!")
 )
 """Patterns and quotes with a mark of their own: `m/'/`, `s|"||`, `q!don't!`."""
+_PERL_HERE = Quote(
+    r"<<~?(?:[\"']([^\"'\n]+)[\"']|([A-Z_]\w*))[^\n]*(?:\n|\Z)", _LINE_OF_THE_WORD, True, "", starts="<"
+)
+_POD = Quote(
+    r"(?<![^\n])=(?:head\d|pod|over|item|begin|for|encoding)\b[^\n]*",
+    r"(?m:^=cut\b)[^\n]*",
+    True,
+    "",
+    starts="=",
+)
+_ZIG_LINE = Quote(r"\\\\", "(?=\n)", False, "", starts="\\")
 _LUA = (Quote(r"\[(=*)\[", r"\]%\]", True, ""), _DOUBLE, _SINGLE)
 _SHELL = (
     _HEREDOC,
@@ -184,22 +198,58 @@ _SQL = (Quote("'", "'", True, "''"), Quote('"', '"', escape='""'))
 
 _STAR = (("/*", "*/"),)
 _AFTER_SPACE = r"(?<!\S)"
-_C_LABEL = r"\s*(?:(?:case\b.*|default|public|private|protected|signals|(?:public|private|protected)\s+slots)\s*:)\s*(?:\{\s*)?(?://.*)?"
+_C_LABEL = r"""(?x:
+    \s*
+    (?: case\b.* | default
+      | public | private | protected | signals    # sections of a class, and Qt's
+      | (?:public|private|protected)\s+slots
+    )
+    \s*:\s*
+    (?:\{\s*)?                                    # `case 1: {`
+    (?://.*)?
+)"""
 _C_CLAUSES = ("else", "catch", "finally", "while")
-_PYTHON_OPENER = (
-    r"\s*(?:(?:async\s+)?(?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b.*|[)\]}].*)"
-    r":\s*(?:\#.*)?"
-)
-_RUBY_OPENER = (
-    r"\s*(?:(?:def|class|module|if|unless|while|until|case|begin|for|else|elsif|when|in|rescue|ensure)\b.*"
-    r"|.*\bdo(?:\s*\|[^|]*\|)?|[^\s#].*=\s*(?:if|unless|case|begin)\b.*)\s*(?:\#.*)?"
-)
-_LUA_OPENER = r"(?:.*\b(?:then|do|else|repeat)|.*\bfunction\b[^()]*\([^()]*\))\s*(?:--.*)?"
-_SHELL_OPENER = r"(?:.*\b(?:then|do|else)|\s*case\b.*\bin|\s*[^()\s][^()]*\))\s*(?:\#.*)?"
-_UNKNOWN_OPENER = rf"(?:{_PYTHON_OPENER}|.*(?:\b(?:case\b.*|default|public|private|protected)\s*:|\b(?:do|then|begin))\s*(?://.*)?)"
-_TAG_OPENER = (
-    r".*<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)[A-Za-z][^<>]*(?<!/)>\s*"
-)
+_PYTHON_OPENER = r"""(?x:
+    \s*
+    (?: (?:async\s+)?
+        (?:def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b.*
+      | [)\]}].*                                  # the last line of a head over several: `) -> int:`
+    )
+    :\s*(?:\#.*)?
+)"""
+_RUBY_OPENER = r"""(?x:
+    \s*
+    (?: (?:def|class|module|if|unless|while|until|case|begin|for|else|elsif|when|in|rescue|ensure)\b.*
+      | .*\bdo(?:\s*\|[^|]*\|)?                  # `list.each do |x|`
+      | [^\s\#].*=\s*(?:if|unless|case|begin)\b.*   # `x = if y`
+    )
+    \s*(?:\#.*)?
+)"""
+_LUA_OPENER = r"""(?x:
+    (?: .*\b(?:then|do|else|repeat)
+      | .*\bfunction\b[^()]*\([^()]*\)
+    )
+    \s*(?:--.*)?
+)"""
+_SHELL_OPENER = r"""(?x:
+    (?: .*\b(?:then|do|else)
+      | \s*case\b.*\bin
+      | \s*[^()\s][^()]*\)                        # a pattern of `case`: `-h|--help)`
+    )
+    \s*(?:\#.*)?
+)"""
+_UNKNOWN_OPENER = rf"""(?x:
+    {_PYTHON_OPENER}
+  | .*(?: \b(?:case\b.*|default|public|private|protected)\s*:
+        | \b(?:do|then|begin)
+      )
+    \s*(?://.*)?
+)"""
+_TAG_OPENER = r"""(?x:
+    .*<
+    (?!(?:area|base|br|col|embed|hr|img|input|link|meta|source|track|wbr)\b)    # these have no closing tag
+    [A-Za-z][^<>]*(?<!/)>\s*
+)"""
 _C_LIKE = {
     "line_comments": ("//",),
     "block_comments": _STAR,
@@ -309,15 +359,15 @@ _TABLE = (
         grammar="tree_sitter_typescript",
         dialect="language_tsx",
     ),
-    _c_like("rust", ".rs", quotes=_RUST, characters=True, lifetimes=True, label=""),
+    _c_like("rust", ".rs", nested=True, quotes=_RUST, characters=True, lifetimes=True, label=""),
     _c_like("csharp", ".cs", quotes=_CSHARP, characters=True, preprocessor=True),
-    _c_like("kotlin", ".kt", ".kts", quotes=_KOTLIN, characters=True, label=""),
-    _c_like("swift", ".swift", quotes=_SWIFT),
+    _c_like("kotlin", ".kt", ".kts", nested=True, quotes=_KOTLIN, characters=True, label=""),
+    _c_like("swift", ".swift", nested=True, quotes=_SWIFT),
     _c_like("scala", ".scala", ".sc", quotes=_KOTLIN, characters=True, lifetimes=True, label="", indent="  "),
-    _c_like("dart", ".dart", quotes=_DART, indent="  "),
+    _c_like("dart", ".dart", nested=True, quotes=_DART, indent="  "),
     _c_like("groovy", ".groovy", ".gradle", quotes=(_TRIPLE, _DOUBLE, _SINGLE)),
     _c_like("objective-c", ".m", ".mm", quotes=(_DOUBLE,), characters=True, preprocessor=True),
-    _c_like("zig", ".zig", quotes=(_DOUBLE,), characters=True, label="", block_comments=()),
+    _c_like("zig", ".zig", quotes=(_DOUBLE, _ZIG_LINE), characters=True, label="", block_comments=()),
     _c_like(
         "php",
         ".php",
@@ -346,7 +396,7 @@ _TABLE = (
         (".pl", ".pm"),
         line_comments=("#",),
         comment_guard=_AFTER_SPACE,
-        quotes=(_LONG_DOUBLE, _LONG_SINGLE),
+        quotes=(_PERL_HERE, _POD, _LONG_DOUBLE, _LONG_SINGLE),
         literal=_PERL_LITERAL,
         literal_start="/|!",
         blocks="braces",
@@ -453,6 +503,7 @@ _TABLE = (
         (".hs",),
         line_comments=("--",),
         block_comments=(("{-", "-}"),),
+        nested=True,
         quotes=(_DOUBLE,),
         characters=True,
         lifetimes=True,

@@ -30,7 +30,11 @@ _SURELY_CODE = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
-_HALF_CHARACTER = re.compile(r"(?<!\w)'(?:\\(?:'|[^'\n]{0,10})|[^'\\\n]?)\Z")
+_AFTER_BLOCK = re.compile(r"^(?:[)\]}]+[;,]?|end)\n\n+(?=\S)", re.MULTILINE)
+"""A blank line below a block that was closed at the margin, which is surely code too."""
+_HALF_CHARACTER = re.compile(r"(?:(?<!\w)|(?<=\b[buUL]))'(?:\\(?:'|[^'\n]{0,10})|[^'\\\n]?)\Z")
+_NO_LIFETIME = re.compile(r"[buUL]?'(?:\\.*|[^\w\s'])\Z")
+"""A half-typed character that can't be the name of a lifetime."""
 
 
 class LexedCursor:
@@ -128,7 +132,8 @@ class LexedCursor:
         before = tuple(tokens(self.region, self.cursor.language, frames))
         if self.language.characters and (not frames or frames[-1].kind in ("bracket", "interpolation")):
             half = _HALF_CHARACTER.search(self.region, max(0, len(self.region) - 16))
-            if half is not None and (self.after.startswith("'") or not self.language.lifetimes):
+            is_sure = not self.language.lifetimes or self.after.startswith("'")
+            if half is not None and (is_sure or _NO_LIFETIME.search(half.group())):
                 frames.append(Frame("string", "'", "'", half.start(), _CHARACTER))
         return tuple(frames), before
 
@@ -227,5 +232,7 @@ def _lexed_region(prefix: str) -> str:
     start = max(0, len(prefix) - _LEXED)
     if start:
         match = _SURELY_CODE.search(prefix, start)
-        start = match.start() if match is not None else prefix.find("\n", start) + 1 or start
+        after = _AFTER_BLOCK.search(prefix, start) if match is None else None
+        code = match.start() if match is not None else after.end() if after is not None else None
+        start = code if code is not None else prefix.find("\n", start) + 1 or start
     return lines.normalize(prefix[start:])

@@ -67,18 +67,22 @@ def tokens(text: str, name: str, frames: list[Frame] | None = None) -> Iterator[
     frames = [] if frames is None else frames
     spec = language(name)
     code, plain = _code_pattern(name), _plain_pattern(name)
+    branches: list[tuple[Frame, ...]] = []
     position = 0
     while position < len(text):
         top = frames[-1] if frames else None
         if top is not None and top.kind in ("string", "comment"):
-            token, position = _inside(text, position, top, frames)
+            nested = top.text if spec.nested and top.closer != LINE_END else ""
+            token, position = _inside(text, position, top, frames, nested)
             if token is not None:
                 yield token
             continue
         position = plain.match(text, position).end()  # type: ignore[union-attr]
         match = code.match(text, position)
         position = match.end() if match is not None else position + 1
-        if match is not None and match.lastgroup != "escape":
+        if match is not None and match.lastgroup == "directive":
+            _branch(match.group(), branches, frames)
+        elif match is not None and match.lastgroup != "escape":
             yield _token(match, spec, frames)
 
 
@@ -119,6 +123,18 @@ def _token(match: re.Match[str], spec: Language, frames: list[Frame]) -> Token:
     return Token("string", text, start, depth)
 
 
+def _branch(directive: str, branches: list[tuple[Frame, ...]], frames: list[Frame]) -> None:
+    """Bring what is open up to date at a directive: each branch of an `#if` starts with what was open above it."""
+    if "endif" in directive:
+        if branches:
+            branches.pop()
+    elif "if" in directive and "el" not in directive:
+        branches.append(tuple(frames))
+        del branches[:-_REACH]
+    elif branches:
+        frames[:] = branches[-1]
+
+
 def _close(text: str, frames: list[Frame], forgives: bool) -> int:
     """Close a bracket and return its depth.
 
@@ -148,16 +164,20 @@ def _end_line(frames: list[Frame]) -> None:
             return
 
 
-def _inside(text: str, start: int, top: Frame, frames: list[Frame]) -> tuple[Token | None, int]:
+def _inside(
+    text: str, start: int, top: Frame, frames: list[Frame], nested: str = ""
+) -> tuple[Token | None, int]:
     """Return the token up to the end of a string or comment, or up to code within it; and the offset to go on from."""
     kind = top.kind
     position = start
-    for match in _inside_pattern(top.closer, top.quote).finditer(text, start):
+    for match in _inside_pattern(top.closer, top.quote, nested).finditer(text, start):
         position = match.end()
         group = match.lastgroup
         if group == "escape":
             continue
-        if group == "code":
+        if group == "nested":
+            frames.append(Frame("comment", nested, top.closer, match.start()))
+        elif group == "code":
             frames.append(Frame("interpolation", match.group(), CLOSING[match.group()[-1]], match.start()))
         else:  # closed; or at the line's end, left open
             frames.pop()
@@ -169,10 +189,11 @@ def _inside(text: str, start: int, top: Frame, frames: list[Frame]) -> tuple[Tok
 
 
 @lru_cache(maxsize=256)
-def _inside_pattern(closer: str, quote: Quote | None) -> re.Pattern[str]:
+def _inside_pattern(closer: str, quote: Quote | None, nested: str) -> re.Pattern[str]:
     """Return the pattern of all that matters within a string or comment."""
     if quote is None:
-        return re.compile(f"(?P<close>{closer})")
+        within = f"(?P<nested>{re.escape(nested)})|" if nested and quote is None else ""
+        return re.compile(f"{within}(?P<close>{closer})")
     parts = []
     if quote.escape:
         parts.append(f"(?P<escape>{quote.escape})")
@@ -187,14 +208,17 @@ def _inside_pattern(closer: str, quote: Quote | None) -> re.Pattern[str]:
 _CHARACTER = r"(?:(?<!\w)|(?<=\b[buUL]))'(?:\\[^\n]{1,10}?|[^'\\\n])'|'\\''"
 _REGEX = r"""(?x:
     (?:  # where a value may start: after an operator or bracket, `return`, or at a line's start
-        (?<=[(,=:\[!&|?{};+~]) | (?<=[(,=:\[!&|?{};+~]\ ) | (?<=return\ ) | (?<=\n\ \ )
+        (?<=[(,=:\[!&|?{};+~]) | (?<=[(,=:\[!&|?{};+~]\ ) | (?<=return\ ) | LINE_START
     )
     /(?![*/\ ])
     (?>(?:  # escapes, classes, and anything else on the line
         \\[^\n] | \[(?>(?:\\[^\n]|[^\]\\\n]){0,40})\] | [^/\\\n\[]
     ){1,100})
     /\w{0,8}
-)"""
+)""".replace(
+    "LINE_START",
+    "|".join([rf"(?<=\n[ ]{{{n}}})" for n in range(2, 25, 2)] + [rf"(?<=\n\t{{{n}}})" for n in range(1, 7)]),
+)
 
 
 @lru_cache(maxsize=64)
@@ -204,6 +228,8 @@ def _code_pattern(name: str) -> re.Pattern[str]:
     parts = [r"(?P<newline>\n)|(?P<join>\\\n)"]
     if spec.escapes:
         parts.append(r"(?P<escape>\\.)")
+    if spec.preprocessor:
+        parts.append(r"(?P<directive>#[ \t]*(?:if|ifdef|ifndef|elif|else|endif)\b)")
     # Block comments first: `--[[` is not a line comment.
     parts += [f"(?P<b{n}>{re.escape(opener)})" for n, (opener, _) in enumerate(spec.block_comments)]
     if spec.line_comments:
@@ -224,5 +250,7 @@ def _plain_pattern(name: str) -> re.Pattern[str]:
     """Return the pattern of code in which no token can start."""
     spec = language(name)
     marks = [mark[0] for mark in (*spec.line_comments, *(opener for opener, _ in spec.block_comments))]
-    starts = set("\n\\'/()[]{}").union(*marks, spec.literal_start, *(quote.starts for quote in spec.quotes))
+    starts = set("\n\\'/()[]{}" + "#" * spec.preprocessor).union(
+        *marks, spec.literal_start, *(quote.starts for quote in spec.quotes)
+    )
     return re.compile(f"[^{re.escape(''.join(sorted(starts)))}]*+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from codegen_lsp.lsp.code.languages import language
+from codegen_lsp.lsp.code.languages import Language, language
 
 LONG_LINE = 2000
 """Characters past which a line is data or minified, and is looked at only near the cursor."""
@@ -54,10 +54,17 @@ def opens_block(line: str, name: str, *, brackets: bool = True) -> bool:
     spec = language(name)
     if len(line) > LONG_LINE:
         return brackets and line.endswith("{")
-    if line.rstrip().endswith(_GOES_ON):
+    if _without_comment(line, spec).rstrip().endswith(_GOES_ON):
         return False
     pattern = _opener_pattern(name, brackets)
     return pattern is not None and pattern.fullmatch(line) is not None and not spec.is_comment(line)
+
+
+def _without_comment(line: str, spec: Language) -> str:
+    """Return a line up to the last mark of a line comment that comes after white space."""
+    starts = [line.rfind(f" {mark}") for mark in spec.line_comments]
+    start = max(starts, default=-1)
+    return line[:start] if start >= 0 else line
 
 
 def is_label(line: str, name: str) -> bool:

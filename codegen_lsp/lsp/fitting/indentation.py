@@ -7,6 +7,7 @@ if the file has such levels too, the model's indentation is kept.
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 
 from codegen_lsp.lsp.code import lines
@@ -17,6 +18,7 @@ from codegen_lsp.lsp.code.site import Site
 _LEVELS = (2, 3, 4, 8)
 _EVIDENCE = 3
 """Minimum number of steps of indentation from which a file's level is inferred."""
+_COLUMNS = re.compile(r"\t+ +(?=\S)")
 _NEAR = 20
 """Lines above and below whose white space is that of the file, tabs and spaces mixed."""
 
@@ -26,6 +28,8 @@ def fit(text: str, site: Site) -> str:
 
     def f():‸   + `␤    if x:␤        return`   in a file of tabs   →   `␤→if x:␤→→return`
     """
+    if site.shows_spaces and _goes_on(site):
+        return _with_tabs(text, site)
     has_blocks = site.cursor.language == "python" or site.language.blocks in ("braces", "keywords")
     if not has_blocks or (site.in_comment and not site.block.opened) or _goes_on(site):
         return text
@@ -38,7 +42,7 @@ def fit(text: str, site: Site) -> str:
     widths = [start + site.width(first), *map(site.width, tail)]
     written = [first, *tail]
     contents = [first.lstrip(" \t") if blank else first, *(line.lstrip(" \t") for line in tail)]
-    literal_lines = _within_strings("\n".join([first, *tail]), site)
+    literal_lines = _as_written("\n".join([first, *tail]), site)
     filled = [
         i
         for i, content in enumerate(contents)
@@ -64,20 +68,43 @@ def fit(text: str, site: Site) -> str:
 
 
 def _goes_on(site: Site) -> bool:
-    """Return whether a line of Python continues the one above it, so that any depth is right."""
-    if site.cursor.language != "python":
+    """Return whether a line of Python or of a macro continues the one above it, so that any depth is right."""
+    if not site.is_blank:
         return False
-    joined = site.is_blank and bool(site.above) and site.above[-1].endswith("\\")
-    return joined or (site.is_blank and site.in_brackets and not site.block.opened)
+    is_python = site.cursor.language == "python"
+    joined = (is_python or site.language.preprocessor) and bool(site.above) and site.above[-1].endswith("\\")
+    return joined or (is_python and site.in_brackets and not site.block.opened)
 
 
-def _within_strings(text: str, site: Site) -> set[int]:
-    """Return the numbers of the lines that start within a string that isn't by itself on its lines.
+def _with_tabs(text: str, site: Site) -> str:
+    """Return continued lines of Python with the white space of the lines near that are as deep, else with tabs."""
+    near = (*reversed(site.above[-_NEAR:]), *site.below[:_NEAR])
+    whites = {site.width(line): lines.leading(line) for line in reversed(near) if line.strip()}
+    base = lines.leading(site.before)
+    first, *tail = text.split("\n")
+    out = [first] if base or not first.strip() else [_led(first, whites, site)]
+    return "\n".join([*out, *(_led(line, whites, site) for line in tail)])
 
-    A docstring is indented with the code around it, other text stays as it is.
+
+def _led(line: str, whites: dict[int, str], site: Site) -> str:
+    width = site.width(line)
+    return whites.get(width, _leading(width, site, "")) + line.lstrip(" \t")
+
+
+def _as_written(text: str, site: Site) -> set[int]:
+    """Return the numbers of the lines that stay as they are: those within strings, and columns within brackets.
+
+    A docstring, a string by itself on its lines, is indented with the code around it. Columns are spaces after
+    the tabs of a file of tabs.
     """
     numbers: set[int] = set()
-    for token in tokens(text, site.cursor.language, list(site.frames)):
+    frames = list(site.frames)
+    level = len(frames)
+    for token in tokens(text, site.cursor.language, frames):
+        if token.kind == "newline":
+            is_within = len(frames) > level and frames[-1].text in ("(", "[")
+            if is_within and _COLUMNS.match(text, token.end) and "\t" in site.cursor.indent:
+                numbers.add(text.count("\n", 0, token.end))
         if token.kind != "string" or "\n" not in token.text:
             continue
         before = text[: token.start].rpartition("\n")[2].rstrip("\"'")
@@ -97,7 +124,10 @@ def _first(line: str, content: str, lead: int, site: Site) -> str:
 def _is_as_the_file(line: str, site: Site, knows_tabs: bool) -> bool:
     """Return whether a line's white space is of the file's kind: tabs or spaces."""
     white = lines.leading(line)
-    if white in (lines.leading(site.previous_line), lines.leading(site.next_line)):
+    if not site.cursor.is_indent_known or white in (
+        lines.leading(site.previous_line),
+        lines.leading(site.next_line),
+    ):
         return True
     if "\t" in white and " " in white:
         near = (*site.above[-_NEAR:], *site.below[:_NEAR])
@@ -141,6 +171,8 @@ def _target(first: int, site: Site, place: Block) -> int:
     blank = site.is_blank
     if blank and first <= place.base:
         return place.base
+    if place.opened and first == site.width(site.next_line) > place.opener:
+        return first  # as the rest of the block
     if site.cursor.language == "python":
         if place.opened and not (blank and place.base > place.opener) and _is_level(first, site, place):
             return first
@@ -164,12 +196,21 @@ def _is_foreign(first: int, site: Site, place: Block) -> bool:
     step = first - place.opener
     if not place.opened or step not in _LEVELS or site.unit in (step, first - place.last):
         return False
-    if site.steps.total() < _EVIDENCE and site.cursor.indent == site.language.indent:
+    is_custom = site.steps.total() < _EVIDENCE and site.cursor.indent == site.language.indent
+    if is_custom or not site.cursor.is_indent_known:
         return False  # neither the file nor the user says what a level is
+    if _is_list(place) and 2 * site.unit in (step, first - place.last):
+        return False  # rows of a list, two levels deep as continued lines are
     if place.head is not None and place.head.text.lstrip()[:1] in ("?", ":", ".", "|", "&"):
         return False  # within an expression
     is_braces = place.bracket is None or place.bracket.text == "{"
     return is_braces and not _is_level(first, site, place)
+
+
+def _is_list(place: Block) -> bool:
+    """Return whether a block is that of an initializer: `return {`, `int xs[] = {`."""
+    head = place.head.text if place.head is not None and place.bracket is not None else ""
+    return head.rstrip("{ ").endswith(("=", "return", "(", ",", "]"))
 
 
 def _steps_of(block: list[tuple[int, str]], site: Site) -> list[int]:

@@ -21,16 +21,24 @@ _TIMES_OF_NUMBERS = 32
 _COUNTS_ON = re.compile(
     r"""
     \+\+ | \w--(?![\w-]) | [-+*/%|&^]=(?!=) | <<= | >>=      # `*p++ = w;`, `w >>= 8;`
-    | \b(?:next|pop|shift|advance|consume)\(         # `it.next()`
+    | \b(?:\w{0,20}[nN]ext|[rR]ead|pop|shift|advance|consume)\(         # `it.next()`
     """,
     re.VERBOSE,
 )
+_TIMES_OF_FORMATS = 12
+"""Rounds of a placeholder within a line that are a loop: `"%s %s %s %s %s"` formats a record."""
+_TIMES_OF_WORDS = 6
+"""Rounds of a short word within a line that are a loop: `int, int, int, int` is a signature."""
+_SHORT_WORD = 8
+_FORMAT = re.compile(r"%[-\w.]*\w|\{\w?\}|\$\w")
 _NUMBER = re.compile(r"\b(?:0[xX][0-9a-fA-F]+|\d[\d_.]*[a-zA-Z]{0,3})\b")
 _REACH = 240
 _SHORTEST = 12
 """Characters of the shortest loop within a line."""
 _TAIL = re.compile(r"(?P<unit>[^\n]{2,40}?)(?P=unit){3,}[^\n]{0,40}\Z")
 _WORDS_OF_A_ROW = 2
+_NEAR = 40
+"""Lines above and below among which rows that come twice are looked for."""
 _BLANKS = 100
 """Blank lines above that are looked past."""
 _BRACKETS = "()[]{};, "
@@ -101,10 +109,16 @@ def _loop_at_the_end(text: str) -> int | None:
         return None
     while start - len(unit) >= line and text.startswith(unit, start - len(unit)):
         start -= len(unit)
-    is_number = not _WORD.search(_NUMBER.sub("", unit))
-    if is_number and len(text) - start < _TIMES_OF_NUMBERS * len(unit):
-        return None
-    return start + len(unit)
+    return start + len(unit) if len(text) - start >= _rounds_within_a_line(unit) * len(unit) else None
+
+
+def _rounds_within_a_line(unit: str) -> int:
+    """Return how many rounds of a piece of a line are a loop."""
+    if not _WORD.search(_NUMBER.sub("", unit)):
+        return _TIMES_OF_NUMBERS
+    if _FORMAT.search(unit):
+        return _TIMES_OF_FORMATS
+    return _TIMES_OF_WORDS if len(unit) <= _SHORT_WORD else _TIMES
 
 
 def of_lines_below(text: str, site: Site) -> int | None:
@@ -129,23 +143,36 @@ def of_lines_below(text: str, site: Site) -> int | None:
 def _repeats(site: Site, continued: Sequence[str], below: Sequence[str]) -> bool:
     may_be_equal = continued[0].endswith(",") or site.language.blocks == "markup"
     is_short = may_be_equal and len(_WORD.findall(continued[0])) < _WORDS_OF_A_ROW
-    if len(continued) == 1 and (is_short or may_recur(continued[0])):
+    if len(continued) == 1 and (is_short or may_recur(continued[0]) or _comes_twice(continued[0], site)):
         return False  # rows of a literal, closing tags
     same = 0
     for a, b in zip(continued, below, strict=False):
-        if a != b:
+        is_last = same == len(continued) - 1 and not a.strip(_BRACKETS)
+        if a != b and not (is_last and b.startswith(a)):
             break
         same += 1
-    return (same == len(continued) or same >= _TIMES) and bool(_WORD.search("".join(continued[:same])))
+    worded = sum(_WORD.search(line) is not None for line in continued[:same])
+    return worded > 0 and (same == len(continued) or worded >= _TIMES)
+
+
+def _comes_twice(line: str, site: Site) -> bool:
+    """Return whether a line comes twice in a row near the cursor: rows that are repeated on purpose."""
+    near = (site.above[-_NEAR:], site.below[:_NEAR])
+    return any(a.rstrip() == b.rstrip() == line for rows in near for a, b in pairwise(rows)) or (
+        site.previous_line.rstrip() == line
+    )
 
 
 def lines_above(text: str, site: Site) -> bool:
-    """Return whether the text only repeats the lines right above, with three words or more."""
+    """Return whether the text only repeats the lines right above, with three words or more.
+
+    Lines that come twice above already are repeated on purpose.
+    """
     written = [line.rstrip() for line in (site.before + text).split("\n") if line.strip()]
-    above = [line.rstrip() for line in site.above[-len(written) - _BLANKS :] if line.strip()]
+    above = [line.rstrip() for line in site.above[-2 * len(written) - _BLANKS :] if line.strip()]
     return (
         bool(written)
         and not all(map(may_recur, written))
-        and written == above[-len(written) :]
+        and written == above[-len(written) :] != above[-2 * len(written) : -len(written)]
         and len(_WORD.findall(" ".join(written))) >= _TIMES
     )

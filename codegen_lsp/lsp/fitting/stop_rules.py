@@ -18,6 +18,7 @@ from codegen_lsp.lsp.code.site import Site
 
 _DEFINES = re.compile(r"(?:async def|def|class)\b")
 _CLOSERS = re.compile(r"[ \t)\]};,]*")
+_QUOTES = ("'", '"', "`")
 _WORD = re.compile(r"\s*(\w*)")
 
 
@@ -77,7 +78,8 @@ def _is_outside(text: str, start: int, site: Site, block: Block) -> bool:
     """Return whether a line is less deep than the head of its block, which then ended without its closer."""
     line = text[start : text.find("\n", start) if "\n" in text[start:] else None]
     content = line.strip()
-    if not content or content[0] in "#)]}<" or site.width(line) >= block.opener:
+    is_text = content.lstrip("@$rRbBuUfF")[:1] in _QUOTES
+    if not content or content[0] in "#)]}<" or is_text or site.width(line) >= block.opener:
         return False
     return not starts_with_word(content, ("EOF", "EOT", "END"))
 
@@ -104,7 +106,8 @@ def _statement_end(text: str, start: int, site: Site, block: Block, frames: list
     """
     goal = block.head.depth if block.head is not None else len(frames)
     least = _least_depth(site, goal)
-    clauses = site.language.clauses if block.word in site.language.needs_clause else ()
+    words = {block.word, block.last_word}
+    clauses = site.language.clauses if words.intersection(site.language.needs_clause) else ()
     lowest, stop = len(frames), start
     for token in tokens(text[start:], site.cursor.language, frames):
         position = start + token.start
@@ -139,7 +142,9 @@ def _continues(
 def _least_depth(site: Site, goal: int) -> int:
     """Return how many brackets stay open after a statement: those that the document closes itself."""
     if not site.is_whole:
-        return goal
+        outer_frames = site.frames[:goal]
+        closed = {index for index, _ in site.closings}
+        return max((n + 1 for n, f in enumerate(outer_frames) if f.text == "{" or n in closed), default=0)
     closers = [site.suffix[offset] for _, offset in reversed(site.closings)]
     outer = [frame.closer for frame in site.frames[: len(site.code_frames) - 1]]
     pairs = zip(closers, outer, strict=False)
@@ -201,7 +206,7 @@ def _paragraph_end(text: str, site: Site, block: Block, body: bool) -> int | Non
                 return line.previous
         definitions += defines
         if line.unbalanced is not None:
-            if not block.opened and not text[: line.unbalanced].strip():
+            if not block.closed and not text[: line.unbalanced].strip():
                 return _line_end(text, line.unbalanced)  # only closers belong here
             return _before_closer(text, line.unbalanced, site)
     return None

@@ -153,13 +153,23 @@ def _space(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     if not (site.before.strip() and site.before[-1] in " \t" and candidate.text[:1] in (" ", "\t")):
         return KEEP
     is_column = candidate.text[1:2] in (" ", "\t") or site.before[-2:-1] in (" ", "\t")
+    is_column = is_column or _is_column(candidate.text, site)
     if site.open_string or is_column or site.language.is_comment(candidate.text):
         return KEEP  # columns: `name    = 1`, `x  # one`
     return replaced(candidate.text.lstrip(" \t"), "took back the space that is there already")
 
 
+def _is_column(text: str, site: Site) -> bool:
+    """Return whether a text starts where the nearest line above or below has the same word after a space."""
+    start = len(site.before) + 1
+    word = text.split(maxsplit=1)[0] if text.strip() else ""
+    near = (site.previous_line, site.next_line)
+    return bool(word) and any(line.startswith(word, start) and line[start - 1] == " " for line in near)
+
+
 def _indentation(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
-    if not candidate.text.strip() or site.open_string in _TRIPLES:
+    is_text = site.open_string in _TRIPLES or (site.open_string and site.is_blank)
+    if not candidate.text.strip() or is_text:
         return KEEP
     text = indentation.fit(candidate.text, site)
     if text == candidate.text:
@@ -219,8 +229,11 @@ def _open_string(candidate: Candidate, site: Site, _: Prompt) -> FilterResult:
     line += site.after[candidate.replace :]
     if any(quote in line for quote in _TRIPLES):
         return KEEP
+    read_on = frames_at_end(candidate.text + site.after[candidate.replace :], "python", site.frames)
     if _ends_in_string(site.before + site.after) or not _ends_in_string(line):
         return KEEP
+    if newline and not any(frame.text in _QUOTES for frame in read_on):
+        return KEEP  # a string that goes on past `\\` at a line's end
     return dropped(Reason.OPEN_STRING, "its line would end within a string")
 
 
