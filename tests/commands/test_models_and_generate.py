@@ -95,8 +95,7 @@ def test_a_plan_is_printed_and_given_as_json(tmp_path: Path) -> None:
         tmp_path, "models", "plan", "6b-multi", "--dtype", "bfloat16", "--device-map", "cpu"
     ).stdout.decode()
     assert "transformer.h.0 ... 32 (33 layers) -> cpu" in text
-    assert "528 KiB per token" in text
-    assert "a request that runs: 1.031 MiB per token" in text
+    assert "KV cache: 528 KiB per token (540672 bytes), 1.03 GiB for 2048 tokens" in text
     assert "parameters in bfloat16" in text
     quantized = run(tmp_path, "models", "plan", "6b-multi", "--quantize", "int4", "--device-map", "cpu")
     assert "parameters in int4 (as configured)" in quantized.stdout.decode()
