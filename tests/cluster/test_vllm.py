@@ -14,6 +14,7 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from support import vllm
 from support.editor import CANCELLED, Editor, editors_in, text_of
+from support.samples import CODE, END
 from support.served import serving
 
 from codegen_lsp.cluster import serve_config
@@ -23,18 +24,6 @@ from codegen_lsp.wire.requests import CompletionRequest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
-CODE = '''import os
-
-
-def add(a, b):
-    """Add two numbers."""
-    return a + b
-
-
-def sub(a, b):
-    """Subtract two numbers."""
-    return '''
-END = (10, 11)
 PROMPTS = (
     CODE,
     "def fib(n):\n    if n <",

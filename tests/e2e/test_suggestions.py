@@ -9,21 +9,10 @@ import pytest
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from support.editor import CANCELLED, Editor, StartEditor
+from support.samples import CODE, END
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-CODE = '''import os
-
-
-def add(a, b):
-    """Add two numbers."""
-    return a + b
-
-
-def sub(a, b):
-    """Subtract two numbers."""
-    return '''
-END = (10, 11)
 LONG = Path(__file__).read_text()
 
 

@@ -139,11 +139,11 @@ def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int)
     is_quantized = isinstance(module.lm_head, QuantizedLinear)
     if not isinstance(first.mlp.act, NewGELUActivation) or not (is_quantized or _is_small(module)):
         return None
-    from codegen_lsp.engine.model.compiled.parts import weights_of
+    from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
     from codegen_lsp.engine.model.compiled.step import CompiledStep
 
     weights = weights_of(module)
-    return None if weights is None else CompiledStep(module, weights, turns, chunks)
+    return None if weights is None else CompiledStep(StepParts(module, weights, turns, chunks))
 
 
 def _is_small(module: CodeGenForCausalLM) -> bool:

@@ -7,7 +7,6 @@ editor and the evaluations all read it from there; the editors' lists are tested
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import util
 from pathlib import PurePath
 from typing import Literal
 
@@ -524,11 +523,7 @@ LANGUAGES = {language.id: language for language in _TABLE}
 """The languages by their LSP language id."""
 EXTENSIONS = {extension: language.id for language in _TABLE for extension in language.extensions}
 """LSP language ids by file extension."""
-GRAMMARS = {
-    language.id: language.grammar
-    for language in _TABLE
-    if language.grammar and util.find_spec(language.grammar) is not None
-}
+GRAMMARS = {language.id: language.grammar for language in _TABLE if language.grammar}
 """The tree-sitter grammar's module by language id."""
 _FILENAMES = {name: language.id for language in _TABLE for name in language.filenames}
 

@@ -192,7 +192,7 @@ def _inside(
 def _inside_pattern(closer: str, quote: Quote | None, nested: str) -> re.Pattern[str]:
     """Return the pattern of all that matters within a string or comment."""
     if quote is None:
-        within = f"(?P<nested>{re.escape(nested)})|" if nested and quote is None else ""
+        within = f"(?P<nested>{re.escape(nested)})|" if nested else ""
         return re.compile(f"{within}(?P<close>{closer})")
     parts = []
     if quote.escape:

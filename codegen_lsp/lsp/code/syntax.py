@@ -10,6 +10,7 @@ import importlib
 import re
 import time
 from functools import cache, lru_cache
+from importlib import util
 
 from tree_sitter import Language, Parser, Point, Tree
 
@@ -40,9 +41,10 @@ FUNCTIONS = frozenset(
 )
 
 
+@cache
 def supported(language: str) -> bool:
-    """Return whether there is a grammar for a language id."""
-    return language in GRAMMARS
+    """Return whether a grammar for a language id is installed."""
+    return language in GRAMMARS and util.find_spec(GRAMMARS[language]) is not None
 
 
 def parse(language: str, data: bytes) -> Tree | None:
@@ -115,11 +117,10 @@ def _has_too_many_angles(data: bytes) -> bool:
 
 @cache
 def _grammar(language: str) -> Language | None:
-    name = GRAMMARS.get(language)
-    if not name:
+    if not supported(language):
         return None
     dialect = LANGUAGES[language].dialect or "language"
-    return Language(getattr(importlib.import_module(name), dialect)())
+    return Language(getattr(importlib.import_module(GRAMMARS[language]), dialect)())
 
 
 def encode(text: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.checkpoints import TinyCodeGen, save
 from support.local import ask, load_model
+from support.samples import PADDED
 
 from codegen_lsp.commands import doctor
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER, CheckpointError
@@ -231,16 +232,6 @@ def test_a_plan_of_an_inconsistent_configuration_is_one_sentence(copy: Path) -> 
     change(copy, sliding_window="")
     with pytest.raises(CheckpointError, match="configuration is wrong"):
         plan(EngineConfig(model=str(copy)))
-
-
-PADDED = {
-    "strategy": {"Fixed": 2**31},
-    "direction": "Left",
-    "pad_to_multiple_of": None,
-    "pad_id": 0,
-    "pad_type_id": 0,
-    "pad_token": "x",
-}
 
 
 def test_a_tokenizer_that_pads_a_line_to_two_billion_tokens_pads_nothing(copy: Path) -> None:

@@ -96,7 +96,7 @@ def test_lines_that_need_another_file_are_found_by_the_type_checker_alone(
 
     # The type checker is not asked twice about the same package.
     with monkeypatch.context() as patch:
-        patch.setattr(crossfile.tasks, "marked_places", lambda _: pytest.fail("asked twice"))
+        patch.setattr(crossfile.tasks, "marked_places", lambda *_: pytest.fail("asked twice"))
         assert find(package) == tasks
     log = tmp_path / "out" / "places.jsonl"
     log.write_text(log.read_text().replace("main.py", "other.py"))

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.samples import PADDED
 
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.suggest import tokenizer_file
@@ -23,14 +24,7 @@ def test_the_tokenizer_counts() -> None:
 def test_a_tokenizer_that_pads_or_cuts_counts_the_text(tmp_path: Path) -> None:
     """Padded to two billion tokens, this process would abort."""
     parts = json.loads(NANO.read_text(encoding="utf-8"))
-    parts["padding"] = {
-        "strategy": {"Fixed": 2**31},
-        "direction": "Left",
-        "pad_to_multiple_of": None,
-        "pad_id": 0,
-        "pad_type_id": 0,
-        "pad_token": "x",
-    }
+    parts["padding"] = PADDED
     parts["truncation"] = {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0}
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(parts), encoding="utf-8")

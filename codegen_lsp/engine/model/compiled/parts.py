@@ -27,6 +27,7 @@ class StepParts:
     ) -> None:
         """Take a model, what `weights_of` says of it, and its rotations of queries and keys as complex numbers."""
         first: Any = module.transformer.h[0]
+        self.embed: Any = module.transformer.wte
         self.weights = weights
         self.packs = next(iter(weights.values())).format != "bfloat16"
         """Whether products take inputs in integers."""

@@ -7,13 +7,11 @@ other path computes everything else, and the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import CodeGenForCausalLM
 
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
@@ -21,7 +19,6 @@ from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, split_logits
 from codegen_lsp.engine.quantized import kernels, team
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
-from codegen_lsp.engine.quantized.products import KernelWeights
 
 PROGRAMS = 32
 """Number of programs that are kept: one for each arrangement of tokens in requests."""
@@ -30,16 +27,8 @@ PROGRAMS = 32
 class CompiledStep:
     """The forward pass over up to `FEW_ROWS` tokens of one CodeGen model."""
 
-    def __init__(
-        self,
-        module: CodeGenForCausalLM,
-        weights: Mapping[nn.Module, KernelWeights],
-        turns: torch.Tensor,
-        chunks: int,
-    ) -> None:
-        """Take a model, what `weights_of` says of it, and its rotations of queries and keys as complex numbers."""
-        self._embed = module.transformer.wte
-        self._parts = StepParts(module, weights, turns, chunks)
+    def __init__(self, parts: StepParts) -> None:
+        self._parts = parts
         self._program = lru_cache(PROGRAMS)(self._new_program)
         self._is_compiling = False
 
@@ -70,7 +59,7 @@ class CompiledStep:
             (part.rows, part.new, _is_half(layers[0])) for part, layers in zip(passes, caches, strict=True)
         )
         program = self._program(kinds, len(kept), team.thread_count())
-        embedded: torch.Tensor = self._embed(flat(passes))
+        embedded: torch.Tensor = self._parts.embed(flat(passes))
         self._parts.workspace.states[: len(embedded)] = embedded
         for part, layers, arrangement in zip(passes, caches, program.passes, strict=True):
             arrangement.place(part, layers)

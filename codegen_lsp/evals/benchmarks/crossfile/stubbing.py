@@ -58,16 +58,12 @@ class Marked:
     """0-based, in characters: right before the name that can't be known from this file."""
 
 
-def marked_places(package: Path) -> list[Marked]:
-    """Return the places of a package that need another of its files, in order.
+def marked_places(package: Path, sources: dict[Path, str]) -> list[Marked]:
+    """Return the places of a package that need another of its files, in order; `sources` are its modules.
 
     Raises:
-        DataError: the path is not a package.
         EvaluationError: mypy is not installed, or it failed.
     """
-    if not (package / "__init__.py").is_file():
-        raise DataError(f"{package} is not a Python package: it has no __init__.py")
-    sources = sources_of(package)
     with tempfile.TemporaryDirectory(prefix="codegen-crossfile-") as folder:
         whole, stubbed = Path(folder, "whole"), Path(folder, "stubbed")
         for number, (path, text) in enumerate(sources.items()):
@@ -83,7 +79,13 @@ def marked_places(package: Path) -> list[Marked]:
 
 
 def sources_of(package: Path) -> dict[Path, str]:
-    """Return the texts of a package's modules by their paths below the folder that holds it."""
+    """Return the texts of a package's modules by their paths below the folder that holds it.
+
+    Raises:
+        DataError: the path is not a package.
+    """
+    if not (package / "__init__.py").is_file():
+        raise DataError(f"{package} is not a Python package: it has no __init__.py")
     texts = {path.relative_to(package.parent): read_text_or_nothing(path) for path in walk(package)}
     return {path: text for path, text in texts.items() if path.suffix == ".py" and text}
 

@@ -100,14 +100,15 @@ def find_tasks(
 def _places(package: Path, folder: Folder) -> list[Marked]:
     """Return the places that need another file, from the folder if the package is still the same."""
     log = folder.log("places")
-    sources = {str(path): text for path, text in sources_of(package).items()}
+    modules = sources_of(package)
+    sources = {str(path): text for path, text in modules.items()}
     digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     for name, known, places in log.rows(("package", str), ("digest", str), ("places", list)):
         if (name, known) == (package.name, digest):
             if not all(_is_place(place, sources) for place in places):
                 raise DataError(f"{log.path} was edited: a place is not in {name}; use another --out")
             return [Marked(*place) for place in places]
-    marked = marked_places(package)
+    marked = marked_places(package, modules)
     log.append({"package": package.name, "digest": digest, "places": [astuple(place) for place in marked]})
     return marked
 
