@@ -5,7 +5,7 @@ run results and card; the card lists the commands for its tables. `train --recip
 `train --recipe cpu` and teaches the model to fill in the middle.
 
 To train on a machine that has a GPU but no corpus, pack the tokens, copy the parts, unpack them there, and run
-`train --recipe gpu`.
+`train --recipe gpu-fill`. Copy `model/`, `log.jsonl` and `curve.png` back from the folder of the run, and ship it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 
 DEFAULT_WORK = Path(platformdirs.user_cache_dir("codegen-lsp")) / "nano"
 WorkFolder = Annotated[Path, typer.Option("--work", help="Folder for the corpus, tokens and checkpoints.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="cpu, cpu-fill or gpu.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="cpu, cpu-fill, gpu or gpu-fill.")]
 CheckpointFolder = Annotated[Path, typer.Option("--out", help="Folder of the checkpoint.")]
 
 THRESHOLD = round(math.log(Options().min_confidence), 3)
@@ -171,11 +171,10 @@ def ship_command(
     out: CheckpointFolder = MODEL_DIR,
     work: WorkFolder = DEFAULT_WORK,
 ) -> None:
-    """Copy a training's last checkpoint, manifest, log and curve into the package; then run evaluate and card."""
+    """Copy a training's model, manifest, log and curve into the package; then run evaluate and card."""
     from codegen_lsp.nano.training.checkpoint import ship_checkpoint
-    from codegen_lsp.nano.training.recipes import named
 
-    step = ship_checkpoint(run or work / "runs" / recipe, work, named(recipe), out)
+    step = ship_checkpoint(run or work / "runs" / recipe, work, out)
     typer.echo(f"{out}: step {step}")
 
 

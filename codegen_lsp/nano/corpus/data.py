@@ -59,6 +59,10 @@ def _batches(work: Path, size: int) -> Iterator[list[CorpusDocument]]:
         yield batch
 
 
+Place = tuple[Pool, int]
+"""A row of a batch: the pool, and the position in its stream."""
+
+
 @dataclass(slots=True)
 class Stream:
     """The endless stream of one pool's tokens, read in shuffled rows.
@@ -76,20 +80,29 @@ class Stream:
     GROUP = 64
 
     def take(self, length: int) -> TokenIds:
-        """Return the next row of length + 1 tokens; its last token is the first one of the text that follows.
+        """Return the next row of length + 1 tokens; its last token is the first one of the text that follows."""
+        return self.row(self.advance(length), length)
+
+    def advance(self, length: int) -> int:
+        """Pass over the next row of `length` tokens, and return the position where it begins.
 
         Raises:
             CorpusError: the pool is shorter than one block.
         """
-        blocks = (len(self.tokens) - 1) // BLOCK
-        if blocks < 1:
+        if len(self.tokens) <= BLOCK:
             raise CorpusError(
                 f"a pool requires at least {BLOCK + 1} tokens, this one has {len(self.tokens)}: "
                 "build a larger corpus"
             )
         if self.position % length:
             self.position += length - self.position % length
-        epoch, within = divmod(self.position, blocks * BLOCK)
+        self.position += length
+        return self.position - length
+
+    def row(self, position: int, length: int) -> TokenIds:
+        """Return the row of length + 1 tokens at a position that `advance` returned."""
+        blocks = (len(self.tokens) - 1) // BLOCK
+        epoch, within = divmod(position, blocks * BLOCK)
         group, offset = divmod(within, self.GROUP * BLOCK)
         if self._group != (epoch, group, length):
             self._group = (epoch, group, length)
@@ -99,7 +112,6 @@ class Stream:
             rows = (order[:, None] * BLOCK + np.arange(0, BLOCK, length)).ravel()
             self._rows = np.random.default_rng([*self.seed, epoch, group]).permutation(rows)
         start = int(self._rows[offset // length])
-        self.position += length
         return self.tokens[start : start + length + 1]
 
 
@@ -110,6 +122,7 @@ class Sampler:
     """
 
     def __init__(self, work: Path, seed: int, fill: float = 0.0) -> None:
+        self.arguments = (work, seed, fill)
         missing = [pool for pool in POOLS if not (work / f"tokens-{pool}.npy").exists()]
         if missing:
             raise CorpusError(f"no tokens in {work}: run `python -m codegen_lsp.nano tokenizer` first")
@@ -123,19 +136,26 @@ class Sampler:
 
     def batch(self, rows: int, length: int, shares: dict[Pool, float]) -> NDArray[np.int64]:
         """Return token ids, (rows, length + 1). Over many batches each pool gets exactly its share of the rows."""
-        batch = []
+        return self.read(self.places(rows, length, shares), length)
+
+    def places(self, rows: int, length: int, shares: dict[Pool, float]) -> list[Place]:
+        """Pass over the next batch, and return where its rows are; `read` reads them, in another process too."""
+        places = []
         for _ in range(rows):
             for pool in POOLS:
                 self._debts[pool] += shares.get(pool, 0.0)
             pool = max(POOLS, key=self._debts.__getitem__)
             self._debts[pool] -= 1.0
-            batch.append(self._row(pool, length))
-        return np.stack(batch).astype(np.int64)
+            places.append((pool, self.streams[pool].advance(length)))
+        return places
 
-    def _row(self, pool: Pool, length: int) -> TokenIds:
-        stream = self.streams[pool]
-        row = stream.take(length)
-        generator = Random(f"{self._seed}/{pool}/{stream.position}")
+    def read(self, places: list[Place], length: int) -> NDArray[np.int64]:
+        """Return the token ids of the rows at some places, (rows, length + 1)."""
+        return np.stack([self._row(pool, position, length) for pool, position in places]).astype(np.int64)
+
+    def _row(self, pool: Pool, position: int, length: int) -> TokenIds:
+        row = self.streams[pool].row(position, length)
+        generator = Random(f"{self._seed}/{pool}/{position + length}")
         if self._filler is None or generator.random() >= self._fill:
             return row
         return self._filler.fill(row, generator)

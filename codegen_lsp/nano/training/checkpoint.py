@@ -5,6 +5,7 @@ Knows recipes, weights and files; runs no training step.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -67,8 +68,7 @@ def export(
 ) -> None:
     """Write the sharded weights, the configuration and the tokenizer into `folder`; other files stay as they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob("model*.safetensors"), *folder.glob("*.index.json")]:
-        old.unlink()
+    _remove_shards(folder)
     copy = CodeGenForCausalLM(model.config)
     nn.Module.to(copy, dtype)
     copy.load_state_dict(model.state_dict())
@@ -79,6 +79,11 @@ def export(
         shard.chmod(0o644)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(tokenizer_folder / name, folder / name)
+
+
+def _remove_shards(folder: Path) -> None:
+    for old in [*folder.glob("model*.safetensors"), *folder.glob("*.index.json")]:
+        old.unlink()
 
 
 def end_of_text_id(tokenizer_folder: Path) -> int:
@@ -95,14 +100,19 @@ def end_of_text_id(tokenizer_folder: Path) -> int:
     return int(token_id)
 
 
-def ship_checkpoint(run: Path, work: Path, recipe: Recipe, folder: Path) -> int:
-    """Export the last checkpoint of a training, with its manifest, log and curve, and return its step."""
-    state = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    model = CodeGenForCausalLM(model_config(recipe, end_of_text_id(work / "tokenizer")))
-    model.load_state_dict(state["model"])
-    export(model, work / "tokenizer", folder)
+def ship_checkpoint(run: Path, work: Path, folder: Path) -> int:
+    """Copy the model that a training exported, with its manifest, log and curve, and return its last step.
+
+    Raises:
+        RecipeError: there is no finished piece of a training in `run`.
+    """
+    if not (run / "model" / "config.json").exists() or not (run / "log.jsonl").exists():
+        raise RecipeError(f"no trained model in {run}: train it first, or choose another --run")
+    _remove_shards(folder)
+    shutil.copytree(run / "model", folder, dirs_exist_ok=True)
     shutil.copyfile(work / "manifest.json", folder / "manifest.json")
-    for name in ("curve.png", "log.jsonl"):
-        if (run / name).exists():
-            shutil.copyfile(run / name, folder / name)
-    return int(state["clock"]["step"])
+    shutil.copyfile(run / "log.jsonl", folder / "log.jsonl")
+    if (run / "curve.png").exists():
+        shutil.copyfile(run / "curve.png", folder / "curve.png")
+    last = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    return int(json.loads(last)["step"])

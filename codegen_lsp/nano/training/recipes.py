@@ -58,6 +58,8 @@ class Recipe:
     n_positions: int = 2048
     fill: float = 0.0
     """Share of the rows that consist of fill-in-the-middle samples."""
+    workers: int = 0
+    """Number of processes that read batches ahead; 0 reads them in the process of the training."""
     initial: str | None = None
     """The recipe whose trained weights this one begins with; None for new weights."""
 
@@ -132,7 +134,23 @@ CPU_FILL = replace(
 )
 """Continues the training of `cpu` with fill-in-the-middle samples in half of the rows."""
 
-RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, CPU_FILL)}
+GPU_FILL = replace(
+    CPU,
+    name="gpu-fill",
+    minutes=6,
+    stages=(
+        Stage(0.70, 32, 2048, {"core": 0.20, "focus": 0.25, "broad": 0.55}),
+        Stage(1.00, 32, 2048, {"core": 0.35, "focus": 0.40, "broad": 0.25}),
+    ),
+    bfloat16=True,
+    device="cuda",
+    chunk=16384,
+    fill=0.5,
+    workers=14,
+)
+"""The model of `cpu` on one H100 for six minutes, with fill-in-the-middle samples in half of the rows."""
+
+RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, CPU_FILL, GPU_FILL)}
 
 
 class RecipeError(CodegenError):

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from codegen_lsp.nano.corpus.batches import Batches
 from codegen_lsp.nano.corpus.data import Sampler
 from codegen_lsp.nano.training.checkpoint import begin_with, end_of_text_id, export, model_config
 from codegen_lsp.nano.training.curve import LogEntry, ProgressBar, draw
@@ -76,7 +77,7 @@ class Trainer:
         )
         self.optimizers = build_optimizers(self.model, recipe)
         self.plateau = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-        self.sampler = Sampler(run.work, run.seed, recipe.fill)
+        self.batches = Batches(Sampler(run.work, run.seed, recipe.fill), recipe.workers)
         self.clock = Clock()
 
     @property
@@ -90,7 +91,7 @@ class Trainer:
             "recipe": self.run.recipe.name,
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "sampler": self.sampler.state(),
+            "sampler": self.batches.state(),
             "clock": asdict(self.clock),
         }
         temporary = self.checkpoint.with_suffix(".tmp")
@@ -131,7 +132,7 @@ class Trainer:
             optimizer.load_state_dict(saved)
             for group, hyperparameters in zip(optimizer.param_groups, current, strict=True):
                 group.update(hyperparameters)
-        self.sampler.restore(state["sampler"])
+        self.batches.restore(state["sampler"])
         self.clock = Clock(**state["clock"])
         return True
 
@@ -152,7 +153,7 @@ class Trainer:
         return loss
 
     def _backward(self, stage: Stage) -> float:
-        batch: Tensor = torch.from_numpy(self.sampler.batch(stage.rows, stage.length, stage.shares)).to(
+        batch: Tensor = torch.from_numpy(self.batches.next(stage.rows, stage.length, stage.shares)).to(
             self.run.device
         )
         loss = self.network.loss(batch[:, :-1], batch[:, 1:])
@@ -201,8 +202,11 @@ def train(run: Run) -> dict[str, Any]:
     """
     run.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(run)
-    trainer.begin()
-    _train_piece(trainer)
+    try:
+        trainer.begin()
+        _train_piece(trainer)
+    finally:
+        trainer.batches.close()
     clock = trainer.clock
     trainer.save()
     export(trainer.model, run.work / "tokenizer", run.out / "model")

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codegen_lsp.nano.corpus.fill import FORMATS
-from codegen_lsp.nano.training.checkpoint import begin_with, model_config
+from codegen_lsp.nano.training.checkpoint import begin_with, model_config, ship_checkpoint
 from codegen_lsp.nano.training.network import new_model
 from codegen_lsp.nano.training.recipes import GPU, Recipe, RecipeError, Stage
 from codegen_lsp.nano.training.train import Run, train
@@ -34,6 +34,22 @@ def test_a_resumed_training_has_the_same_curve(tmp_path: Path, work: Path, tiny:
     assert losses(whole.out)[-1] < losses(whole.out)[0]
     weights = [torch.load(run.out / "checkpoint.pt", weights_only=True)["model"] for run in (whole, pieces)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_trained_model_ships_with_its_log(tmp_path: Path, work: Path, tiny: Recipe) -> None:
+    run = Run(work, tmp_path / "run", replace(tiny, workers=1, fill=0.5), minutes=1, steps=3)
+    train(run)
+    (work / "manifest.json").write_text("{}", encoding="utf-8")
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "model-00001-of-00009.safetensors").touch()
+    assert ship_checkpoint(run.out, work, shipped) == 3
+    assert not (shipped / "model-00001-of-00009.safetensors").exists()
+    assert losses(shipped) == losses(run.out)
+    AutoModelForCausalLM.from_pretrained(shipped)
+    AutoTokenizer.from_pretrained(shipped)
+    with pytest.raises(RecipeError, match="no trained model"):
+        ship_checkpoint(tmp_path, work, shipped)
 
 
 def test_a_training_begins_with_the_weights_of_another_recipe(
