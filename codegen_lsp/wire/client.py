@@ -37,7 +37,7 @@ from codegen_lsp.wire.surrogates import SurrogateJoiner, clean
 from codegen_lsp.wire.transport.allowance import Allowance
 from codegen_lsp.wire.transport.dialect import Dialect
 from codegen_lsp.wire.transport.filling import MAX_STOPS, Filling, as_completion
-from codegen_lsp.wire.transport.healing import ContradictedError, Healer, ragged_end, without_end
+from codegen_lsp.wire.transport.healing import ContradictedError, Healer, ragged_ends, without_end
 from codegen_lsp.wire.transport.http import (
     make_client,
     mapped_errors,
@@ -135,16 +135,15 @@ class HttpEngineClient:
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
         """See `EngineClient.stream`. For a server that can't heal tokens, the ragged end of the prompt is cut off."""
-        ragged = ragged_end(request) if request.heal and not self.extensions else ""
-        if ragged:
-            healer = Healer(ragged)
+        for ragged in ragged_ends(request) if request.heal and not self.extensions else ():
+            healer = Healer(ragged, request.n)
             try:
                 async with aclosing(self._stream(without_end(request, ragged))) as chunks:
                     async for chunk in chunks:
                         yield healer.take(chunk)
                 return
             except ContradictedError:
-                pass  # The model would go on in another way: it goes on from what is there.
+                pass  # The model would go on in another way: in the end it goes on from what is there.
         async with aclosing(self._stream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk

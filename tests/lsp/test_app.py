@@ -183,6 +183,31 @@ async def test_candidates_are_scored_by_what_follows(editor: StartEditor, fake: 
     assert all(c["suffixLogprob"] == pytest.approx(fake.logprob) for c in shown)
 
 
+async def test_a_text_is_scored_once_and_not_at_all_without_another_one(
+    editor: StartEditor, fake: FakeEngine
+) -> None:
+    ed = await editor({"suffixRanking": True})
+    fake.rows = ["a + b", "a + b", "b - a"]
+    uri = ed.open(CODE + "\n\nprint(add(1, 2))\n")
+    await ed.inline(uri, *END)
+    (scoring,) = [r for r in fake.requests if r.get("echo")]
+    assert len(scoring["prompt"]) == 2
+    assert all(c["suffixLogprob"] is not None for c in (await ed.last())["candidates"])
+    fake.rows = ["a + b"]
+    await ed.inline(ed.open(CODE + "\n\nprint(add(3, 4))\n", "b.py"), *END)
+    assert [r for r in fake.requests if r.get("echo")] == [scoring]
+
+
+async def test_a_request_by_hand_waits_longer_for_scores(editor: StartEditor, fake: FakeEngine) -> None:
+    ed = await editor({"suffixRanking": True})
+    fake.rows, fake.scoring = ["a + b", "b - a"], 0.5
+    uri = ed.open(CODE + "\n\nprint(add(1, 2))\n")
+    await ed.inline(uri, *END)
+    assert {c["suffixLogprob"] for c in (await ed.last())["candidates"]} == {None}
+    await ed.inline(uri, *END, invoked=True)
+    assert None not in {c["suffixLogprob"] for c in (await ed.last())["candidates"]}
+
+
 async def test_candidates_that_will_not_be_shown_are_not_scored(
     editor: StartEditor, fake: FakeEngine
 ) -> None:

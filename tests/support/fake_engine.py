@@ -35,6 +35,8 @@ class FakeEngine:
         """What each row says; a request for more rows gets the last one again."""
         self.step = 0.0
         """Seconds between two chunks."""
+        self.scoring = 0.0
+        """Seconds until an echoed prompt is answered."""
         self.logprob = -0.1
         self.prompt_tokens = 10
         """What it says that it counted in a prompt."""
@@ -175,7 +177,8 @@ class FakeEngine:
         if error is not None:
             return self._answer(writer, *error)
         if not request.get("stream"):
-            if self.step and await self._left_within(reader, self.step):
+            seconds = self.step + (self.scoring if request.get("echo") else 0.0)
+            if seconds and await self._left_within(reader, seconds):
                 return False
             return self._answer(writer, 200, self._whole(request))
         rows = [self.rows[min(i, len(self.rows) - 1)] for i in range(request.get("n", 1))]

@@ -27,7 +27,7 @@ from codegen_lsp.wire.errors import (
 )
 from codegen_lsp.wire.requests import CompletionRequest
 from codegen_lsp.wire.transport import retries
-from codegen_lsp.wire.transport.healing import Healer, ragged_end
+from codegen_lsp.wire.transport.healing import Healer, ragged_ends
 from codegen_lsp.wire.transport.http import server_addresses
 from codegen_lsp.wire.transport.session_id import session_id
 
@@ -192,19 +192,21 @@ async def test_leaving_a_stream_stops_the_server_s_work() -> None:
 @pytest.mark.parametrize(
     ("prompt", "ragged"),
     [
-        ("x = pri", " pri"),
-        ("return ", " "),
-        ("def f():\n   ", "   "),
-        ("x = 12", ""),
-        ("f(", ""),
-        ("abc", ""),
-        ("x.app", "app"),
-        ("\n", ""),
-        ("x = " + "a" * 50, ""),
+        ("x = pri", (" pri",)),
+        ("return ", (" ",)),
+        ("def f():\n   ", ("   ",)),
+        ("def f():\n    retur", (" retur", "retur")),
+        ("def f():\n\tretur", ("retur",)),
+        ("x = 12", ()),
+        ("f(", ()),
+        ("abc", ()),
+        ("x.app", ("app",)),
+        ("\n", ()),
+        ("x = " + "a" * 50, ()),
     ],
 )
-def test_the_ragged_end_of_a_prompt(prompt: str, ragged: str) -> None:
-    assert ragged_end(CompletionRequest((prompt,))) == ragged
+def test_the_ragged_end_of_a_prompt(prompt: str, ragged: tuple[str, ...]) -> None:
+    assert ragged_ends(CompletionRequest((prompt,))) == ragged
 
 
 def writing(*rows: str) -> Callable[[str, dict[str, Any]], Any]:
@@ -235,6 +237,22 @@ async def test_what_was_cut_off_is_written_again_and_not_returned() -> None:
         answer = await healed(server, "x = pri", n=2)
         assert [choice.text for choice in answer.choices] == ["nt(1)", ""]
         assert [body["prompt"] for _, body in server.requests] == ["x ="]
+
+
+async def test_rows_that_go_on_differently_are_dropped_wherever_they_are() -> None:
+    async with ScriptedServer(writing("x = other", "x = print(1)", "x = else")).running() as server:
+        answer = await healed(server, "x = pri", n=3)
+        assert [choice.text for choice in answer.choices] == ["", "nt(1)", ""]
+        assert len(server.requests) == 1
+
+
+async def test_a_space_that_belongs_to_the_indentation_is_left_in_the_prompt() -> None:
+    def respond(_: str, body: dict[str, Any]) -> Any:
+        return stream(event("return x" if body["prompt"].endswith("    ") else "if x", finish_reason="stop"))
+
+    async with ScriptedServer(respond).running() as server:
+        assert (await healed(server, "def f(x):\n    retur")).choices[0].text == "n x"
+        assert [body["prompt"] for _, body in server.requests] == ["def f(x):\n   ", "def f(x):\n    "]
 
 
 async def test_a_model_that_would_go_on_differently_gets_the_whole_prompt() -> None:

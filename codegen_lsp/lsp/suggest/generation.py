@@ -253,25 +253,31 @@ async def score_suffixes(
     """Return the verdicts, with `suffix_logprob` measured for those that have a pair of (text, suffix).
 
     InCoder (Fried et al. 2022, section 4.1, left-to-right reranking): how likely the text after the gap is
-    once the candidate fills it. One request holds a prompt for each candidate; only the suffixes' tokens come back.
+    once the candidate fills it. One request holds a prompt for each different text; only the suffixes' tokens
+    come back.
     """
-    numbered = [(index, pair) for index, pair in enumerate(pairs) if pair is not None]
-    if not numbered:
+    different = list(dict.fromkeys(pair for pair in pairs if pair is not None))
+    if not different:
         return list(verdicts)
     request = CompletionRequest(
-        prompts=tuple(text + suffix for _, (text, suffix) in numbered),
+        prompts=tuple(text + suffix for text, suffix in different),
         max_tokens=0,
         echo=True,
         logprobs=0 if engine.extensions else 1,
-        echo_from=min(len(text) for _, (text, _) in numbered),
+        echo_from=min(len(text) for text, _ in different),
         session=session,
     )
     answer = await engine.complete(request)
-    scored = list(verdicts)
-    for choice, (index, (text, _)) in zip(answer.choices, numbered, strict=False):
-        candidate = replace(scored[index].candidate, suffix_logprob=_mean_from(choice.logprobs, len(text)))
-        scored[index] = replace(scored[index], candidate=candidate)
-    return scored
+    scores = {
+        pair: _mean_from(choice.logprobs, len(pair[0]))
+        for choice, pair in zip(answer.choices, different, strict=False)
+    }
+    return [
+        replace(verdict, candidate=replace(verdict.candidate, suffix_logprob=scores[pair]))
+        if pair in scores
+        else verdict
+        for verdict, pair in zip(verdicts, pairs, strict=True)
+    ]
 
 
 def _mean_from(logprobs: Logprobs | None, start: int) -> float | None:

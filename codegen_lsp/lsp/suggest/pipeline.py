@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,7 +50,9 @@ PATIENCE = 3.0
 LARGE = 200_000
 """From this many characters of a document on, its prompt is built in a thread, so that typing goes on."""
 SCORING_SECONDS = (0.1, 1.0)
-"""Bounds of the time that scoring suffixes may take; within them it may take as long as the generation did."""
+"""Bounds of the time that scoring suffixes may take; within them it may take as long as the generation did.
+
+A request by hand has the upper bound: a server that reads each scored prompt anew needs longer than for its rows."""
 
 MAX_SUFFIX_LAST, MAX_SUFFIX_FIRST = 128, 512
 """Maximum number of tokens of the text after the cursor, if it comes after the prefix and before it."""
@@ -275,11 +277,9 @@ class Pipeline:
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
-        scores = options.suffix_ranking and not prompt.suffix  # the model has read the suffix already
-        if scores and len(contenders) > 1 and await self.backend.can_score():
-            started = time.perf_counter()
-            verdicts = await self._score_suffixes(site, prompt, verdicts, contenders, timings)
-            timings["score_ms"] = 1e3 * (time.perf_counter() - started)
+        if options.suffix_ranking and not prompt.suffix:  # otherwise the model has read the suffix already
+            pairs = _scoring_pairs(site, prompt, verdicts, contenders)
+            verdicts = await self._score_suffixes(site, verdicts, pairs, timings, invoked=invoked)
         ranked, final = rank.rank(verdicts, site, threshold)
         reason = None if ranked else next((v.reason for v in final if v.reason), Reason.EMPTY)
         return Outcome(
@@ -332,24 +332,38 @@ class Pipeline:
     async def _score_suffixes(
         self,
         site: Site,
-        prompt: Prompt,
         verdicts: list[Verdict],
-        contenders: Collection[int],
+        pairs: Sequence[tuple[str, str] | None],
         timings: dict[str, float],
+        *,
+        invoked: bool,
     ) -> list[Verdict]:
-        """Score the text after the cursor for the contenders; the verdicts stay as they are if that takes too long."""
+        """Score the text after the cursor where that can tell candidates apart; adds its time to `timings`.
+
+        The verdicts stay as they are if it takes too long. A user who asked by hand waits longer.
+        """
+        if len(set(pairs) - {None}) < 2 or not await self.backend.can_score():
+            return verdicts
         spent = (timings["prefill_ms"] + timings["decode_ms"]) / 1000
         least, most = self._scoring_seconds
-        pairs = [
-            rank.scoring_prompt(site, prompt, verdict.candidate) if index in contenders else None
-            for index, verdict in enumerate(verdicts)
-        ]
+        started = time.perf_counter()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(most, max(least, spent))):
-                return await generation.score_suffixes(
+            async with asyncio.timeout(most if invoked else min(most, max(least, spent))):
+                verdicts = await generation.score_suffixes(
                     self.backend.engine, verdicts, pairs, session_id(site.cursor.uri)
                 )
+        timings["score_ms"] = 1e3 * (time.perf_counter() - started)
         return verdicts
+
+
+def _scoring_pairs(
+    site: Site, prompt: Prompt, verdicts: Sequence[Verdict], contenders: Collection[int]
+) -> list[tuple[str, str] | None]:
+    """Return for each verdict (text, suffix to score), or None if it is not a contender or nothing follows."""
+    return [
+        rank.scoring_prompt(site, prompt, verdict.candidate) if index in contenders else None
+        for index, verdict in enumerate(verdicts)
+    ]
 
 
 async def _no_candidates() -> tuple[Candidate, ...]:

@@ -2,6 +2,7 @@
 
 The last token of a prompt is often half of a longer one: `pri`, or the space of ` x`. A model that has to go on from
 such a half writes worse text. So the request goes out without it, and each row must begin with what was cut off.
+Rows that don't are dropped.
 """
 
 from __future__ import annotations
@@ -24,17 +25,27 @@ SPARE_TOKENS = 8
 
 
 class ContradictedError(Exception):
-    """The model's first row does not begin with what was cut off."""
+    """No row of the model begins with what was cut off."""
 
 
-def ragged_end(request: CompletionRequest) -> str:
-    """Return the end of a prompt that may be a part of a longer token; empty if there is none."""
+def ragged_ends(request: CompletionRequest) -> tuple[str, ...]:
+    """Return the ends of a prompt that may be a part of a longer token, in the order in which they are tried.
+
+    A word after several spaces is cut with and without the last of them: most tokenizers put that into the word's
+    first token, some into the indentation's.
+
+    Example: `"if x:\\n    retur"` has `" retur"` and `"retur"`.
+    """
     (prompt, *others) = request.prompts
     if others or not isinstance(prompt, str) or request.echo:
-        return ""
+        return ()
     match = RAGGED.search(prompt, max(0, len(prompt) - 80))
     ragged = match[0] if match else ""
-    return ragged if prompt[: len(prompt) - len(ragged)].strip() else ""
+    before = prompt[: len(prompt) - len(ragged)]
+    if not ragged or not before.strip():
+        return ()
+    word = ragged.lstrip(" \t")
+    return (ragged, word) if word and word != ragged and before.endswith(" ") else (ragged,)
 
 
 def without_end(request: CompletionRequest, ragged: str) -> CompletionRequest:
@@ -46,24 +57,30 @@ def without_end(request: CompletionRequest, ragged: str) -> CompletionRequest:
 
 
 class Healer:
-    """Takes what was cut off away from the beginning of each row."""
+    """Takes what was cut off away from the beginning of each of `rows` rows."""
 
-    def __init__(self, ragged: str) -> None:
+    def __init__(self, ragged: str, rows: int = 1) -> None:
         self._ragged = ragged
+        self._rows = rows
         self._begun: dict[int, str] = {}
         self._healed: set[int] = set()
         self._dropped: set[int] = set()
+        self._unsaid: list[Choice] = []
+        """The ends of dropped rows, which are said once a row is healed: without one, other rows will come."""
 
     def take(self, chunk: Completion) -> Completion:
         """Return a chunk with the texts that follow the prompt. Rows that contradict the prompt end at once.
 
         Raises:
-            ContradictedError: the first row does.
+            ContradictedError: all rows do.
         """
-        choices = tuple(self._choice(choice) for choice in chunk.choices if choice.index not in self._dropped)
-        return replace(chunk, choices=choices)
+        choices = [self._choice(choice) for choice in chunk.choices if choice.index not in self._dropped]
+        if self._healed:
+            choices += self._unsaid
+            self._unsaid = []
+        return replace(chunk, choices=tuple(choice for choice in choices if choice is not None))
 
-    def _choice(self, choice: Choice) -> Choice:
+    def _choice(self, choice: Choice) -> Choice | None:
         if choice.index in self._healed:
             return choice
         begun = self._begun.get(choice.index, "")
@@ -75,11 +92,15 @@ class Healer:
             logprobs = _after(choice.logprobs, skip) if choice.logprobs is not None else None
             return replace(choice, text=text[len(self._ragged) :], logprobs=logprobs)
         if self._ragged.startswith(text) and choice.finish_reason is None:
-            return replace(choice, text="", logprobs=None)
-        if choice.index == 0:
+            return None
+        self._drop(choice.index)
+        return None
+
+    def _drop(self, index: int) -> None:
+        self._dropped.add(index)
+        if len(self._dropped) >= self._rows:
             raise ContradictedError
-        self._dropped.add(choice.index)
-        return Choice(choice.index, "", "stop")
+        self._unsaid.append(Choice(index, "", "stop"))
 
 
 def _after(logprobs: Logprobs, skip: int) -> Logprobs:
