@@ -136,7 +136,7 @@ def _quantized(dtype: torch.dtype) -> Finding:
         return Finding("note", "int8 weights", f"not taken by quantize auto: {choice.reason}")
     seen = f"taken by quantize auto above {SMALL / 1e6:.0f} million parameters: {choice.reason}"
     return Finding(
-        "ok", "int8 weights", f"{seen}, with kernels for {instructions()}; a GPU computes in 16 bits"
+        "ok", "int8 weights", f"{seen}, with kernels for {instructions()}; on a GPU auto takes 16 bits"
     )
 
 
@@ -160,6 +160,26 @@ def _gpus() -> Iterator[Finding]:
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
         yield Finding("ok", f"GPU {index}", f"{name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free")
+    yield _gpu_steps()
+
+
+def _gpu_steps() -> Finding:
+    """Say what a GPU runs, after a few products with int8 weights on it."""
+    import torch
+
+    from codegen_lsp.engine.checkpoints.placement import pick_dtype
+    from codegen_lsp.engine.quantized.gpu.products import why_not
+    from codegen_lsp.wire.config import EngineConfig
+
+    dtype = str(pick_dtype(EngineConfig())).removeprefix("torch.")
+    reason = why_not(torch.device("cuda:0"))
+    int8 = (
+        "by kernels"
+        if reason is None
+        else f"dequantized for each product, as there are no kernels ({reason})"
+    )
+    seen = f"CodeGen models in {dtype}, with CUDA graphs if they are whole on one GPU; int8 weights {int8}"
+    return Finding("ok" if reason is None else "note", "GPU steps", seen)
 
 
 def _models() -> Iterator[Finding]:

@@ -124,6 +124,8 @@ def _plan_lines(plan: Plan) -> list[str]:
         span = first if first == last else f"{first} ... {last.rpartition('.')[2]} ({count} layers)"
         lines.append(f"  {span} -> {device}")
     lines += [f"{device}: {format_size(size)} ({size} bytes)" for device, size in plan.device_bytes.items()]
+    if plan.steps:
+        lines.append(f"steps: {plan.steps}")
     kv = plan.kv_bytes_per_token
     whole = f"{format_size(kv * plan.context)} for {plan.context} tokens"
     lines.append(f"KV cache: {format_size(kv)} per token ({kv} bytes), {whole}")

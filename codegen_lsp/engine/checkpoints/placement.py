@@ -123,7 +123,8 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
     own, on_cpu = pick_dtype(config), computes_on_cpu(config)
     module = empty_module(model_config, own)
     parameters = module.num_parameters()
-    choice = choose(_quantize(config), module, own, on_cpu=on_cpu)
+    room = None if on_cpu else gpu_room(config)
+    choice = choose(_quantize(config), module, own, on_cpu=on_cpu, gpu_room=room)
     dtype = kv_dtype = own
     if choice.format is not None:
         if on_cpu and config.dtype == "auto":
@@ -158,6 +159,16 @@ def computes_on_cpu(config: EngineConfig) -> bool:
         device.isdigit() or device == "mps" for device in config.max_memory
     )
     return not other and not torch.cuda.is_available() and not torch.backends.mps.is_available()
+
+
+def gpu_room(config: EngineConfig) -> int | None:
+    """Return the bytes of weights that GPUs may hold, None if a map decides or a GPU of another machine is meant."""
+    memory = _memory(config.max_memory, other_machine=True)
+    named = config.device_map.removeprefix("cuda").removeprefix(":") or "0"
+    if config.device_map.startswith("cuda"):
+        return memory.get(int(named))
+    rooms = [size for device, size in memory.items() if isinstance(device, int)]
+    return sum(rooms) if rooms and config.device_map in STRATEGIES else None
 
 
 def place(config: EngineConfig, module: PreTrainedModel, *, other_machine: bool = False) -> DeviceMap:

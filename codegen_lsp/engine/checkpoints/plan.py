@@ -35,6 +35,8 @@ class Plan:
     weights: str
     """Number format of the weights: int8, int4 or the dtype."""
     weights_reason: str
+    steps: str
+    """How the device that holds the whole model makes steps of few tokens; empty for other plans."""
     parameters: int
     layers: tuple[tuple[str, str], ...]
     """(module, device), in the model's order."""
@@ -63,6 +65,7 @@ class Plan:
             "dtype": self.dtype,
             "weights": self.weights,
             "weights_reason": self.weights_reason,
+            "steps": self.steps,
             "parameters": self.parameters,
             "weight_bytes": self.weight_bytes,
             "layers": [{"module": module, "device": device} for module, device in self.layers],
@@ -95,6 +98,7 @@ def plan(config: EngineConfig) -> Plan:
         dtype=str(dtype).removeprefix("torch."),
         weights=blueprint.weights,
         weights_reason=blueprint.choice.reason,
+        steps=_steps(model_config.model_type, sizes),
         parameters=blueprint.parameters,
         layers=tuple(_layers(module, placed)),
         device_bytes=sizes,
@@ -139,6 +143,18 @@ def kv_bytes_per_token(config: PretrainedConfig, dtype: torch.dtype) -> int:
         return int(2 * layers * heads * width * dtype.itemsize)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"the model's configuration is wrong: {files.first_line(error)}") from error
+
+
+def _steps(model_type: str, sizes: dict[str, int]) -> str:
+    """Return how a GPU makes steps of few tokens, empty if none holds layers."""
+    gpus = [device for device in sizes if device.startswith("cuda")]
+    if not gpus:
+        return ""
+    if model_type != placement.CODEGEN:
+        return "one call after the other: CUDA graphs are for CodeGen models"
+    if len(sizes) > 1:
+        return "one call after the other: CUDA graphs are for models that are whole on one GPU"
+    return "CUDA graphs, recorded when they are first made"
 
 
 def _device_bytes(module: PreTrainedModel, placed: placement.DeviceMap) -> dict[str, int]:

@@ -4,14 +4,15 @@ Knows the arithmetic of transformers' CodeGen and this engine's KV caches. Calls
 so that everything done to them (weights on other devices or on disk, quantization) applies here too. A step of a small
 model consists mostly of calls: this makes a third as many.
 
-The linear layers read the tokens of all requests that share a pass at once; attention goes request by request.
+The linear layers read the tokens of all requests that share a pass at once; attention goes request by request. What
+computes attention is passed in: steps at addresses that stay (`graphs`) have their own.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,13 @@ from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from codegen_lsp.engine.model.compiled.step import CompiledStep
+    from codegen_lsp.engine.model.graphs.recorders import Recorder
+    from codegen_lsp.engine.model.graphs.static_step import StaticStep
+    from codegen_lsp.engine.model.kv_layout import Layout
+
+Attend = Callable[[torch.Tensor, int], torch.Tensor]
+"""Takes rotated queries, values and keys (tokens, chunks, 3, heads of a chunk, width) in float32 and the index of their
+layer; returns mixed values (tokens, heads * width)."""
 
 
 class Network:
@@ -36,6 +44,7 @@ class Network:
 
     def __init__(self, module: CodeGenForCausalLM) -> None:
         self._module = module
+        self._static: StaticStep | None = None
         self._body: Any = module.transformer
         first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
@@ -63,9 +72,26 @@ class Network:
         """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
         if self._step is not None and self._step.takes(passes):
             return self._step.logits(passes)
+        if self._static is not None and (results := self._static.logits(passes)) is not None:
+            return results
         last = deque(self._states(passes), maxlen=1)[0]
         kept = last[kept_indices(passes).to(last.device)]
-        return split_logits(self._module.lm_head(self._body.ln_f(kept)), passes)
+        return split_logits(self.head(kept), passes)
+
+    def head(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the logits (tokens, vocabulary) after states (tokens, width) of the last layer."""
+        logits: torch.Tensor = self._module.lm_head(self._body.ln_f(states))
+        return logits
+
+    def record_steps(self, layout: Layout, recorder: Recorder) -> bool:
+        """Record steps of few tokens, and replay them; return false if not all layers are on one device."""
+        from codegen_lsp.engine.model.graphs.static_step import StaticStep
+
+        if not is_in_one_place(self._module):
+            return False
+        self._step = None
+        self._static = StaticStep(self, self._turns[self._input], layout, recorder)
+        return True
 
     def compile_ahead(self, dtype: torch.dtype) -> None:
         """Compile in the background what steps need whose keys and values have a dtype."""
@@ -82,21 +108,39 @@ class Network:
         return final.view(part.rows, part.new, -1)
 
     def _states(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
-        """Yield the residual stream (tokens, width): the output of the embedding table, then that of each layer."""
+        """Return the residual stream of passes as `layers` does; their keys and values are stored."""
         order = positions(passes)
         turns = {device: table[order.to(device)] for device, table in self._turns.items()}
-        x: torch.Tensor = self._body.wte(flat(passes).to(self._input))
+
+        def attend_each(parts: torch.Tensor, index: int) -> torch.Tensor:
+            mixed, start = [], 0
+            for part in passes:
+                stop = start + part.rows * part.new
+                mixed.append(self._attend(parts[start:stop], part, index))
+                start = stop
+            return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+        return self.layers(flat(passes).to(self._input), turns, attend_each)
+
+    def layers(
+        self, tokens: torch.Tensor, turns: Mapping[torch.device, torch.Tensor], attend_to: Attend
+    ) -> Iterator[torch.Tensor]:
+        """Yield the residual stream (tokens, width): the output of the embedding table, then that of each layer.
+
+        `turns` are the rotations of the tokens' queries and keys, for each device.
+        """
+        x: torch.Tensor = self._body.wte(tokens)
         yield x
         for index, (block, device) in enumerate(zip(self._body.h, self._devices, strict=True)):
             x = x.to(device)
             normed = block.ln_1(x)
-            mixed = self._mix(block.attn, normed, index, turns[device], passes)
+            mixed = self._mix(block.attn, normed, index, turns[device], attend_to)
             hidden = self._activation(block.mlp.fc_in(normed))
             x = mixed + block.mlp.fc_out(hidden) + x
             yield x
 
     def _mix(
-        self, attention: Any, x: torch.Tensor, index: int, turns: torch.Tensor, passes: Sequence[Pass]
+        self, attention: Any, x: torch.Tensor, index: int, turns: torch.Tensor, attend_to: Attend
     ) -> torch.Tensor:
         # Queries, values and keys of each chunk of heads. Queries and keys are rotated in place, pairs of numbers as
         # complex ones; the rotation of queries also divides them by the square root of the width.
@@ -104,13 +148,7 @@ class Network:
             attention.qkv_proj(x).float().view(-1, self._chunks, 3, self._heads // self._chunks, self._width)
         )
         torch.view_as_complex(parts[:, :, 0::2].unflatten(-1, (-1, 2))).mul_(turns)
-        mixed, start = [], 0
-        for part in passes:
-            stop = start + part.rows * part.new
-            mixed.append(self._attend(parts[start:stop], part, index))
-            start = stop
-        joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
-        out: torch.Tensor = attention.out_proj(joined.to(x.dtype))
+        out: torch.Tensor = attention.out_proj(attend_to(parts, index).to(x.dtype))
         return out
 
     def _attend(self, parts: torch.Tensor, part: Pass, index: int) -> torch.Tensor:
@@ -137,6 +175,8 @@ def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int)
     """Return the compiled forward pass over few tokens, None if this model can't have one or gains nothing by it."""
     first: Any = module.transformer.h[0]
     is_quantized = isinstance(module.lm_head, QuantizedLinear)
+    if _device(module.transformer.wte).type != "cpu":
+        return None
     if not isinstance(first.mlp.act, NewGELUActivation) or not (is_quantized or _is_small(module)):
         return None
     from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
@@ -144,6 +184,12 @@ def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int)
 
     weights = weights_of(module)
     return None if weights is None else CompiledStep(StepParts(module, weights, turns, chunks))
+
+
+def is_in_one_place(module: nn.Module) -> bool:
+    """Return whether all weights are on one device, and nothing brings them there when they are used."""
+    hooked = any(hasattr(part, "_hf_hook") for part in module.modules())
+    return not hooked and len({weight.device for weight in module.parameters()}) == 1
 
 
 def _is_small(module: CodeGenForCausalLM) -> bool:

@@ -14,7 +14,17 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicCache
 
 from codegen_lsp.engine.model.kv_forked import ForkedCache
-from codegen_lsp.engine.model.kv_layers import KEYS, VALUES, PlainLayer, bind, cut, move_rows, resized, write
+from codegen_lsp.engine.model.kv_layers import (
+    KEYS,
+    VALUES,
+    PlainLayer,
+    bind,
+    copy_tokens,
+    cut,
+    move_rows,
+    resized,
+    write,
+)
 from codegen_lsp.engine.model.kv_layout import GROWTH, TOKENS, Layout, Piece
 
 
@@ -27,6 +37,7 @@ class KVCache(Cache):
         """Allocate room for `room` tokens in each row; `reserve` makes more."""
         self.layout = layout
         self.rows = rows
+        self.mirrored = 0
         self._tails: list[torch.Tensor] = []
         """Buffers for the tails of a fork, kept for the next one: memory that was used before costs no page faults."""
         self._forked: weakref.ref[ForkedCache] | None = None
@@ -96,12 +107,25 @@ class KVCache(Cache):
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these (ascending indices)."""
         move_rows(self._buffers, rows, self.length)
-        self.rows = len(rows)
+        self.rows, self.mirrored = len(rows), 0
         self._bind(self._buffers)
 
     def crop(self, length: int) -> None:
         """Drop the tokens from `length` on; a negative number drops that many at the end."""
         self._set_length(length if length >= 0 else self.length + length)
+        self.mirrored = min(self.mirrored, self.length)
+
+    @torch.inference_mode()
+    def copy_to(self, buffers: Sequence[torch.Tensor], start: int) -> None:
+        """Write the keys and values of all rows, from token `start` on, to the same places of other buffers."""
+        copy_tokens(self._buffers, buffers, (start, self.length), (start, self.length))
+
+    @torch.inference_mode()
+    def take(self, buffers: Sequence[torch.Tensor], tokens: int) -> None:
+        """Add the `tokens` tokens that other buffers hold after those of this store."""
+        span = self.length, self.length + tokens
+        copy_tokens(buffers, self._buffers, span, span)
+        self._set_length(span[1])
 
     def append(self, piece: Piece) -> None:
         """Add the keys and values of more tokens at the end of every row."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from transformers.cache_utils import Cache
 
-from codegen_lsp.engine.model.kv_layers import ForkedLayer, bind, cut, move_rows, resized, write
+from codegen_lsp.engine.model.kv_layers import ForkedLayer, bind, copy_tokens, cut, move_rows, resized, write
 from codegen_lsp.engine.model.kv_layout import GROWTH, TOKENS, Layout, Piece
 
 
@@ -41,6 +41,7 @@ class ForkedCache(Cache):
         self.prompt = prompt
         self.border = border
         self.rows = rows
+        self.mirrored = 0
         self._layers = [ForkedLayer(keys, values) for keys, values in prompt.shared_layers(border)]
         super().__init__(layers=list(self._layers))
         self._bind(list(tails))
@@ -83,22 +84,39 @@ class ForkedCache(Cache):
     def crop(self, length: int) -> None:
         """Drop the tokens from `length` on, which must be after the shared ones."""
         assert length >= self.border
-        for layer in self._layers:
-            layer.length = length
+        self._set_length(length)
+        self.mirrored = min(self.mirrored, length)
 
     def append(self, piece: Piece) -> None:
         """Add the keys and values of more tokens at the end of every row."""
         self.reserve(count := piece[0].shape[TOKENS])
         start = self.length - self.border
         write(self._tails, piece, start)
-        self.crop(self.length + count)
+        self._set_length(self.length + count)
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
         """Drop all rows but these (ascending indices)."""
         move_rows(self._tails, rows, self.length - self.border)
-        self.rows = len(rows)
+        self.rows, self.mirrored = len(rows), 0
         self._bind(self._tails)
+
+    @torch.inference_mode()
+    def copy_to(self, buffers: Sequence[torch.Tensor], start: int) -> None:
+        """Write the keys and values of all rows, from token `start` on, to the same places of other buffers."""
+        if start < self.border:
+            write(buffers, self.prompt.copy(start, self.border), start)
+        first = max(start, self.border)
+        tail = first - self.border, self.length - self.border
+        copy_tokens(self._tails, buffers, tail, (first, self.length))
+
+    @torch.inference_mode()
+    def take(self, buffers: Sequence[torch.Tensor], tokens: int) -> None:
+        """Add the `tokens` tokens that other buffers hold after those of this store."""
+        start = self.length
+        tail = start - self.border
+        copy_tokens(buffers, self._tails, (start, start + tokens), (tail, tail + tokens))
+        self._set_length(start + tokens)
 
     @torch.inference_mode()
     def copy(self, start: int, stop: int) -> Piece:
@@ -112,6 +130,10 @@ class ForkedCache(Cache):
     def _resized(self, rows: int, room: int) -> list[torch.Tensor]:
         used = self.length - self.border
         return resized(self.prompt.layout, self._tails, (self.rows, rows), used, room)
+
+    def _set_length(self, length: int) -> None:
+        for layer in self._layers:
+            layer.length = length
 
     def _bind(self, tails: list[torch.Tensor]) -> None:
         self._tails = tails

@@ -180,6 +180,18 @@ def write(buffers: Sequence[torch.Tensor], piece: Piece, start: int) -> None:
         buffer[:, :, :, :, start:stop] = part.unsqueeze(2)
 
 
+def copy_tokens(
+    sources: Sequence[torch.Tensor],
+    targets: Sequence[torch.Tensor],
+    source: tuple[int, int],
+    target: tuple[int, int],
+) -> None:
+    """Copy tokens (a beginning and an end) of every row that both lists of buffers have to a place in the others."""
+    for old, new in zip(sources, targets, strict=True):
+        rows = min(old.shape[2], new.shape[2])
+        new[:, :, :rows, :, slice(*target)] = old[:, :, :rows, :, slice(*source)]
+
+
 @torch.inference_mode()
 def cut(buffers: Sequence[torch.Tensor], start: int, stop: int) -> Piece:
     """Return a copy of row 0's keys and values of the tokens from `start` to `stop`."""

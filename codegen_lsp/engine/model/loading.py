@@ -57,10 +57,24 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     model = Model(module, vocabulary, checkpoint.name, context, blueprint.kv_dtype)
     model.weights, model.weights_reason = blueprint.weights, blueprint.choice.reason
     model.read_ahead = read_ahead(module)
+    _record_steps(model)
     model.aliases = checkpoint.aliases | {config.model.lower()}
     if not checkpoint.is_natural_language:
         model.tokenizer_file = files.tokenizer_file(folder)
     return model
+
+
+def _record_steps(model: Model) -> None:
+    """Let a GPU replay steps of few tokens, if it holds the whole model."""
+    if model.input_device.type != "cuda":
+        return
+    from codegen_lsp.engine.model.graphs.recorders import CudaRecorder
+
+    if model.record_steps(CudaRecorder(model.input_device)):
+        name = torch.cuda.get_device_name(model.input_device)
+        log.info("steps of few tokens run as CUDA graphs on %s", name)
+    else:
+        log.info("steps make their calls one by one: CUDA graphs are for CodeGen models on one GPU")
 
 
 def _set_threads(count: int, parameters: int) -> None:

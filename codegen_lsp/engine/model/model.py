@@ -15,6 +15,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from codegen_lsp.engine.model.codegen import network_of
+from codegen_lsp.engine.model.graphs.recorders import Recorder
 from codegen_lsp.engine.model.kv import GrowingCache, KVCache
 from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
@@ -52,6 +53,8 @@ class Model:
         self.weights = str(module.dtype).removeprefix("torch.")
         """Number format of the weights: int8, int4 or the dtype."""
         self.weights_reason = ""
+        self.records_steps = False
+        """Whether steps of few tokens are recorded and replayed, as a GPU's are."""
         self.read_ahead: ReadAhead | None = None
         """What reads layers from disk ahead of their use, if some are there."""
         self.aliases = frozenset({name.lower()})
@@ -96,12 +99,21 @@ class Model:
         """Whether rows can share one prompt without copying it, and read several tokens at once."""
         return self._network is not None
 
-    def compile_ahead(self) -> None:
-        """Compile in the background what steps of few tokens need, if this model has compiled ones.
+    def record_steps(self, recorder: Recorder) -> bool:
+        """Record steps of few tokens when they are first made, and replay them; return whether this model can."""
+        if self._network is None or self.layout is None:
+            return False
+        self.records_steps = self._network.record_steps(self.layout, recorder)
+        return self.records_steps
 
-        Without this they are compiled when they are first used. Until they are ready, steps are computed without them.
+    def compile_ahead(self) -> None:
+        """Make ready what steps of few tokens need: compile it in the background, or record the smallest one now.
+
+        Without this it happens when they are first made. Until kernels are ready, steps are computed without them.
         """
-        if self._network is not None and self.layout is not None:
+        if self.records_steps:
+            self.forward(torch.tensor([[self.vocabulary.start]]), self.new_cache(1))
+        elif self._network is not None and self.layout is not None:
             self._network.compile_ahead(self.layout.groups[0].dtype)
 
     def new_cache(self, room: int) -> KVStore:

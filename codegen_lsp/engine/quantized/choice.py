@@ -37,7 +37,14 @@ class FormatChoice:
     reason: str
 
 
-def choose(quantize: str, module: PreTrainedModel, dtype: torch.dtype, *, on_cpu: bool) -> FormatChoice:
+def choose(
+    quantize: str,
+    module: PreTrainedModel,
+    dtype: torch.dtype,
+    *,
+    on_cpu: bool,
+    gpu_room: int | None = None,
+) -> FormatChoice:
     """Return the format for an empty model.
 
     Args:
@@ -45,6 +52,7 @@ def choose(quantize: str, module: PreTrainedModel, dtype: torch.dtype, *, on_cpu
         module: the model without weights.
         dtype: what its weights would be otherwise.
         on_cpu: whether the processor computes it.
+        gpu_room: the bytes of weights that GPUs can hold, if that is known.
     """
     if quantize == "none":
         return FormatChoice(None, "not quantized, as configured")
@@ -56,10 +64,20 @@ def choose(quantize: str, module: PreTrainedModel, dtype: torch.dtype, *, on_cpu
         if quantize == name:
             return FormatChoice(name, "as configured")
     if not on_cpu:
-        return FormatChoice(None, "a GPU computes in 16 bits")
+        return gpu_choice(module, gpu_room)
     if module.num_parameters() < SMALL:
         return FormatChoice(None, "the model is small")
     return processor_choice(dtype)
+
+
+def gpu_choice(module: PreTrainedModel, room: int | None) -> FormatChoice:
+    """Return the dtype, or int8 if GPUs hold an empty model only then."""
+    size = sum(weight.numel() * weight.dtype.itemsize for weight in module.parameters())
+    linear = (part.weight for part in module.modules() if type(part) is torch.nn.Linear)
+    smaller = size - sum(weight.numel() * (weight.dtype.itemsize - 1) for weight in linear)
+    if room is not None and smaller <= room < size:
+        return FormatChoice("int8", "more does not fit into the memory of the GPU")
+    return FormatChoice(None, "a GPU computes in 16 bits")
 
 
 @lru_cache(maxsize=8)

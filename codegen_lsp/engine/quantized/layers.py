@@ -1,8 +1,8 @@
 """Layers that hold quantized weights in place of torch's, for any model.
 
 A linear layer has two ways to compute: a few rows go through a kernel that converts weights in registers; many rows
-(a prompt) go through torch's own product, with a block of weights dequantized at a time. On devices without kernels
-every product goes the second way.
+(a prompt) go through torch's own product, with a block of weights dequantized at a time. Processors have kernels for
+both formats, GPUs for int8 (`gpu`); without one every product goes the second way.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ FEW_ROWS = 16
 
 BLOCK = 2**21
 """Number of weights that are dequantized at a time: they stay in the processor's cache."""
+
+GPU_BLOCK = 2**26
+"""The same on a GPU, where few calls count."""
 
 
 class QuantizedLinear(nn.Module):
@@ -65,8 +68,15 @@ class QuantizedLinear(nn.Module):
         if inputs.device.type == "cpu" and (len(rows) <= FEW_ROWS or self.prompt_dtype is None):
             outputs = self.multiplied(rows.float()).to(inputs.dtype)
         else:
-            outputs = self.many(rows)
+            few = self._few_on_gpu(rows) if inputs.device.type == "cuda" and len(rows) <= FEW_ROWS else None
+            outputs = self.many(rows) if few is None else few
         return outputs.view(*inputs.shape[:-1], self.out_features)
+
+    def _few_on_gpu(self, inputs: torch.Tensor) -> torch.Tensor | None:
+        """Multiply a few rows with a kernel for GPUs, if there is one. Its compiler is loaded here, and only here."""
+        from codegen_lsp.engine.quantized.gpu import products
+
+        return products.multiply(self, inputs) if self.format == "int8" and products.are_ready() else None
 
     def multiplied(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply any number of rows of float32 with the kernels. Their library is loaded here, and only here."""
@@ -76,7 +86,7 @@ class QuantizedLinear(nn.Module):
 
     def many(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply any number of rows with torch's product."""
-        step = max(64, BLOCK // self.in_features)
+        step = max(64, (GPU_BLOCK if inputs.is_cuda else BLOCK) // self.in_features)
         values = inputs.to(self.prompt_dtype or inputs.dtype)
         parts = [
             values @ self._block(start, start + step).to(values.dtype).T

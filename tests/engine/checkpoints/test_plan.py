@@ -170,3 +170,25 @@ def test_what_can_not_be_synthesized(tmp_path: Path) -> None:
     (tmp_path / "full" / "file").touch()
     with pytest.raises(CheckpointError, match="not empty"):
         synthesize("350M", tmp_path / "full")
+
+
+def test_a_gpu_holds_16_bits_if_they_fit_and_8_if_only_those_do() -> None:
+    whole = plan(EngineConfig(model="2B-mono", dtype="bfloat16", device_map="cuda:0")).weight_bytes
+    room = {"large": 2 * whole, "middle": whole * 2 // 3, "small": whole // 3}
+    plans = {
+        name: plan(
+            EngineConfig(model="2B-mono", max_memory={"0": size, "cpu": 2 * whole}, device_map="sequential")
+        )
+        for name, size in room.items()
+    }
+    assert [plans[name].weights == "int8" for name in room] == [False, True, False]
+    assert "does not fit" in plans["middle"].weights_reason
+    assert [set(plans[name].device_bytes) for name in room] == [{"cuda:0"}, {"cuda:0"}, {"cuda:0", "cpu"}]
+    assert plans["large"].steps.startswith("CUDA graphs")
+    assert "whole on one GPU" in plans["small"].steps
+
+
+def test_what_was_asked_for_goes_to_a_gpu() -> None:
+    for quantize, weights in (("int8", "int8"), ("none", "bfloat16")):
+        made = plan(EngineConfig(model="2B-mono", quantize=quantize, dtype="bfloat16", device_map="cuda:3"))
+        assert (made.weights, made.weights_reason.split(",")[-1].strip()) == (weights, "as configured")

@@ -18,6 +18,7 @@ from codegen_lsp.engine.decode.reading import Reading
 from codegen_lsp.engine.decode.shared import run
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.loading import load
+from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 from codegen_lsp.evals.benchmarks.speed.values import OUR_FORMATS
 from codegen_lsp.wire.config import EngineConfig
@@ -49,17 +50,16 @@ class MemoryProbe:
         return PROBE_BYTES / min(milliseconds(self._block.sum) for _ in range(3)) * 1000
 
 
-class OurEngine:
-    """The engine's model, prefix cache and decoding, in this process."""
+class ModelTimes:
+    """A model with a prefix cache and the engine's decoding, in this process."""
 
-    def __init__(self, specification: dict[str, Any]) -> None:
-        model, threads = specification["model"], specification["threads"]
-        config = EngineConfig(model=model, threads=threads, **OUR_FORMATS[specification["format"]])
-        self._model = load(config, locate.of(config))
-        self._text: list[int] = specification["text"]
-        self._steps: int = specification["steps"]
+    def __init__(self, model: Model, text: list[int], steps: int) -> None:
+        """Measure with the tokens of a text; a time of a step is the median of `steps` of them."""
+        self._model = model
+        self._text = text
+        self._steps = steps
         self._caches: dict[int, KVStore] = {}
-        self._prefixes = PrefixCache(config.prefix_cache)
+        self._prefixes = PrefixCache(EngineConfig().prefix_cache)
         self.weight_bytes = sum(weight.nbytes for weight in self._model.module.parameters())
 
     def decode(self, tokens: int, rows: int = 1) -> float:
@@ -104,6 +104,15 @@ class OurEngine:
         reading = Reading(self._model, self._prefixes, DecodeProgress(), CHUNK)
         for _ in run(self._model, generate(reading, request, prepare(self._model, request), lambda _: None)):
             pass
+
+
+class OurEngine(ModelTimes):
+    """The engine's model as a specification says."""
+
+    def __init__(self, specification: dict[str, Any]) -> None:
+        model, threads = specification["model"], specification["threads"]
+        config = EngineConfig(model=model, threads=threads, **OUR_FORMATS[specification["format"]])
+        super().__init__(load(config, locate.of(config)), specification["text"], specification["steps"])
 
 
 def bits_of(logits: torch.Tensor, tokens: list[int]) -> float:

@@ -1,0 +1,1 @@
+"""Steps of few tokens at addresses that stay, so that a GPU replays them without Python."""

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.checkpoints import TinyCodeGen, save
+
+from codegen_lsp.engine.checkpoints.synthesize import synthesize
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder, and skip it with a reason where it can't run."""
+    folder = Path(__file__).parent
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.gpu)
+            if not torch.cuda.is_available():
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def real_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the 350M's shape with random weights and nano's tokenizer."""
+    return synthesize("350M", tmp_path_factory.mktemp("models") / "350M", torch.bfloat16)
+
+
+@pytest.fixture(scope="session")
+def clear_cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few layers of the 350M's widths, with weights so large that the likeliest token leads clearly."""
+    shape = TinyCodeGen(
+        n_layer=3, n_embd=1024, n_head=16, rotary_dim=32, seed=4, n_positions=2048, initializer_range=0.05
+    )
+    return save(tmp_path_factory.mktemp("models") / "clear-cut", shape.build())
