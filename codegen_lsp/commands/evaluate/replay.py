@@ -13,6 +13,7 @@ from codegen_lsp.commands.engines import run
 from codegen_lsp.commands.evaluate.bench import Out, ReportAsJson, finish
 from codegen_lsp.commands.options import EngineChoice, Seed, absolute, with_options
 from codegen_lsp.commands.terminal import progress_bar
+from codegen_lsp.wire.fill.formats import FillMode
 
 if TYPE_CHECKING:
     from codegen_lsp.evals.benchmarks.replay import TypingTeam
@@ -64,10 +65,16 @@ def replay(
         float,
         typer.Option(help="0 waits for every answer; 1 types as fast as a person; 2 half as fast.", min=0),
     ] = 0.0,
+    within: Annotated[
+        float, typer.Option(help="Milliseconds after which an answer is not seen; 0 sees all.", min=0)
+    ] = 0.0,
     files: Annotated[int, typer.Option(help="Number of files, from the first; 0 for all.", min=0)] = 0,
     other_files: Annotated[
         bool, typer.Option("--other-files/--no-other-files", help="Show the model what other files say.")
     ] = True,
+    fill_in_the_middle: Annotated[
+        FillMode, typer.Option(help="Give the model the text after the cursor.", show_choices=True)
+    ] = "auto",
     seed: Seed = 0,
     trace: Annotated[
         bool, typer.Option("--trace", help="Record the requests to the engine, for cluster plan --traces.")
@@ -78,12 +85,18 @@ def replay(
     from codegen_lsp.evals.benchmarks import replay as benchmark
     from codegen_lsp.evals.harness.records import Folder
 
-    settings = benchmark.ReplaySettings(characters=characters, gaps=gaps, pace=pace, seed=seed, trace=trace)
+    settings = benchmark.ReplaySettings(
+        characters=characters, gaps=gaps, pace=pace, within=within, seed=seed, trace=trace
+    )
     chosen = [path.absolute() for path in benchmark.find_files(paths)][: files or None]
     named = {"model": absolute(engine.model), "server": engine.server, "token": engine.token}
     options = {name: value for name, value in named.items() if value is not None}
     options["otherFiles"] = "always" if other_files else "never"
-    stored = benchmark.settings_of(settings) | {"other_files": other_files}
+    options["fillInTheMiddle"] = fill_in_the_middle
+    stored = benchmark.settings_of(settings) | {
+        "other_files": other_files,
+        "fill_in_the_middle": fill_in_the_middle,
+    }
     team = team_options.team(engine.server)
     stored |= {"clients": team.clients, "seconds": team.seconds} if team else {}
     source = {"model": engine.model, "server": engine.server}

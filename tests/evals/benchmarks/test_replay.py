@@ -206,6 +206,14 @@ async def test_wrong_suggestions_change_nothing(item: lsp.InlineCompletionItem) 
     assert tally.shown == tally.asked
 
 
+async def test_answers_that_take_too_long_are_not_seen() -> None:
+    session, tally = await typed(oracle, ReplaySettings(within=1e-3))
+    assert session.text == FILE
+    assert tally.shown == tally.accepted == 0
+    assert tally.late == tally.asked == len(tally.latencies)
+    assert tally.pressed == tally.baseline
+
+
 async def test_errors_of_the_server_are_no_suggestions() -> None:
     def fail(text: str, offset: int) -> None:
         raise RuntimeError("content modified")
@@ -267,7 +275,9 @@ def test_report_adds_up(tmp_path: Path) -> None:
     assert (tmp_path / "report.png").exists()
 
 
-@pytest.mark.parametrize("wrong", [{"characters": 3}, {"gaps": 0}, {"pace": -1.0}, {"pace": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"characters": 3}, {"gaps": 0}, {"pace": -1.0}, {"pace": float("nan")}, {"within": -1.0}]
+)
 def test_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(EvaluationError):
         ReplaySettings(**wrong)

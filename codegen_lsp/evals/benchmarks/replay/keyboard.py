@@ -35,6 +35,8 @@ class ReplaySettings:
     """Places in each file where they are typed."""
     pace: float = 0.0
     """0 waits for every answer; 1 types as fast as a person, so that late answers are not seen; 2 half as fast."""
+    within: float = 0.0
+    """Milliseconds after which an answer is not seen, although it is waited for; 0 sees every answer."""
     seed: int = 0
     trace: bool = False
     """Record each request to the engine, in the time of the typist, for `codegen-lsp cluster plan`."""
@@ -44,6 +46,8 @@ class ReplaySettings:
             raise EvaluationError(
                 f"at least {typist.MIN_GAP} characters, one gap, and a pace from 0 to 100 are required"
             )
+        if not 0 <= self.within <= 1e3 * PATIENCE:
+            raise EvaluationError(f"answers can be seen within 0 to {1e3 * PATIENCE:.0f} ms")
 
 
 @dataclass
@@ -61,7 +65,7 @@ class Tally:
     accepted: int = 0
     accepted_characters: int = 0
     late: int = 0
-    """Answers that came after the next key."""
+    """Answers that came after the next key, or too late to be seen."""
     typos: int = 0
     changes: int = 0
     """Changes of the document: keys, slips, corrections and accepted suggestions."""
@@ -95,6 +99,7 @@ class Typing:
         self._editor = editor
         self._draft = draft
         self._pace = settings.pace
+        self._within = settings.within / 1e3 or math.inf
         self._moves = typist.moves(seed)
         self._version = 1
         self._recorded = "" if settings.trace or on_request else None
@@ -179,8 +184,11 @@ class Typing:
             return []
         elapsed = time.perf_counter() - sent
         self.tally.latencies.append(round(1e3 * elapsed, 3))
-        self.tally.shown += bool(items)
         await self._record(1e3 * elapsed)
+        if elapsed > self._within:
+            self.tally.late += 1
+            items = []
+        self.tally.shown += bool(items)
         if self._pace and elapsed < limit:
             await asyncio.sleep(limit - elapsed)
         return items

@@ -70,10 +70,12 @@ def _page(data: Mapping[str, Any]) -> list[str]:
     head = ["", "saved", "shown", "accepted", "characters per accept", "p50 ms", "p95 ms", "p99 ms"]
     head += ["prefilled per key", "cache hits"]
     rows = [_cells("**all**", data), *(_cells(name, figures) for name, figures in data["by_file"].items())]
-    pace = data["settings"]["pace"]
+    pace, within = data["settings"]["pace"], data["settings"]["within"]
     waiting = (
         "every answer was waited for" if not pace else f"typed at pace {pace:g}; late answers were not seen"
     )
+    if within:
+        waiting += f"; answers after {within:g} ms were not seen ({data['late_rate']:.1%})"
     return [
         f"# Typing replay: {data['model']}",
         "",
