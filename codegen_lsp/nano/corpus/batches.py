@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen_lsp.nano.corpus.data import Place, Sampler
+from codegen_lsp.nano.corpus.data import RowPlace, Sampler
 from codegen_lsp.nano.corpus.pools import Pool
 
 AHEAD = 3
 """Number of batches that each process has before it."""
 
-Kind = tuple[int, int, dict[Pool, float]]
+BatchKind = tuple[int, int, dict[Pool, float]]
 """Number of rows, their length, and the shares of the pools."""
 
 _reader: list[Sampler] = []
@@ -32,7 +32,7 @@ def _begin(work: Path, seed: int, fill: float) -> None:
     _reader.append(Sampler(work, seed, fill))
 
 
-def _read(places: list[Place], length: int) -> NDArray[np.int64]:
+def _read(places: list[RowPlace], length: int) -> NDArray[np.int64]:
     return _reader[0].read(places, length)
 
 
@@ -46,7 +46,7 @@ class Batches:
     def __init__(self, sampler: Sampler, workers: int = 0) -> None:
         self._sampler = sampler
         self._capacity = workers * AHEAD
-        self._queue: deque[tuple[dict[str, Any], Kind, Future[NDArray[np.int64]]]] = deque()
+        self._queue: deque[tuple[dict[str, Any], BatchKind, Future[NDArray[np.int64]]]] = deque()
         self._pool = (
             ProcessPoolExecutor(
                 workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=sampler.arguments

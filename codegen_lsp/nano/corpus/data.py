@@ -59,7 +59,7 @@ def _batches(work: Path, size: int) -> Iterator[list[CorpusDocument]]:
         yield batch
 
 
-Place = tuple[Pool, int]
+RowPlace = tuple[Pool, int]
 """A row of a batch: the pool, and the position in its stream."""
 
 
@@ -138,7 +138,7 @@ class Sampler:
         """Return token ids, (rows, length + 1). Over many batches each pool gets exactly its share of the rows."""
         return self.read(self.places(rows, length, shares), length)
 
-    def places(self, rows: int, length: int, shares: dict[Pool, float]) -> list[Place]:
+    def places(self, rows: int, length: int, shares: dict[Pool, float]) -> list[RowPlace]:
         """Pass over the next batch, and return where its rows are; `read` reads them, in another process too."""
         places = []
         for _ in range(rows):
@@ -149,7 +149,7 @@ class Sampler:
             places.append((pool, self.streams[pool].advance(length)))
         return places
 
-    def read(self, places: list[Place], length: int) -> NDArray[np.int64]:
+    def read(self, places: list[RowPlace], length: int) -> NDArray[np.int64]:
         """Return the token ids of the rows at some places, (rows, length + 1)."""
         return np.stack([self._row(pool, position, length) for pool, position in places]).astype(np.int64)
 
