@@ -186,6 +186,8 @@ class FillInfo:
     """Whether the family has separators for `files`; otherwise each is text below a comment with its path."""
     file_tokens: int = 0
     """Number of tokens that each of `files` takes besides its path and text, at most."""
+    suffix_ranking: bool = False
+    """Whether middles are also ranked by the text after them."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """Mean log-probabilities of known middles by order, as the probe measured them."""
     reason: str = ""

@@ -106,6 +106,7 @@ class _FillBody(Struct):
     tokens: WireCount = 0
     separates_files: bool = False
     file_tokens: WireCount = 0
+    suffix_ranking: bool = False
     scores: dict[WireName, Nats] = {}
     reason: WireText = ""
 

@@ -277,7 +277,7 @@ class Pipeline:
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         contenders = rank.contenders(verdicts, threshold)
-        if options.suffix_ranking and not prompt.suffix:  # otherwise the model has read the suffix already
+        if options.suffix_ranking and (not prompt.suffix or self._ranks_middles()):
             pairs = _scoring_pairs(site, prompt, verdicts, contenders)
             verdicts = await self._score_suffixes(site, verdicts, pairs, timings, invoked=invoked)
         ranked, final = rank.rank(verdicts, site, threshold)
@@ -292,6 +292,11 @@ class Pipeline:
             timings=timings,
             model=generated.model or self.backend.info.id,
         )
+
+    def _ranks_middles(self) -> bool:
+        """Return whether a candidate of a model that has read the text after the cursor is ranked by it as well."""
+        fill = self.backend.info.fill
+        return fill is not None and fill.suffix_ranking
 
     async def _read(
         self, prompt: Prompt, options: Options, patience: Patience, cursor: Cursor, *, invoked: bool

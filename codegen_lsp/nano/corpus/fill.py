@@ -26,12 +26,13 @@ from codegen_lsp.nano.corpus import middles
 from codegen_lsp.nano.corpus.corpus import CorpusError
 from codegen_lsp.nano.corpus.tokenizer import END_OF_MIDDLE, END_OF_TEXT, MASK, SEPARATOR, plain
 
-FORMATS = {
+FORMATS: dict[str, str | bool] = {
     "psm": f"{{prefix}}{MASK}{{suffix}}{END_OF_TEXT}{SEPARATOR}{MASK}",
     "spm": f"{MASK}{{suffix}}{END_OF_TEXT}{SEPARATOR}{{prefix}}",
     "stop": END_OF_MIDDLE,
+    "suffix_ranking": True,
 }
-"""The two forms of a prompt and the token that ends a middle, as in a model's configuration."""
+"""The two forms of a prompt, the token that ends a middle, and how middles are ranked, as in a configuration."""
 
 SPM_SHARE = 2 / 3
 """Share of the samples in SPM form, which lets the KV cache serve the next keystroke."""

@@ -106,7 +106,7 @@ chosen (`--model 350M-mono`); tests and benchmarks of programs that run CodeGen 
 training data, code and figures are all available."""
 
 _LIMITS = """\
-It is small, and was trained on few tokens. It has learned Python's syntax, the names and idioms of common libraries,
+It is small, and was trained on little text. It has learned Python's syntax, the names and idioms of common libraries,
 and to copy from the open file; it does not reason about what code does. It can complete a line that resembles a nearby
 one, but cannot write a function from its docstring. It knows Python only, and English only from docstrings. It was not
 trained to follow instructions. Its suggestions can look right and still be wrong, insecure or out of date, and can
@@ -153,9 +153,9 @@ def _training(recipe: Recipe, config: dict[str, Any], log: list[dict[str, float]
     stages = "; ".join(
         f"{stage.rows} rows of {stage.length} tokens until {stage.until:.0%}" for stage in recipe.stages
     )
+    place = "on one GPU" if recipe.device == "cuda" else "on a machine\nthat did other work at the same time"
     return f"""Recipe `{recipe.name}`: `python -m codegen_lsp.nano train --recipe {recipe.name}`. Cross-entropy on
-{last["tokens"] / 1e6:.1f} million tokens in {last["step"]:,} steps and {last["seconds"] / 60:.0f} minutes, on a machine
-that did other work at the same time. The matrices in the blocks are trained with Muon (learning rate
+{last["tokens"] / 1e6:.1f} million tokens in {last["step"]:,} steps and {last["seconds"] / 60:.0f} minutes, {place}. The matrices in the blocks are trained with Muon (learning rate
 {recipe.matrix_lr}), embeddings, head and vectors with AdamW (learning rates {recipe.embedding_lr}, {recipe.head_lr},
 {recipe.vector_lr}); the weight decay is {recipe.weight_decay}. The learning rates are constant until
 {recipe.decay_from:.0%} of the training and then decay linearly to zero. Batches: {stages}. The last stage prefers

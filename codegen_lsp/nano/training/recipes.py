@@ -148,7 +148,7 @@ GPU_FILL = replace(
     fill=0.5,
     workers=14,
 )
-"""The model of `cpu` on one H100 for six minutes, with fill-in-the-middle samples in half of the rows."""
+"""The model of `cpu` on one H200 for six minutes, with fill-in-the-middle samples in half of the rows."""
 
 RECIPES = {recipe.name: recipe for recipe in (CPU, GPU, CPU_FILL, GPU_FILL)}
 

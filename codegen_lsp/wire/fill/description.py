@@ -2,7 +2,7 @@
 
     {"psm": "<pre>{prefix}<suf>{suffix}<mid>", "stop": "<end>"}
 
-Optional keys: `family`, `spm`, `tokens`, `project`, `file`, `current`. Control tokens are recognized in the templates
+Optional keys: `family`, `spm`, `tokens`, `project`, `file`, `current`, `suffix_ranking`. Control tokens are recognized in the templates
 by their brackets, and listed under `tokens` otherwise.
 """
 
@@ -34,6 +34,7 @@ class _Description(Struct, forbid_unknown_fields=True):
     project: str = ""
     file: str = ""
     current: str = ""
+    suffix_ranking: bool = False
 
 
 def named_format(name: str) -> FillFormat:
@@ -108,6 +109,7 @@ def described(body: object) -> FillFormat:
         project=parsed.project,
         file=parsed.file,
         current=parsed.current,
+        suffix_ranking=parsed.suffix_ranking,
     )
     if not any(isinstance(part, Control) for part in fill_format.parts(parsed.psm + parsed.spm)):
         raise ConfigError("expected control tokens in the templates")

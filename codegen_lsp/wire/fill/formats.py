@@ -63,6 +63,8 @@ class FillFormat:
     """Template of another file, of `{path}` or `{ext}` and `{text}`; empty if the family has none."""
     current: str = ""
     """Template of what names the current file after other files, of `{path}` or `{ext}`."""
+    suffix_ranking: bool = False
+    """Whether middles are also ranked by the text after them, because an evaluation of the model shows a gain."""
     models: str = ""
     """Regular expression for names of models of the family on servers whose tokens can't be looked up."""
 

@@ -22,6 +22,7 @@ def fill_info(choice: FillChoice) -> FillInfo:
         ),
         separates_files=separates,
         file_tokens=_size(fill_format, fill_format.file) if separates else TEXT_TOKENS,
+        suffix_ranking=fill_format.suffix_ranking,
         scores=choice.scores,
         reason=choice.reason,
     )

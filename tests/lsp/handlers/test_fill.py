@@ -41,6 +41,21 @@ async def test_the_text_after_the_cursor_is_sent(
     assert prompt["suffix"] == request.get("suffix", "")
 
 
+@pytest.mark.parametrize("gains", [True, False])
+async def test_middles_are_ranked_by_the_text_after_them_only_where_that_gains(
+    editor: StartEditor, fake: FakeEngine, gains: bool
+) -> None:
+    fake.fill = FILL | {"suffix_ranking": gains}
+    fake.rows = ["x + 1", "x - 1"]
+    ed = await editor({"suffixRanking": True})
+    await ed.inline(ed.open(TEXT), 1, 8)
+    scored = [request for request in fake.requests if request.get("echo")]
+    assert bool(scored) == gains
+    assert all("suffix" not in request for request in scored)
+    measured = [candidate["suffixLogprob"] for candidate in (await ed.last())["candidates"]]
+    assert all((number is not None) == gains for number in measured)
+
+
 @pytest.mark.parametrize("separates", [True, False])
 async def test_other_files_are_sent_beside_the_text_after_the_cursor(
     editor: StartEditor, fake: FakeEngine, tmp_path: Path, separates: bool

@@ -41,6 +41,7 @@ def test_the_forms_are_these() -> None:
         "psm": "{prefix}<mask_1>{suffix}<|endoftext|><sep><mask_1>",
         "spm": "<mask_1>{suffix}<|endoftext|><sep>{prefix}",
         "stop": "<eom>",
+        "suffix_ranking": True,
     }
 
 

@@ -29,7 +29,7 @@ def card_with(folder: Path, forms: object) -> None:
 def test_a_model_that_fills_states_its_prompts_and_what_it_was_trained_on(folder: Path) -> None:
     card_with(folder, FORMATS)
     card = write_card(folder, CPU_FILL).read_text(encoding="utf-8")
-    for text in FORMATS.values():
+    for text in (FORMATS[name] for name in ("psm", "spm", "stop")):
         assert f"`{text}`" in card
     assert "50% of the rows" in card
     assert "begins with the weights of the recipe `cpu`" in card
