@@ -64,6 +64,12 @@ def dequantized(stored: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     return values.flatten(1)
 
 
+def dequantized_at_once(stored: torch.Tensor, scales: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return what `dequantized` gives for int8, rounded to a dtype: in one call, which is what costs time on a GPU."""
+    weights = torch.empty(stored.shape, dtype=dtype, device=stored.device)
+    return torch.mul(stored, scales[:, None], out=weights)
+
+
 def _to_int8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     scales = weight.abs().amax(1) / INT8_MAX
     steps = weight / _divisors(scales)[:, None]

@@ -89,14 +89,19 @@ class QuantizedLinear(nn.Module):
         step = max(64, (GPU_BLOCK if inputs.is_cuda else BLOCK) // self.in_features)
         values = inputs.to(self.prompt_dtype or inputs.dtype)
         parts = [
-            values @ self._block(start, start + step).to(values.dtype).T
+            values @ self._block(start, start + step, values.dtype).T
             for start in range(0, self.out_features, step)
         ]
         outputs = (torch.cat(parts, -1) if len(parts) > 1 else parts[0]).to(inputs.dtype)
         return outputs if self.bias is None else outputs.add_(self.bias)
 
-    def _block(self, start: int, stop: int) -> torch.Tensor:
-        rows = formats.dequantized(self.stored[start:stop], self.scales[start:stop])
+    def _block(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:
+        """Return the weights of some outputs."""
+        stored, scales = self.stored[start:stop], self.scales[start:stop]
+        if stored.is_cuda and self.format == "int8":
+            rows = formats.dequantized_at_once(stored, scales, dtype)
+        else:
+            rows = formats.dequantized(stored, scales).to(dtype)
         return rows[:, : self.in_features]
 
     def float_bias(self) -> torch.Tensor:

@@ -102,3 +102,11 @@ def test_prompts_are_multiplied_in_the_dtype_that_the_processor_is_faster_with()
     assert rounded.dtype == torch.float32
     assert torch.allclose(rounded, exact, rtol=0.05, atol=0.3)
     assert not torch.equal(rounded, exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_dequantized_in_one_call_are_the_rounded_ones(dtype: torch.dtype) -> None:
+    stored, scales = formats.quantized(torch.randn(33, 70), "int8")
+    at_once = formats.dequantized_at_once(stored, scales, dtype)
+    assert at_once.dtype == dtype
+    assert torch.equal(at_once, formats.dequantized(stored, scales).to(dtype))
