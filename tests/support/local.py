@@ -10,12 +10,13 @@ import torch
 
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.decode.generate import generate
-from codegen_lsp.engine.decode.progress import DecodeProgress
+from codegen_lsp.engine.decode.progress import DecodeProgress, Planned
 from codegen_lsp.engine.decode.prompts import prepare
 from codegen_lsp.engine.decode.reading import Reading
-from codegen_lsp.engine.decode.shared import run
+from codegen_lsp.engine.decode.shared import make, run
 from codegen_lsp.engine.model.loading import load
 from codegen_lsp.engine.model.model import Model
+from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 from codegen_lsp.wire.answers import Choice, Completion, join_chunks
 from codegen_lsp.wire.config import EngineConfig
@@ -95,3 +96,29 @@ def names(model: Model, tokens: Sequence[int]) -> list[str]:
             break
         result.append(model.vocabulary.text_of(token))
     return result
+
+
+def decode_together(model: Model, prompts: Sequence[Sequence[int]], new: int) -> list[list[int]]:
+    """The `new` greedy tokens of each of several rows whose steps are shared.
+
+    Rows begin one after the other, pause now and then, each at steps of its own, change places, and end at other steps.
+    """
+    stores = [model.new_cache(len(tokens) + new) for tokens in prompts]
+    chosen: list[list[int]] = [[] for _ in prompts]
+    for tokens, kv, ids in zip(prompts, stores, chosen, strict=True):
+        ids.append(_likeliest(model, model.forward(torch.tensor([list(tokens)]), kv)))
+    step = 0
+    while any(len(ids) < new for ids in chosen):
+        step += 1
+        rows = [i for i, ids in enumerate(chosen) if i <= step and step % (i + 2) and len(ids) < new]
+        if step % 5 == 0:
+            rows.reverse()
+        planned = [Planned("decode", Pass(torch.tensor([chosen[row][-1:]]), stores[row])) for row in rows]
+        for row, logits in zip(rows, make(model, planned, 64), strict=True):
+            assert isinstance(logits, torch.Tensor), logits
+            chosen[row].append(_likeliest(model, logits))
+    return chosen
+
+
+def _likeliest(model: Model, logits: torch.Tensor) -> int:
+    return int(logits[0, -1].masked_fill(model.banned, -torch.inf).argmax())

@@ -10,7 +10,9 @@ of Hydragen (Juravsky et al. 2024, section 3), but both parts go through one sof
 afterwards.
 
 On a GPU one fused call of torch computes the attention of a row to all that it holds. It takes queries in the dtype of
-the keys; its scores and sums are in float32.
+the keys; its scores and sums are in float32. Steps that are replayed (`graphs`) have buffers that are filled in part.
+Fused calls with a mask go through the keys of a head one block after the other, which keeps most of a GPU idle while
+there are few rows; plain products spread over all of it.
 """
 
 from __future__ import annotations
@@ -59,6 +61,25 @@ def attend_fused(query: torch.Tensor, layer: PlainLayer) -> torch.Tensor:
     return scaled_dot_product_attention(
         query.to(keys.dtype), keys, values, attn_mask=mask, is_causal=new == total > 1, scale=1.0
     )
+
+
+def attend_padded(
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
+    """Attend to what buffers hold, without what is hidden.
+
+    Args:
+        query: (rows, heads, new, width), in float32, divided by the square root of the width.
+        keys: (rows, heads, tokens, width), finite also where they are hidden; as are the values.
+        hidden: (rows, 1, new, tokens), true where a new position must not see a token.
+
+    Returns:
+        (rows, heads, new, width) in the dtype of the products.
+    """
+    scores = query @ keys.float().transpose(2, 3)
+    weights = scores.masked_fill_(hidden, -torch.inf).softmax(-1)
+    values = _computable(values)
+    return weights.to(values.dtype) @ values
 
 
 @lru_cache(maxsize=2)

@@ -9,15 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from support.local import ask, load_model, names, reference, tokens_of
+from support.local import ask, decode_together, load_model, names, reference, tokens_of
 
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
-from codegen_lsp.engine.decode.progress import Planned
-from codegen_lsp.engine.decode.shared import make
 from codegen_lsp.engine.model.graphs.recorders import CudaRecorder, Unrecorded
 from codegen_lsp.engine.model.graphs.static_step import StaticStep
 from codegen_lsp.engine.model.model import Model
-from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
 NEW = 24
@@ -78,33 +75,20 @@ def load_case(folder: Path, **options: Any) -> GpuCase:
     scope="module",
     params=["nano float32", "nano bfloat16", "clear-cut float32", "clear-cut bfloat16", "350M bfloat16"],
 )
-def case(
-    request: pytest.FixtureRequest, clear_cut: Path, real_size: Path, caplog_messages: list[str]
-) -> Iterator[GpuCase]:
+def loaded(request: pytest.FixtureRequest) -> Iterator[GpuCase]:
     name, dtype = request.param.split()
-    folder = {"nano": NANO_FOLDER, "clear-cut": clear_cut, "350M": real_size}[name]
-    before = len(caplog_messages)
+    fixtures = {"clear-cut": "clear_cut", "350M": "real_size"}
+    folder = request.getfixturevalue(fixtures[name]) if name in fixtures else NANO_FOLDER
     case = load_case(folder, dtype=dtype)
     yield case
-    assert not [m for m in caplog_messages[before:] if "not recorded" in m], "recording failed"
     assert case.recorder.replayed > 50
 
 
-@pytest.fixture(scope="module")
-def caplog_messages() -> Iterator[list[str]]:
-    """What is logged, for as long as a module's tests run."""
-    import logging
-
-    messages: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    handler = Collector()
-    logging.getLogger("codegen_lsp").addHandler(handler)
-    yield messages
-    logging.getLogger("codegen_lsp").removeHandler(handler)
+@pytest.fixture
+def case(loaded: GpuCase, caplog: pytest.LogCaptureFixture) -> Iterator[GpuCase]:
+    """A model whose recording must not fail while a test runs."""
+    yield loaded
+    assert not [record for record in caplog.get_records("call") if "not recorded" in record.getMessage()]
 
 
 def check(case: GpuCase, tokens: list[int], made: list[str]) -> None:
@@ -159,22 +143,10 @@ def test_four_rows_of_a_fork(case: GpuCase) -> None:
 
 
 def test_a_batch_of_mixed_requests(case: GpuCase) -> None:
-    model = case.model
-    chosen: list[list[int]] = []
-    stores, texts = [], prompts(model)[:4]
-    for tokens in texts:
-        kv = model.new_cache(len(tokens) + NEW)
-        logits = model.forward(torch.tensor([tokens]), kv)
-        stores.append(kv)
-        chosen.append([int(logits[0, -1].masked_fill(model.banned, -torch.inf).argmax())])
-    for step in range(1, NEW):
-        running = [i for i in range(4) if step % (i + 2) or step < 4]
-        planned = [Planned("decode", Pass(torch.tensor([[chosen[i][-1]]]), stores[i])) for i in running]
-        for i, logits in zip(running, make(model, planned, 64), strict=True):
-            assert isinstance(logits, torch.Tensor), logits
-            chosen[i].append(int(logits[0, -1].masked_fill(model.banned, -torch.inf).argmax()))
-    for tokens, ids in zip(texts, chosen, strict=True):
-        check(case, tokens, names(model, ids))
+    texts, replayed = prompts(case.model)[:4], case.recorder.replayed
+    for tokens, ids in zip(texts, decode_together(case.model, texts, NEW), strict=True):
+        check(case, tokens, names(case.model, ids))
+    assert case.recorder.replayed > replayed + NEW
 
 
 def test_logits_are_those_of_eager_steps(case: GpuCase) -> None:

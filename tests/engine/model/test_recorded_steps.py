@@ -11,17 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from support.checkpoints import TinyCodeGen, save
-from support.local import ask, load_model, names, reference, tokens_of
+from support.local import ask, decode_together, load_model, names, reference, tokens_of
 from support.recording import StrictRecorder
 
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
-from codegen_lsp.engine.decode.progress import DecodeProgress, Planned
-from codegen_lsp.engine.decode.shared import make
-from codegen_lsp.engine.model.attention import attend, attend_fused
+from codegen_lsp.engine.decode.progress import DecodeProgress
+from codegen_lsp.engine.model.attention import attend, attend_fused, attend_padded
 from codegen_lsp.engine.model.graphs import static_step
 from codegen_lsp.engine.model.kv import KVCache
 from codegen_lsp.engine.model.model import Model
-from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
 NEW = 24
@@ -118,33 +116,13 @@ def test_scores_of_several_ends(recorded: tuple[Model, StrictRecorder], folder: 
         assert mine.token_logprobs == pytest.approx(other.token_logprobs, abs=2e-3)
 
 
-def decode_together(model: Model, prompts: list[list[int]], new: int) -> list[list[int]]:
-    """The greedy tokens of several rows whose steps are shared, some of which begin later and end earlier."""
-    stores, last, chosen = [], [], []
-    for tokens in prompts:
-        kv = model.new_cache(len(tokens) + new)
-        logits = model.forward(torch.tensor([tokens]), kv)
-        stores.append(kv)
-        last.append(int(logits[0, -1].masked_fill(model.banned, -torch.inf).argmax()))
-        chosen.append([last[-1]])
-    for step in range(1, new + len(prompts)):
-        running = [i for i in range(len(prompts)) if i <= step and len(chosen[i]) < new]
-        if step % 3 == 0:
-            running.reverse()
-        planned = [Planned("decode", Pass(torch.tensor([[last[i]]]), stores[i])) for i in running]
-        for i, logits in zip(running, make(model, planned, 64), strict=True):
-            assert isinstance(logits, torch.Tensor)
-            last[i] = int(logits[0, -1].masked_fill(model.banned, -torch.inf).argmax())
-            chosen[i].append(last[i])
-    return chosen
-
-
 def test_mixed_requests_share_recorded_steps(recorded: tuple[Model, StrictRecorder]) -> None:
-    model, _ = recorded
+    model, recorder = recorded
     ids = model.vocabulary.encode(TEXT)
-    prompts = [ids[:60], ids[200:230], ids[:90], ids[100:101]]
-    for tokens, chosen in zip(prompts, decode_together(model, prompts, 12), strict=True):
-        assert names(model, chosen) == expected(model, tokens, 12)
+    prompts, replayed = [ids[:60], ids[200:230], ids[:90], ids[100:101]], recorder.replayed
+    for tokens, chosen in zip(prompts, decode_together(model, prompts, NEW), strict=True):
+        assert names(model, chosen) == expected(model, tokens)
+    assert recorder.replayed > replayed + NEW
 
 
 def test_up_to_the_end_of_the_context(recorded: tuple[Model, StrictRecorder]) -> None:
@@ -224,7 +202,11 @@ def test_fused_attention_is_attention(tiny: Model) -> None:
         layer.put(states)
         query = torch.randn(1, 4, new, 16, generator=generator)
         mask = torch.ones(new, new, dtype=torch.bool).triu_(1) if new > 1 else None
-        torch.testing.assert_close(attend_fused(query, layer), attend(query, layer, mask))
+        exact = attend(query, layer, mask)
+        torch.testing.assert_close(attend_fused(query, layer), exact)
+        hidden = torch.arange(64) > torch.arange(layer.length - new, layer.length)[:, None]
+        values, keys = layer.pair.nan_to_num(posinf=0, neginf=0)
+        torch.testing.assert_close(attend_padded(query, keys, values, hidden[None, None]), exact)
 
 
 def test_reading_ahead_records_the_smallest_step(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """CodeGen's forward pass over few tokens, recorded once for each arrangement of them and replayed from then on.
 
 A step made from torch's calls costs a GPU mostly waiting for Python. A recorded one needs fixed addresses and fixed
-sizes: numbers of rows and of new tokens are rounded up to powers of two, and so is the number of tokens that attention
-looks at. What is beyond the filled part is masked; what padding writes is overwritten by the next step.
+sizes: numbers of rows and of new tokens are rounded up to powers of two, and the number of tokens that attention looks
+at to powers of two and the numbers halfway between them. What is beyond the filled part is masked; what padding writes
+is overwritten by the next step.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Protocol
 
 import torch
 from cachetools import LRUCache
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 
 from codegen_lsp.engine.checkpoints.files import first_line
 from codegen_lsp.engine.memory import free_memory, is_out_of_memory
+from codegen_lsp.engine.model.attention import attend_padded
 from codegen_lsp.engine.model.graphs.recorders import Recordable, Recorder
 from codegen_lsp.engine.model.graphs.workspace import RowBuffers, Store
 from codegen_lsp.engine.model.kv import KVCache
@@ -43,9 +44,6 @@ GRAPHS = 48
 
 SHARE = 0.5
 """How much of the free memory of a GPU the workspace may take."""
-
-BACKENDS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-"""Implementations of attention that take a mask and can be recorded."""
 
 
 class LayersSource(Protocol):
@@ -126,14 +124,14 @@ class StaticStep:
         rows = _power_of_two(sum(part.rows for part in passes))
         new = _power_of_two(max(part.new for part in passes))
         used = max(part.kv.length for part in passes) + new
-        return Arrangement(rows, new, min(max(SMALLEST, _power_of_two(used)), self._longest))
+        return Arrangement(rows, new, min(_span(used), self._longest))
 
     def _workspace_for(self, arrangement: Arrangement) -> RowBuffers | None:
         """Return a workspace that is large enough, None if there is too little memory for it."""
         current = self._workspace
         if current is not None and current.rows >= arrangement.rows and current.room >= arrangement.span:
             return current
-        rows, room = arrangement.rows, arrangement.span
+        rows, room = arrangement.rows, min(_power_of_two(arrangement.span), self._longest)
         if current is not None:
             rows, room = max(rows, current.rows), max(room, current.room)
         needed = self._layout.bytes_per_token * rows * room
@@ -170,20 +168,18 @@ class StaticStep:
         tokens, positions, kept = self._given[: 3 * arrangement.tokens].view(3, -1)
         places = positions.view(rows, new)
         row_numbers = self._numbers[:rows, None]
-        mask = torch.zeros(rows, 1, new, span, dtype=self._dtype, device=self._device)
-        mask.masked_fill_(self._numbers[:span] > places[:, None, :, None], -torch.inf)
+        hidden = self._numbers[:span] > places[:, None, :, None]
 
         def attend_to(parts: torch.Tensor, index: int) -> torch.Tensor:
             pair = workspace.layers[index]
             heads, width = pair.shape[2], pair.shape[4]
             # (tokens, 3, chunks, heads of a chunk, width)
             parts = parts.transpose(1, 2)
-            query = parts[:, 0].reshape(rows, new, heads, width).transpose(1, 2).to(self._dtype)
+            query = parts[:, 0].reshape(rows, new, heads, width).transpose(1, 2)
             states = parts[:, 1:].reshape(rows, new, 2, heads, width).to(self._dtype)
             pair.permute(1, 3, 0, 2, 4).index_put_((row_numbers, places), states)
             values, keys = pair[:, :rows, :, :span]
-            with sdpa_kernel(BACKENDS):
-                mixed = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=1.0)
+            mixed = attend_padded(query, keys, values, hidden)
             return mixed.transpose(1, 2).reshape(rows * new, -1)
 
         turns = {self._device: self._turns[positions]}
@@ -225,6 +221,13 @@ def _fetched(outputs: torch.Tensor) -> torch.Tensor:
     copied.copy_(outputs, non_blocking=True)
     torch.cuda.current_stream(outputs.device).synchronize()
     return copied
+
+
+def _span(used: int) -> int:
+    """Return the number of tokens that attention looks at if rows have up to `used`."""
+    double = max(SMALLEST, _power_of_two(used))
+    between = double // 4 * 3
+    return between if used <= between and between > SMALLEST else double
 
 
 def _power_of_two(number: int) -> int:
