@@ -155,10 +155,11 @@ def _training(recipe: Recipe, config: dict[str, Any], log: list[dict[str, float]
     )
     place = "on one GPU" if recipe.device == "cuda" else "on a machine\nthat did other work at the same time"
     return f"""Recipe `{recipe.name}`: `python -m codegen_lsp.nano train --recipe {recipe.name}`. Cross-entropy on
-{last["tokens"] / 1e6:.1f} million tokens in {last["step"]:,} steps and {last["seconds"] / 60:.0f} minutes, {place}. The matrices in the blocks are trained with Muon (learning rate
-{recipe.matrix_lr}), embeddings, head and vectors with AdamW (learning rates {recipe.embedding_lr}, {recipe.head_lr},
-{recipe.vector_lr}); the weight decay is {recipe.weight_decay}. The learning rates are constant until
-{recipe.decay_from:.0%} of the training and then decay linearly to zero. Batches: {stages}. The last stage prefers
+{last["tokens"] / 1e6:.1f} million tokens in {last["step"]:,} steps and {last["seconds"] / 60:.0f} minutes, {place}.
+The matrices in the blocks are trained with Muon (learning rate {recipe.matrix_lr}), embeddings, head and
+vectors with AdamW (learning rates {recipe.embedding_lr}, {recipe.head_lr}, {recipe.vector_lr}); the weight decay
+is {recipe.weight_decay}. The learning rates are constant until {recipe.decay_from:.0%} of
+the training and then decay linearly to zero. Batches: {stages}. The last stage prefers
 small, typed libraries. The arithmetic is in {"bfloat16" if recipe.bfloat16 else "float32"}, the stored weights are in
 {config["dtype"]}. {_continued(recipe)}{note}
 

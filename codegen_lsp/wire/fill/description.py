@@ -2,8 +2,8 @@
 
     {"psm": "<pre>{prefix}<suf>{suffix}<mid>", "stop": "<end>"}
 
-Optional keys: `family`, `spm`, `tokens`, `project`, `file`, `current`, `suffix_ranking`. Control tokens are recognized in the templates
-by their brackets, and listed under `tokens` otherwise.
+Optional keys: `family`, `spm`, `tokens`, `project`, `file`, `current`, `suffix_ranking`. Control tokens are recognized
+in the templates by their brackets, and listed under `tokens` otherwise.
 """
 
 from __future__ import annotations
