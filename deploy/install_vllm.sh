@@ -1,7 +1,7 @@
 #!/bin/sh
 # Install vLLM for processors in an environment of its own:   deploy/install_vllm.sh FOLDER [ray]
 # With `ray`, Ray Serve and this package as well, so that FOLDER/bin/codegen-lsp cluster up serves with vLLM.
-# It takes 5 GB. vLLM for GPUs is installed as its documentation says; only this script's last check differs then.
+# It takes 4 GB. vLLM for GPUs is installed as its documentation says; only this script's last check differs then.
 set -eu
 folder=${1:?usage: install_vllm.sh FOLDER [ray]}
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -58,7 +58,10 @@ def test_several_people_type_into_one_server(folder: Path) -> None:
     rows = [json.loads(line) for line in (folder / "out" / "requests.jsonl").read_text().splitlines()]
     assert team["clients"] == 3
     assert team["replicas"] == 1
-    assert team["requests"] == len(rows) > 0
+    late = [row for row in rows if row["source"] == "late"]
+    assert len(late) == team["late"]
+    assert team["requests"] == len(rows) - len(late) > 0
+    assert team["processor_seconds"] > 0
     assert {row["client"] for row in rows} <= {0, 1, 2}
     assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
     assert team["answered"] + team["from_memory"] <= len(rows)

@@ -1,13 +1,15 @@
-"""A replay of a team held against the simulation: service times from its requests, then the same requests simulated.
+"""A replay of a team held against the simulation: its keys are simulated with the service times of a quiet replay.
 
 `codegen-lsp eval replay --clients` writes the requests of real language servers. What a replica needs for a step, a
-prompt's token and a request is read off them; waiting for each other is what the simulation has to add.
+prompt's token and a request is read off those of a few clients; waiting for each other is what the simulation adds.
 """
 
 from __future__ import annotations
 
 import bisect
 import json
+import math
+import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from codegen_lsp.cluster.plan.service import Service
-from codegen_lsp.cluster.plan.simulation import Scenario, Tallies, replay
+from codegen_lsp.cluster.plan.simulation import Key, Scenario, Tallies, replay
 from codegen_lsp.cluster.plan.traces import EngineCall
 from codegen_lsp.wire.config import ConfigError
 
 COLD, WARM = 128, 16
 """Minimum tokens to read of a cold prompt, and their maximum of a warm one."""
 LEAST_REQUESTS = 30
+PROCESSORS = ("processor_seconds", "resting_processors")
+"""Figures of a replay's report that say what processors did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,29 @@ class Measured:
         return EngineCall(self.sent, self.prompt, self.unread, max(1, self.written))
 
 
-def read(folder: Path) -> list[Measured]:
-    """Return the requests that an engine answered, in order, of the replay in a folder.
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of the keys of a replay; times in seconds."""
+
+    answered: tuple[Measured, ...]
+    """Those that an engine answered in time, in order."""
+    late: tuple[tuple[float, int], ...]
+    """Time and client of those that the next key has overtaken."""
+    without: tuple[tuple[float, int, float], ...]
+    """Time, client and latency of those that needed no engine."""
+    busy: float
+    """Seconds for which processors worked because of keys: for language servers, the replay, and a cluster here."""
+    resting: float
+    """How many processors work for the same processes while no key is pressed."""
+
+    @property
+    def keys(self) -> int:
+        """How many keys asked for something."""
+        return len(self.answered) + len(self.late) + len(self.without)
+
+
+def read(folder: Path) -> Replayed:
+    """Return the replay of a team in a folder.
 
     Raises:
         ConfigError: there is no such replay, or it is too short.
@@ -59,14 +84,28 @@ def read(folder: Path) -> list[Measured]:
     path = folder / "requests.jsonl"
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        requests = [_measured(row) for row in rows if row["source"] == "engine" and row["prompt"]]
+        team = json.loads((folder / "report.json").read_text(encoding="utf-8"))["team"]
+        replayed = _replayed(rows, *(float(team[name]) for name in PROCESSORS))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path} holds no replay of a team ({error}); codegen-lsp eval replay --clients 40 --server URL writes it"
         ) from error
-    if len(requests) < LEAST_REQUESTS:
-        raise ConfigError(f"{path} holds {len(requests)} requests; at least {LEAST_REQUESTS} are needed")
-    return sorted(requests, key=lambda request: request.sent)
+    count = len(replayed.answered)
+    if count < LEAST_REQUESTS:
+        raise ConfigError(f"{path} holds {count} requests; at least {LEAST_REQUESTS} are needed")
+    return replayed
+
+
+def _replayed(rows: Sequence[dict[str, Any]], busy: float, resting: float) -> Replayed:
+    answered = [_measured(row) for row in rows if row["source"] == "engine" and row["prompt"]]
+    late = [(float(row["at"]), int(row["client"])) for row in rows if row["source"] == "late"]
+    without = [
+        (float(row["at"]), int(row["client"]), row["latency_ms"] / 1e3)
+        for row in rows
+        if row["source"] not in ("engine", "late")
+    ]
+    answered.sort(key=lambda request: request.sent)
+    return Replayed(tuple(answered), tuple(late), tuple(without), busy, resting)
 
 
 def _measured(row: dict[str, Any]) -> Measured:
@@ -82,6 +121,32 @@ def _measured(row: dict[str, Any]) -> Measured:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What keys take where they don't wait for each other, in seconds."""
+
+    service: Service
+    overheads: tuple[float, ...]
+    """What requests took beside their prompts and steps: they differ from each other."""
+    without: float
+    """What a key takes that needs no engine."""
+    beside: float
+    """What each key takes of processors while its answer does not wait for it."""
+    resting: float
+    """How many processors are taken all the time."""
+
+
+def times_of(quiet: Replayed, cache: int) -> Times:
+    """Return what the keys of a quiet replay took, with replicas whose prefix caches hold `cache` tokens."""
+    service = fitted(quiet.answered, cache)
+    alone = _alone(quiet.answered)
+    overheads = [max(0.0, request.latency - _alone_seconds(request, service)) for request in alone]
+    seconds = [item[2] for item in quiet.without]
+    waited = math.fsum(request.latency for request in quiet.answered) + math.fsum(seconds)
+    beside = max(0.0, quiet.busy - waited) / quiet.keys
+    return Times(service, tuple(overheads), statistics.median(seconds or [0.0]), beside, quiet.resting)
+
+
 def fitted(requests: Sequence[Measured], cache: int) -> Service:
     """Return the service times of the replicas that answered, with a prefix cache of `cache` tokens.
 
@@ -93,17 +158,21 @@ def fitted(requests: Sequence[Measured], cache: int) -> Service:
     step = statistics.median(steps or [0.0])
     warm = [request for request in alone if request.unread <= WARM] or alone
     overhead = max(0.0, statistics.median(request.latency - request.decode - step for request in warm))
-    cold = [request for request in requests if request.unread >= COLD]
-    reading = [(request.latency - request.decode - overhead) / request.unread for request in cold]
-    token = max(0.0, statistics.median(reading or [0.0]))
-    return Service(
-        request=overhead, step=step, row=_row(requests, company, step), token=token, context=0.0, cache=cache
+    row, token = (
+        _row(requests, company, step),
+        _token(requests, statistics.median(r.first for r in warm) - step),
     )
+    return Service(request=overhead, step=step, row=row, token=token, context=0.0, cache=cache)
 
 
-def overheads(requests: Sequence[Measured], service: Service) -> tuple[float, ...]:
-    """Return what the requests with least company took beside their prompts and steps: they differ from each other."""
-    return tuple(max(0.0, request.latency - _alone_seconds(request, service)) for request in _alone(requests))
+def _token(requests: Sequence[Measured], without: float) -> float:
+    """Return what a token of a prompt takes, if a first token takes `without` beside the prompt.
+
+    Cold prompts are few, and other work only ever makes them slower: the fastest quarter tells what they need.
+    """
+    cold = [request for request in requests if request.unread >= COLD]
+    reading = sorted((request.first - without) / request.unread for request in cold) or [0.0]
+    return max(0.0, reading[len(reading) // 4])
 
 
 def _alone_seconds(request: Measured, service: Service) -> float:
@@ -144,14 +213,38 @@ def _row(requests: Sequence[Measured], company: Sequence[float], step: float) ->
     return min(step, max(0.0, slope))
 
 
-def simulated(requests: Sequence[Measured], service: Service, replicas: int, seeds: int = 5) -> Tallies:
-    """Return what the simulation makes of the same requests; sessions are dealt out anew for each seed."""
-    beside = overheads(requests, service)
-    arrivals = [(request.sent, request.client, request.call) for request in requests]
-    seconds = max(request.end for request in requests)
-    clients = len({request.client for request in requests})
+def simulated(
+    replayed: Replayed, times: Times, replicas: int, processors: float = math.inf, seeds: int = 5
+) -> Tallies:
+    """Return what the simulation makes of the same keys; sessions are dealt out anew for each seed.
+
+    `processors` is the number that replicas, proxies and language servers share if they run on one machine.
+    """
+    clients = {request.client for request in replayed.answered}
+    seconds = max(request.end for request in replayed.answered)
+    shared = max(0.1, processors - times.resting)
     total = Tallies()
     for seed in range(seeds):
-        scenario = Scenario(clients, replicas, service, 1.0, seconds, seed, beside)
-        total += replay(scenario, arrivals)
+        scenario = Scenario(
+            len(clients),
+            replicas,
+            times.service,
+            1.0,
+            seconds,
+            seed,
+            times.overheads,
+            None,
+            shared,
+            times.beside,
+        )
+        total += replay(scenario, _keys(replayed, times, seed))
     return total
+
+
+def _keys(replayed: Replayed, times: Times, seed: int) -> list[Key]:
+    """Return the keys of a replay in order; for what late ones asked is unknown, so answered ones stand in."""
+    source = random.Random(f"{seed}:late")
+    keys: list[Key] = [(request.sent, request.client, request.call) for request in replayed.answered]
+    keys += [(at, client, source.choice(replayed.answered).call) for at, client in replayed.late]
+    keys += [(at, client, times.without) for at, client, _ in replayed.without]
+    return sorted(keys, key=lambda key: key[0])

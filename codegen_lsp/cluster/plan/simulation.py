@@ -1,26 +1,26 @@
 """A discrete-event simulation of replicas that serve typing developers.
 
 Each replica works in iterations, as engines with continuous batching do (Yu et al. 2022, *Orca*, section 3.2): an
-iteration decodes one token for each running request and reads a chunk of one waiting prompt. A request is cancelled
-when its developer's next one arrives. Sessions stay on their replica, whose prefix cache keeps the newest documents.
+iteration decodes one token for each running request and reads a chunk of one waiting prompt. Before that a request
+takes its time outside of the replica. A request is cancelled when its developer's next key comes. Sessions stay on
+their replica, whose prefix cache keeps the newest documents.
+
+On a machine of few processors, all work that is under way at the same time gets an equal share of them (processor
+sharing: Kleinrock 1976, *Queueing Systems*, volume 2, section 4.4).
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 import random
-from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from codegen_lsp.cluster.plan import traces as recorded
+from codegen_lsp.cluster.plan.replica import Replica, Request
 from codegen_lsp.cluster.plan.service import Service
-
-CHUNK = 512
-"""Tokens of a prompt that an iteration reads."""
-
-MAX_ROWS = 256
-"""Maximum number of requests that a replica decodes at once."""
+from codegen_lsp.cluster.plan.work import SharedWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,10 @@ class Scenario:
     """Seconds outside of the steps, one of which each request takes; without them all take those of the service."""
     lost_at: float | None = None
     """Time at which one replica is lost; its sessions go to the others, which have not read their documents."""
-
-
-@dataclass(slots=True)
-class Request:
-    """A request on its way through a replica."""
-
-    developer: int
-    arrived: float
-    prompt: int
-    unread: int
-    """Tokens of the prompt that are left to read."""
-    unwritten: int
-    cancelled: bool = False
+    processors: float = math.inf
+    """Processors of the machine that replicas and language servers share; infinite if each has its own."""
+    beside: float = 0.0
+    """Seconds of a processor that each key takes besides, without making its answer wait."""
 
 
 @dataclass(slots=True)
@@ -83,73 +74,30 @@ class Tallies:
         return self.cached / max(1, self.cached + self.read)
 
 
-class Replica:
-    """One engine."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.waiting: deque[Request] = deque()
-        self.running: list[Request] = []
-        self.working = False
-        self._documents: OrderedDict[int, int] = OrderedDict()
-        self._held = 0
-
-    def cached(self, developer: int, call: recorded.EngineCall, first: bool) -> int:
-        """Return the tokens of a prompt that the prefix cache holds, and keep the whole prompt from now on."""
-        held = self._documents.pop(developer, 0)
-        self._held += call.prompt - held
-        self._documents[developer] = call.prompt
-        while self._held > self._service.cache and len(self._documents) > 1:
-            _, tokens = self._documents.popitem(last=False)
-            self._held -= tokens
-        return 0 if first or not held else max(0, call.prompt - call.new)
-
-    def iterate(self) -> tuple[float, list[Request]]:
-        """Do one iteration; return its seconds and the requests that it finishes."""
-        self.waiting = deque(request for request in self.waiting if not request.cancelled)
-        self.running = [request for request in self.running if not request.cancelled]
-        chunk = 0
-        while self.waiting and chunk < CHUNK and len(self.running) < MAX_ROWS:
-            request = self.waiting[0]
-            part = min(request.unread, CHUNK - chunk)
-            request.unread -= part
-            chunk += part
-            if request.unread:
-                break
-            self.running.append(self.waiting.popleft())
-        context = sum(request.prompt for request in self.running)
-        seconds = self._service.iteration(len(self.running), context, chunk)
-        for request in self.running:
-            request.unwritten -= 1
-        finished = [request for request in self.running if request.unwritten <= 0]
-        self.running = [request for request in self.running if request.unwritten > 0]
-        return seconds, finished
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.waiting and not self.running
-
-
 def simulate(scenario: Scenario, traces: Sequence[recorded.Trace]) -> Tallies:
     """Return what happens to the requests of a scenario; the same seed gives the same tallies."""
     arrivals = (_typing(scenario, number, traces) for number in range(scenario.developers))
     return _Simulation(scenario, heapq.merge(*arrivals, key=lambda arrival: arrival[0])).run()
 
 
-def replay(scenario: Scenario, requests: Sequence[tuple[float, int, recorded.EngineCall]]) -> Tallies:
-    """Return what happens to these requests (time, developer, request), which are in the order of time.
+Key = tuple[float, int, recorded.EngineCall | float]
+"""Time, developer, and the request, or the seconds of a processor that a key without a request takes."""
 
-    They say themselves what was not cached: their documents are taken for known from the start.
+
+def replay(scenario: Scenario, keys: Sequence[Key]) -> Tallies:
+    """Return what happens to these keys, which are in the order of time.
+
+    Requests say themselves what was not cached: their documents are taken for known from the start.
     """
-    simulation = _Simulation(scenario, ((*request, False) for request in requests))
-    for _, developer, call in requests:
-        simulation.know(developer, call)
+    simulation = _Simulation(scenario, ((*key, False) for key in keys))
+    for _, developer, call in keys:
+        if isinstance(call, recorded.EngineCall):
+            simulation.know(developer, call)
     return simulation.run()
 
 
-TimedCall = tuple[float, int, recorded.EngineCall, bool]
-"""Time, developer, request, and whether it is the first one in a file."""
+TimedCall = tuple[float, int, recorded.EngineCall | float, bool]
+"""Time, developer, request (or the seconds of a key without one), and whether it is the first one in a file."""
 
 
 def _typing(scenario: Scenario, developer: int, traces: Sequence[recorded.Trace]) -> Iterator[TimedCall]:
@@ -167,7 +115,7 @@ class _Simulation:
         self._arrivals = arrivals
         self._places: dict[int, int] = {}
         self._source = random.Random(f"{scenario.seed}:overheads")
-        self._done: list[tuple[float, int, list[Request]]] = []
+        self._work = SharedWork(scenario.processors)
 
     def know(self, developer: int, call: recorded.EngineCall) -> None:
         """Put a document into the prefix cache of its session's replica."""
@@ -175,27 +123,40 @@ class _Simulation:
 
     def run(self) -> Tallies:
         for now, developer, call, first in self._arrivals:
-            self._work_until(now)
-            self._arrive(now, developer, call, first)
-        self._work_until(float("inf"))
+            self._work.run(now)
+            self._press(developer, call, first)
+        self._work.run(math.inf)
         self.tallies.seconds = self.scenario.seconds
         return self.tallies
 
-    def _arrive(self, now: float, developer: int, call: recorded.EngineCall, first: bool) -> None:
-        previous = self.current.get(developer)
+    def _press(self, developer: int, call: recorded.EngineCall | float, first: bool) -> None:
+        previous = self.current.pop(developer, None)
         if previous is not None and previous.unwritten > 0 and not previous.cancelled:
             previous.cancelled = True
             self.tallies.cancelled += 1
-        number = self._replica_of(developer, now)
+        if self.scenario.beside:
+            self._work.add(self.scenario.beside, _nothing)
+        if not isinstance(call, recorded.EngineCall):
+            self._work.add(call, _nothing)
+            return
+        request = Request(developer, self._work.now, call.prompt, 0, max(1, call.written))
+        self.current[developer] = request
+        overheads = self.scenario.overheads
+        overhead = self._source.choice(overheads) if overheads else self.scenario.service.request
+        self._work.add(overhead, lambda: self._arrive(request, call, first))
+
+    def _arrive(self, request: Request, call: recorded.EngineCall, first: bool) -> None:
+        if request.cancelled:
+            return
+        number = self._replica_of(request.developer, request.arrived)
         replica = self.replicas[number]
-        cached = replica.cached(developer, call, first)
+        cached = replica.cached(request.developer, call, first)
         self.tallies.cached += cached
         self.tallies.read += call.prompt - cached
-        request = Request(developer, now, call.prompt, call.prompt - cached, max(1, call.written))
-        self.current[developer] = request
+        request.unread = call.prompt - cached
         replica.waiting.append(request)
         if not replica.working:
-            self._iterate(now, number)
+            self._iterate(number)
 
     def _replica_of(self, developer: int, now: float) -> int:
         """Return the session's replica, by a hash; after a loss, those of replica 0 are spread over the others."""
@@ -208,32 +169,31 @@ class _Simulation:
         lost = self.scenario.lost_at is not None and now >= self.scenario.lost_at
         return 1 + (place // count) % (count - 1) if lost and number == 0 and count > 1 else number
 
-    def _iterate(self, now: float, number: int) -> None:
+    def _iterate(self, number: int) -> None:
         replica = self.replicas[number]
         replica.working = True
         seconds, finished = replica.iterate()
         self.tallies.busy += seconds
         self.tallies.rows += len(finished) + len(replica.running)
         self.tallies.iterations += 1
-        heapq.heappush(self._done, (now + seconds, number, finished))
+        self._work.add(seconds, lambda: self._end_iteration(number, finished))
 
-    def _work_until(self, limit: float) -> None:
-        """Let the replicas iterate up to a time."""
-        while self._done and self._done[0][0] <= limit:
-            now, number, finished = heapq.heappop(self._done)
-            for request in finished:
-                self._answered(request, now)
-            self.replicas[number].working = False
-            if not self.replicas[number].idle:
-                self._iterate(now, number)
+    def _end_iteration(self, number: int, finished: Sequence[Request]) -> None:
+        for request in finished:
+            self._answered(request)
+        self.replicas[number].working = False
+        if not self.replicas[number].idle:
+            self._iterate(number)
 
-    def _answered(self, request: Request, now: float) -> None:
+    def _answered(self, request: Request) -> None:
         if request.cancelled:
             return
-        overheads = self.scenario.overheads
-        overhead = self._source.choice(overheads) if overheads else self.scenario.service.request
-        latency = now - request.arrived + overhead
+        latency = self._work.now - request.arrived
         self.tallies.latencies.append(latency)
         lost_at = self.scenario.lost_at
         if lost_at is not None and request.arrived >= lost_at:
             self.tallies.after_loss.append(latency)
+
+
+def _nothing() -> None:
+    pass

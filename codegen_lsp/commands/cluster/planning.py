@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,20 +97,31 @@ def compare(
     folder: Annotated[
         Path, typer.Argument(help="Folder of a replay with several clients (eval replay --clients).")
     ],
+    quiet: Annotated[
+        Path,
+        typer.Option(help="Folder of a replay with few clients on the same replicas, for the service times."),
+    ],
     replicas: Annotated[int, typer.Option(help="Replicas that answered it.", min=1, max=1000)] = 2,
+    processors: Annotated[
+        int,
+        typer.Option(
+            help="Processors that replicas and language servers share; 0 if each has its own.", min=0
+        ),
+    ] = 0,
     cache: Annotated[int, typer.Option(help="Tokens that a replica's prefix cache holds.", min=1)] = 200_000,
     times: Annotated[
         Path | None, typer.Option(help="File to write the service times to, for plan --measured.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate the requests of a replay, and say how far the latencies are from those that were measured."""
+    """Simulate the keys of a replay, and say how far the latencies are from those that were measured."""
     from codegen_lsp.cluster.plan import measured, sizing
     from codegen_lsp.evals.harness.records import write_atomically
 
-    requests = measured.read(expanded(folder))
-    service = measured.fitted(requests, cache)
-    tallies = measured.simulated(requests, service, replicas)
+    replayed = measured.read(expanded(folder))
+    taken = measured.times_of(measured.read(expanded(quiet)), cache)
+    tallies = measured.simulated(replayed, taken, replicas, processors or math.inf)
+    requests, service = replayed.answered, taken.service
     seen = sizing.percentiles([request.latency for request in requests])
     expected = sizing.percentiles(tallies.latencies)
     if times is not None:
@@ -159,7 +171,7 @@ def _ms(value: float | None) -> str:
 
 def _assumptions(options: PlanOptions, service: Service) -> dict[str, str]:
     from codegen_lsp.cluster.plan import service as times
-    from codegen_lsp.cluster.plan.simulation import CHUNK, MAX_ROWS
+    from codegen_lsp.cluster.plan.replica import CHUNK, MAX_ROWS
 
     source = (
         f"read from {options.measured}"
@@ -179,6 +191,7 @@ def _assumptions(options: PlanOptions, service: Service) -> dict[str, str]:
         "prefix cache of a replica": f"{service.cache} tokens",
         "rows of a step": f"at most {MAX_ROWS}",
         "typing": f"{100 * options.active:.0f} % of the time, as recorded; each request cancels the one before it",
+        "opening a file": "its first key waits until its prompt is read; nothing is read ahead",
         "routing": "a hash chooses a session's replica; after a loss its sessions are spread over the others",
     }
 

@@ -16,6 +16,8 @@ from codegen_lsp.commands.terminal import progress_bar
 from codegen_lsp.wire.fill.formats import FillMode
 
 if TYPE_CHECKING:
+    import psutil
+
     from codegen_lsp.evals.benchmarks.replay import TypingTeam
 
 
@@ -50,7 +52,15 @@ class TeamOptions:
             lines = expanded(self.token_file).read_text("utf-8").split() if self.token_file else []
         except (OSError, UnicodeError) as error:
             raise ConfigError(f"the tokens in {self.token_file} can't be read: {error}") from error
-        return TypingTeam(self.clients, self.seconds, tuple(lines))
+        return TypingTeam(self.clients, self.seconds, tuple(lines), _cluster_processes)
+
+
+def _cluster_processes() -> list[psutil.Process]:
+    """Return the processes of the cluster that `cluster up` has started on this machine; none if there is none."""
+    from codegen_lsp.cluster import head
+
+    ray = head.running()
+    return ray.processes if ray is not None else []
 
 
 @with_options

@@ -23,6 +23,8 @@ PATIENCE = 120.0
 
 OnRequest = Callable[[Mapping[str, Any], float], None]
 """Gets the language server's record of a request, and the milliseconds until its answer."""
+OnLate = Callable[[float], None]
+"""Gets the time at which a request was sent that the next key has overtaken, on the clock of `time.perf_counter`."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,9 @@ class Typing:
         seed: str,
         *,
         on_request: OnRequest | None = None,
-        deadline: float = math.inf,
+        on_late: OnLate | None = None,
     ) -> None:
-        """`on_request` gets each request that was answered in time; no key is pressed after `deadline`."""
+        """Open the document. `on_request` gets each request that is answered in time, `on_late` the others."""
         self._editor = editor
         self._draft = draft
         self._pace = settings.pace
@@ -104,19 +106,27 @@ class Typing:
         self._version = 1
         self._recorded = "" if settings.trace or on_request else None
         self._on_request = on_request
-        self._deadline = deadline
+        self._on_late = on_late
         self._late: set[asyncio.Future[Any]] = set()
         self._uri = editor.open(path, draft.text)
         self.tally = Tally("/".join(path.parts[-3:]))
 
-    async def run(self) -> Tally:
-        """Fill all gaps, and write a line above in the middle of the last one."""
+    async def read(self) -> None:
+        """Ask where the first key will be pressed, and wait for the answer: the document is known from then on."""
+        offset = self._draft.gaps[self._draft.order[0]].offset
+        line, character = self._draft.position(offset)
+        answer = asyncio.ensure_future(self._editor.inline(self._uri, line, character, invoked=False))
+        answer.add_done_callback(_forget)
+        await asyncio.wait({answer}, timeout=PATIENCE)
+
+    async def run(self, deadline: float = math.inf) -> Tally:
+        """Fill all gaps, and write a line above in the middle of the last one; no key is pressed after `deadline`."""
         draft = self._draft
         self.tally.baseline = sum(typist.keys(gap.left) for gap in draft.gaps)
         for number in draft.order:
             gap = draft.gaps[number]
             due = len(gap.left) // 2 if number == draft.order[-1] else -1
-            while gap.left and time.perf_counter() < self._deadline:
+            while gap.left and time.perf_counter() < deadline:
                 if draft.above is not None and len(gap.left) <= due:
                     above, draft.above = draft.above, None
                     self._insert(above.offset, above.left)
@@ -176,6 +186,8 @@ class Typing:
             self.tally.late += 1
             answer.add_done_callback(_forget)
             self._late.add(answer)
+            if self._on_late is not None:
+                self._on_late(sent)
             return []
         try:
             items = answer.result()

@@ -1,7 +1,10 @@
 """Many people type at once, each in a language server of their own, and all of these ask one server.
 
+Each of them opens its file, and one request reads it, before the first key is pressed.
+
 OUT/requests.jsonl      {"client", "at", "latency_ms", "prompt", "unread", "written", "first_ms", "decode_ms",
-                         "source", "reason", "message"}
+                         "source", "reason", "message"}; only {"client", "at", "source": "late"} for a request that
+                         the next key has overtaken
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from codegen_lsp.evals.benchmarks.replay import replicas, typist
 from codegen_lsp.evals.benchmarks.replay.keyboard import ReplaySettings, Tally, Typing
@@ -30,6 +35,10 @@ STARTING = 2
 """Number of language servers that start at the same time."""
 LOST_SECONDS = 30.0
 """A request without an answer after this time is lost."""
+LATE = "late"
+"""Source of a row about a request that the next key has overtaken."""
+RESTING_SECONDS = 5.0
+"""Seconds before the first key for which processors are watched, to tell what typing takes from the rest."""
 FAILURES = ("engine-unavailable", "engine-error", "busy", "loading")
 """Reasons that say that the server did not answer."""
 
@@ -43,6 +52,8 @@ class TypingTeam:
     """Time after which no key is pressed."""
     tokens: tuple[str, ...] = ()
     """A bearer token for each client, from the first again if there are fewer."""
+    servers: Callable[[], Sequence[psutil.Process]] = list
+    """Returns the processes of the server that run on this machine: their work is counted too."""
 
 
 @dataclass
@@ -50,32 +61,36 @@ class _Person:
     """One client: its editor, and what became of its requests."""
 
     number: int
-    editor: HeadlessEditor
-    path: Path
     seed: str
-    draft: typist.Draft
     rows: list[dict[str, Any]] = field(default_factory=list)
+    began: float = 0.0
+    typing: Typing | None = None
     lost: int = 0
 
-    async def type(self, settings: ReplaySettings, began: float, seconds: float) -> Tally:
-        await asyncio.sleep(random.Random(self.seed).uniform(0, seconds / 6))
-
-        def note(request: Mapping[str, Any], milliseconds: float) -> None:
-            sent = time.perf_counter() - began - milliseconds / 1e3
-            self.rows.append({"client": self.number, "at": round(sent, 4)} | _row(request, milliseconds))
-
-        typing = Typing(
-            self.editor,
-            self.path,
-            self.draft,
-            settings,
-            self.seed,
-            on_request=note,
-            deadline=began + seconds,
+    async def open(
+        self, editor: HeadlessEditor, path: Path, draft: typist.Draft, settings: ReplaySettings
+    ) -> None:
+        """Open the file, and wait until the server has read it."""
+        self.typing = Typing(
+            editor, path, draft, settings, self.seed, on_request=self._note, on_late=self._note_late
         )
-        tally = await typing.run()
-        self.lost = await typing.unanswered(LOST_SECONDS)
+        await self.typing.read()
+
+    async def type(self, began: float, seconds: float) -> Tally:
+        """Type from `began` on for `seconds`."""
+        assert self.typing is not None
+        self.began = began
+        await asyncio.sleep(random.Random(self.seed).uniform(0, seconds / 6))
+        tally = await self.typing.run(began + seconds)
+        self.lost = await self.typing.unanswered(LOST_SECONDS)
         return tally
+
+    def _note(self, request: Mapping[str, Any], milliseconds: float) -> None:
+        at = round(time.perf_counter() - self.began - milliseconds / 1e3, 4)
+        self.rows.append({"client": self.number, "at": at} | _row(request, milliseconds))
+
+    def _note_late(self, sent: float) -> None:
+        self.rows.append({"client": self.number, "at": round(sent - self.began, 4), "source": LATE})
 
 
 async def type_together(
@@ -98,17 +113,19 @@ async def type_together(
     async with AsyncExitStack() as stack:
         runtime = stack.enter_context(tempfile.TemporaryDirectory(prefix="codegen-replay-"))
         work = _work(files, settings, team.clients)
-        people = await _start(options, runtime, work, team, stack, progress)
+        people = await _start(options, runtime, work, settings, stack, team, progress)
         token = team.tokens[0] if team.tokens else str(options.get("token") or "")
         before = await replicas.counters(str(options["server"]), token)
-        began = time.perf_counter()
-        tallies = list(
-            await asyncio.gather(*(person.type(settings, began, team.seconds) for person in people))
-        )
+        resting = await _resting_processors(team)
+        began, busy = time.perf_counter(), _processor_seconds(team)
+        tallies = list(await asyncio.gather(*(person.type(began, team.seconds) for person in people)))
+        busy = _processor_seconds(team) - busy - resting * (time.perf_counter() - began)
         after = await replicas.counters(str(options["server"]), token)
     rows = sorted((row for person in people for row in person.rows), key=lambda row: row["at"])
     log.append(*rows)
-    figures = _figures(rows, team) | {
+    figures = _figures([row for row in rows if row["source"] != LATE], team) | {
+        "processor_seconds": round(max(0.0, busy), 2),
+        "resting_processors": round(resting, 3),
         "late": sum(tally.late for tally in tallies),
         "lost": sum(person.lost for person in people),
         "replicas": len(after),
@@ -146,11 +163,12 @@ async def _start(
     options: Mapping[str, Any],
     runtime: str,
     work: Sequence[tuple[Path, str, typist.Draft]],
-    team: TypingTeam,
+    settings: ReplaySettings,
     stack: AsyncExitStack,
+    team: TypingTeam,
     progress: ReportProgress,
 ) -> list[_Person]:
-    """Start a language server for each person, a few at a time, and wait until all are ready."""
+    """Start a language server for each person, a few at a time, and wait until all have read their files."""
     environment = os.environ | {"CODEGEN_LSP_RUNTIME_DIR": runtime}
     gate = asyncio.Semaphore(STARTING)
     ready = 0
@@ -158,16 +176,39 @@ async def _start(
     async def start(number: int) -> _Person:
         nonlocal ready
         path, seed, draft = work[number]
+        person = _Person(number, seed)
         token = {"token": team.tokens[number % len(team.tokens)]} if team.tokens else {}
         async with gate:
             editor = HeadlessEditor({**options, **token}, root=workspace_of(path), env=environment)
             await stack.enter_async_context(editor)
             await editor.ready()
+            await person.open(editor, path, draft, settings)
         ready += 1
         progress(ready, team.clients)
-        return _Person(number, editor, path, seed, draft)
+        return person
 
     return list(await asyncio.gather(*map(start, range(team.clients))))
+
+
+async def _resting_processors(team: TypingTeam) -> float:
+    """Return how many processors work for the same processes while no key is pressed."""
+    began, busy = time.perf_counter(), _processor_seconds(team)
+    await asyncio.sleep(RESTING_SECONDS)
+    return (_processor_seconds(team) - busy) / (time.perf_counter() - began)
+
+
+def _processor_seconds(team: TypingTeam) -> float:
+    """Return the seconds that processors have worked for this process, the language servers and their server."""
+    me = psutil.Process()
+    return sum(_seconds_of(process) for process in [me, *me.children(recursive=True), *team.servers()])
+
+
+def _seconds_of(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _row(request: Mapping[str, Any], milliseconds: float) -> dict[str, Any]:
