@@ -90,14 +90,18 @@ async def test_the_text_after_the_cursor_is_scored(server: str, tmp_path: Path) 
     async with editors_in(tmp_path) as start:
         # Hot enough for rows that differ: equal ones need no scores.
         ed = await start(
-            {"server": server, "suffixRanking": True, "candidates": 8, "temperature": 1} | SETTINGS
+            {"server": server, "suffixRanking": True, "candidates": 2, "temperature": 1} | SETTINGS
         )
         await ed.ready()
-        uri = ed.open(CODE + "\n\n\nprint(sub(3, 2))\n")
-        await ed.inline(uri, *END, invoked=True)
-        candidates = [c for c in (await ed.last(uri))["candidates"] if c["shown"]]
-        assert len(candidates) > 1
-        assert all(candidate["suffixLogprob"] < 0 for candidate in candidates)
+        for attempt in range(8):
+            uri = ed.open(CODE + f"\n\n\nprint(sub({attempt}, 2))\n", f"{attempt}.py")
+            await ed.inline(uri, *END, invoked=True)
+            shown = [c["suffixLogprob"] for c in (await ed.last(uri))["candidates"] if c["shown"]]
+            # On a busy machine scores may come too late to be waited for.
+            if len(shown) > 1 and None not in shown:
+                break
+        assert len(shown) > 1
+        assert all(score < 0 for score in shown)
 
 
 async def test_a_word_that_is_half_typed_is_finished(server: str, tmp_path: Path) -> None:
