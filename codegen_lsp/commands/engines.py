@@ -12,6 +12,7 @@ import typer
 
 from codegen_lsp.commands.options import EngineChoice
 from codegen_lsp.commands.terminal import progress_bar, say
+from codegen_lsp.wire.fill.formats import FillMode
 
 if TYPE_CHECKING:
     from codegen_lsp.evals.harness.engine_process import Connected
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def connected(choice: EngineChoice) -> AbstractAsyncContextManager[Connected]:
+def connected(choice: EngineChoice, fill: FillMode = "auto") -> AbstractAsyncContextManager[Connected]:
     """Connect to the chosen engine; see `engine_process.connect`."""
     from codegen_lsp.evals.harness.engine_process import connect
 
-    return connect(choice.model, choice.server, choice.token)
+    return connect(choice.model, choice.server, choice.token, fill)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

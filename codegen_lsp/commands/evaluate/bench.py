@@ -14,6 +14,7 @@ from codegen_lsp import __version__
 from codegen_lsp.commands.engines import connected, run
 from codegen_lsp.commands.options import EngineChoice
 from codegen_lsp.commands.terminal import progress_bar, say, say_json
+from codegen_lsp.wire.fill.formats import FillMode
 
 if TYPE_CHECKING:
     from codegen_lsp.evals.harness.engine_process import Connected
@@ -72,26 +73,32 @@ class BenchOptions:
         return Sandbox(limits, unsafe=self.unsafe, packages=packages)
 
     def run(
-        self, name: str, engine: EngineChoice, evaluate: Evaluate, settings: dict[str, Any], sandbox: Sandbox
+        self,
+        name: str,
+        engine: EngineChoice,
+        evaluate: Evaluate,
+        settings: dict[str, Any],
+        sandbox: Sandbox,
+        fill: FillMode = "auto",
     ) -> None:
         """Evaluate, and print the report."""
         out = self.out or Path(f"eval-{name}")
 
         async def whole() -> dict[str, Any]:
-            async with self._bench(out, engine, settings, sandbox) as bench:
+            async with self._bench(out, engine, settings, sandbox, fill) as bench:
                 return await evaluate(bench)
 
         finish(run(whole()), out, self.as_json)
 
     @asynccontextmanager
     async def _bench(
-        self, out: Path, choice: EngineChoice, settings: dict[str, Any], sandbox: Sandbox
+        self, out: Path, choice: EngineChoice, settings: dict[str, Any], sandbox: Sandbox, fill: FillMode
     ) -> AsyncIterator[Bench]:
         from codegen_lsp.evals.harness.judging import Judges
         from codegen_lsp.evals.harness.records import Folder
         from codegen_lsp.evals.harness.retrying_client import RetryingClient
 
-        async with connected(choice) as engine:
+        async with connected(choice, fill) as engine:
             name = engine.info.id
             about = {
                 "model": name,

@@ -9,6 +9,7 @@ import typer
 
 from codegen_lsp.commands.evaluate.bench import Bench, BenchOptions, Canonical, Seconds, judge_canonical
 from codegen_lsp.commands.options import EngineChoice, with_options
+from codegen_lsp.wire.fill.formats import FillMode
 
 
 @with_options
@@ -24,6 +25,9 @@ def infilling(
     rows: Annotated[int, typer.Option(help="The language server's option `candidates`.", min=1, max=8)] = 3,
     max_tokens: Annotated[int, typer.Option(help="Maximum number of tokens in a line.", min=1)] = 64,
     seconds: Seconds = 3.0,
+    fill_in_the_middle: Annotated[
+        FillMode, typer.Option(help="Give this machine's model the text after the cursor.", show_choices=True)
+    ] = "auto",
     tasks: Annotated[int, typer.Option(help="Number of tasks, evenly spread; 0 for all.", min=0)] = 0,
     canonical: Canonical = False,
 ) -> None:
@@ -46,4 +50,5 @@ def infilling(
             await filler.aclose()
         return benchmark.write_report(bench.folder, records, chosen, bench.about)
 
-    options.run("infilling", engine, evaluate, benchmark.settings_of(settings, data), sandbox)
+    stored = benchmark.settings_of(settings, data) | {"fill_in_the_middle": fill_in_the_middle}
+    options.run("infilling", engine, evaluate, stored, sandbox, fill_in_the_middle)

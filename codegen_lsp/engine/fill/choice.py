@@ -37,6 +37,8 @@ def choose(model: Model, config: EngineConfig, checkpoint: Path) -> FillChoice |
         return None
     if config.fill_in_the_middle == "never":
         return FillChoice(fill_format, None, reason="switched off")
+    if fill_format.left_to_right and config.fill_in_the_middle == "auto":
+        return FillChoice(fill_format, None, reason="its description prefers left to right")
     choice = verdicts.recall(checkpoint, fill_format)
     if choice is None:
         choice = probe(model, fill_format)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from codegen_lsp.evals.harness.records import EvaluationError
 from codegen_lsp.lsp.engines.process import EngineProcess
 from codegen_lsp.wire.config import EngineConfig, expanded
+from codegen_lsp.wire.fill.formats import FillMode
 
 if TYPE_CHECKING:
     from codegen_lsp.wire.answers import ModelInfo
@@ -35,9 +36,11 @@ class Connected:
 
 @asynccontextmanager
 async def connect(
-    model: str, server: str | None = None, token: str | None = None
+    model: str, server: str | None = None, token: str | None = None, fill: FillMode = "auto"
 ) -> AsyncIterator[Connected]:
     """Connect to the engine at `server`, or to this machine's engine for `model`, starting it if none runs.
+
+    `fill` is how this machine's engine asks a model that fills in the middle.
 
     Raises:
         EvaluationError: the local engine did not start or could not load the model, or the server has no such model.
@@ -50,7 +53,7 @@ async def connect(
             url=server.rstrip("/").removesuffix("/v1"), token=token or "", timeout=ANSWER_SECONDS
         )
     else:
-        process = EngineProcess(EngineConfig(model=absolute(model)))
+        process = EngineProcess(EngineConfig(model=absolute(model), fill_in_the_middle=fill))
         engine = HttpEngineClient(socket=process.socket, timeout=ANSWER_SECONDS)
     try:
         if not server:

@@ -31,6 +31,7 @@ FORMATS: dict[str, str | bool] = {
     "spm": f"{MASK}{{suffix}}{END_OF_TEXT}{SEPARATOR}{{prefix}}",
     "stop": END_OF_MIDDLE,
     "suffix_ranking": True,
+    "left_to_right": True,
 }
 """The two forms of a prompt, the token that ends a middle, and how middles are ranked, as in a configuration."""
 

@@ -2,8 +2,8 @@
 
     {"psm": "<pre>{prefix}<suf>{suffix}<mid>", "stop": "<end>"}
 
-Optional keys: `family`, `spm`, `tokens`, `project`, `file`, `current`, `suffix_ranking`. Control tokens are recognized
-in the templates by their brackets, and listed under `tokens` otherwise.
+Optional keys: `family`, `spm`, `tokens`, `project`, `file`, `current`, `suffix_ranking`, `left_to_right`. Control
+tokens are recognized in the templates by their brackets, and listed under `tokens` otherwise.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class _Description(Struct, forbid_unknown_fields=True):
     file: str = ""
     current: str = ""
     suffix_ranking: bool = False
+    left_to_right: bool = False
 
 
 def named_format(name: str) -> FillFormat:
@@ -110,6 +111,7 @@ def described(body: object) -> FillFormat:
         file=parsed.file,
         current=parsed.current,
         suffix_ranking=parsed.suffix_ranking,
+        left_to_right=parsed.left_to_right,
     )
     if not any(isinstance(part, Control) for part in fill_format.parts(parsed.psm + parsed.spm)):
         raise ConfigError("expected control tokens in the templates")

@@ -65,6 +65,8 @@ class FillFormat:
     """Template of what names the current file after other files, of `{path}` or `{ext}`."""
     suffix_ranking: bool = False
     """Whether middles are also ranked by the text after them, because an evaluation of the model shows a gain."""
+    left_to_right: bool = False
+    """Whether a model that was trained so is asked left to right unless the user's setting is `always`."""
     models: str = ""
     """Regular expression for names of models of the family on servers whose tokens can't be looked up."""
 

@@ -18,6 +18,7 @@ from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.fill.formats import FillChoice
+from codegen_lsp.wire.fill.info import fill_info
 from codegen_lsp.wire.requests import CompletionRequest
 
 FAMILY = family_named(STARCODER)
@@ -187,6 +188,20 @@ def test_the_setting_decides(
         found = chosen(model, folder, fill_in_the_middle=mode)
         assert found is not None
         assert (found.order is not None) == fills
+
+
+def test_a_description_may_prefer_left_to_right(
+    models: dict[str | None, Model], folders: dict[str | None, Path], runtime: Path
+) -> None:
+    model, folder = models["psm"], folders["psm"]
+    path = runtime.parent / "format.json"
+    psm = FAMILY.psm.replace("{files}{current}", "")
+    path.write_text(json.dumps({"psm": psm, "left_to_right": True, "suffix_ranking": True}))
+    for mode, order in (("auto", None), ("always", "psm"), ("never", None)):
+        found = chosen(model, folder, fim_format=str(path), fill_in_the_middle=mode)
+        assert found is not None
+        assert found.order == order
+        assert fill_info(found).suffix_ranking
 
 
 def test_a_described_format(

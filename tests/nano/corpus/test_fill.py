@@ -42,6 +42,7 @@ def test_the_forms_are_these() -> None:
         "spm": "<mask_1>{suffix}<|endoftext|><sep>{prefix}",
         "stop": "<eom>",
         "suffix_ranking": True,
+        "left_to_right": True,
     }
 
 

@@ -20,6 +20,7 @@ from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
 from codegen_lsp.headless_editor import HeadlessEditor, workspace_of
 from codegen_lsp.lsp.code.languages import EXTENSIONS
+from codegen_lsp.wire.fill.formats import FillMode
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
@@ -120,7 +121,10 @@ async def _session(options: Mapping[str, Any], root: Path) -> AsyncIterator[tupl
         if server:
             engine = HttpEngineClient(url=str(server), token=str(options.get("token") or ""))
         else:
-            name = socket_path(EngineConfig(model=str(options["model"]))).name
+            # An engine that may fill serves both; see `Options.engine_config`.
+            fill: FillMode = "always" if options.get("fillInTheMiddle") == "always" else "auto"
+            config = EngineConfig(model=str(options["model"]), fill_in_the_middle=fill)
+            name = socket_path(config).name
             engine = HttpEngineClient(socket=Path(runtime, name))
 
         async def counters() -> Counters:
