@@ -100,7 +100,7 @@ class Options:
     """Sample from the smallest set of tokens whose probabilities add up to this value; not used at temperature 0."""
     suffix_ranking: bool = True
     """Also rank suggestions by how likely they make the text after the cursor; costs a short second request. Models
-    that fill in the middle read that text instead, except those that gain from both, as nano does."""
+    that fill in the middle read that text instead, except those whose description asks for both."""
     warm: Annotated[bool, EXCLUDES_IF_FALSE] = True
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
     other_files: Annotated[OtherFilesChoice, EXCLUDES_CHOICE] = "auto"
