@@ -176,7 +176,7 @@ def _gpu_steps() -> Finding:
     int8 = (
         "by kernels"
         if reason is None
-        else f"dequantized for each product, as there are no kernels ({reason})"
+        else f"dequantized for each product, because the kernels can't be used ({reason})"
     )
     seen = f"CodeGen models in {dtype}, with CUDA graphs if they are whole on one GPU; int8 weights {int8}"
     return Finding("ok" if reason is None else "note", "GPU steps", seen)

@@ -101,7 +101,7 @@ def names(model: Model, tokens: Sequence[int]) -> list[str]:
 def decode_together(model: Model, prompts: Sequence[Sequence[int]], new: int) -> list[list[int]]:
     """The `new` greedy tokens of each of several rows whose steps are shared.
 
-    Rows begin one after the other, pause now and then, each at steps of its own, change places, and end at other steps.
+    The rows begin one after another, skip different steps, swap places, and end at different steps.
     """
     stores = [model.new_cache(len(tokens) + new) for tokens in prompts]
     chosen: list[list[int]] = [[] for _ in prompts]

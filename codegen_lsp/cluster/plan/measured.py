@@ -158,10 +158,8 @@ def fitted(requests: Sequence[Measured], cache: int) -> Service:
     step = statistics.median(steps or [0.0])
     warm = [request for request in alone if request.unread <= WARM] or alone
     overhead = max(0.0, statistics.median(request.latency - request.decode - step for request in warm))
-    row, token = (
-        _row(requests, company, step),
-        _token(requests, statistics.median(r.first for r in warm) - step),
-    )
+    row = _row(requests, company, step)
+    token = _token(requests, statistics.median(request.first for request in warm) - step)
     return Service(request=overhead, step=step, row=row, token=token, context=0.0, cache=cache)
 
 
@@ -232,10 +230,9 @@ def simulated(
             1.0,
             seconds,
             seed,
-            times.overheads,
-            None,
-            shared,
-            times.beside,
+            overheads=times.overheads,
+            processors=shared,
+            beside=times.beside,
         )
         total += replay(scenario, _keys(replayed, times, seed))
     return total

@@ -38,6 +38,7 @@ class KVCache(Cache):
         self.layout = layout
         self.rows = rows
         self.mirrored = 0
+        """Number of tokens of all rows that the buffers of replayed steps have a copy of."""
         self._tails: list[torch.Tensor] = []
         """Buffers for the tails of a fork, kept for the next one: memory that was used before costs no page faults."""
         self._forked: weakref.ref[ForkedCache] | None = None

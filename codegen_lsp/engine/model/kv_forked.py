@@ -42,6 +42,7 @@ class ForkedCache(Cache):
         self.border = border
         self.rows = rows
         self.mirrored = 0
+        """Number of tokens of all rows that the buffers of replayed steps have a copy of."""
         self._layers = [ForkedLayer(keys, values) for keys, values in prompt.shared_layers(border)]
         super().__init__(layers=list(self._layers))
         self._bind(list(tails))

@@ -104,7 +104,7 @@ def ship_checkpoint(run: Path, work: Path, folder: Path) -> int:
     """Copy the model that a training exported, with its manifest, log and curve, and return its last step.
 
     Raises:
-        RecipeError: there is no finished piece of a training in `run`.
+        RecipeError: `run` has no exported model and log, which every piece of a training leaves.
     """
     if not (run / "model" / "config.json").exists() or not (run / "log.jsonl").exists():
         raise RecipeError(f"no trained model in {run}: train it first, or choose another --run")

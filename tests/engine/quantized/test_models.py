@@ -91,11 +91,10 @@ def test_several_rows_are_those_of_the_dequantized_model(folder: Path, number_fo
     fields = {"n": 4, "branch": True, "temperature": 0, "max_tokens": 8}
     assert ask(model, TEXT[:200], **fields).texts == ask(plain, TEXT[:200], **fields).texts
     if model.forks:
-        # The small Llama is too sensitive for draws: a number between two words decides by its sixth digit. That can
-        # happen to a row of the others too, but hardly to two.
-        drawn = {"n": 4, "temperature": 0.7, "seed": 3, "max_tokens": 8}
-        pairs = zip(ask(model, TEXT[:200], **drawn).texts, ask(plain, TEXT[:200], **drawn).texts, strict=True)
-        assert sum(row == expected for row, expected in pairs) >= 3
+        # The small Llama is too sensitive for draws: a number between two words decides by its sixth digit. Of 63 rows
+        # of each other model one or two have such a number; none of these four.
+        drawn = {"n": 4, "temperature": 0.7, "seed": 8, "max_tokens": 8}
+        assert ask(model, TEXT[:200], **drawn).texts == ask(plain, TEXT[:200], **drawn).texts
 
 
 def test_every_linear_layer_is_quantized_and_the_head_keeps_eight_bits(folder: Path) -> None:

@@ -41,7 +41,7 @@ def are_ready() -> bool:
 
 
 def why_not(device: torch.device) -> str | None:
-    """Return why there are no kernels on a device, None if their products are right; log it as well."""
+    """Return why the kernels can't be used on a device, None if their products are right; the reason is logged too."""
     try:
         error = max(_error(rows, device) for rows in (1, 3))
     except Exception as failure:
@@ -78,7 +78,7 @@ def multiply(layer: Int8Weights, inputs: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def _error(rows: int, device: torch.device) -> float:
-    """Return the relative error of products of a small matrix, whose sizes are no multiples of anything."""
+    """Return the relative error of products of a small matrix, whose sizes are not multiples of a kernel's blocks."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(100, 200, generator=generator)
     inputs = torch.randn(rows, 200, generator=generator).to(device, torch.bfloat16)

@@ -20,7 +20,7 @@ from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
 from codegen_lsp.headless_editor import HeadlessEditor, workspace_of
 from codegen_lsp.lsp.code.languages import EXTENSIONS
-from codegen_lsp.wire.fill.formats import FillMode
+from codegen_lsp.lsp.options import parse
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
@@ -113,7 +113,7 @@ Counters = tuple[float, float] | None
 async def _session(options: Mapping[str, Any], root: Path) -> AsyncIterator[tuple[HeadlessEditor, Any]]:
     """Start a language server; yield it when it is ready, and a way to read its engine's counters."""
     from codegen_lsp.wire.client import HttpEngineClient
-    from codegen_lsp.wire.config import EngineConfig, socket_path
+    from codegen_lsp.wire.config import socket_path
 
     with tempfile.TemporaryDirectory(prefix="codegen-replay-") as runtime:
         environment = os.environ | {"CODEGEN_LSP_RUNTIME_DIR": runtime}
@@ -121,10 +121,7 @@ async def _session(options: Mapping[str, Any], root: Path) -> AsyncIterator[tupl
         if server:
             engine = HttpEngineClient(url=str(server), token=str(options.get("token") or ""))
         else:
-            # An engine that may fill serves both; see `Options.engine_config`.
-            fill: FillMode = "always" if options.get("fillInTheMiddle") == "always" else "auto"
-            config = EngineConfig(model=str(options["model"]), fill_in_the_middle=fill)
-            name = socket_path(config).name
+            name = socket_path(parse(dict(options))[0].engine_config()).name
             engine = HttpEngineClient(socket=Path(runtime, name))
 
         async def counters() -> Counters:
