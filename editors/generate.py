@@ -16,7 +16,7 @@ from typing import Any
 
 from codegen_lsp.engine.advice.named_models import NamedModel, named_models
 from codegen_lsp.engine.checkpoints.checkpoint import NANO
-from codegen_lsp.lsp import option_docs, options
+from codegen_lsp.lsp.options import option_docs, options
 
 EDITORS = Path(__file__).parent
 MANIFEST = EDITORS / "vscode" / "package.json"

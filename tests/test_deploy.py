@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 
 from codegen_lsp.commands.serve import serve
 from codegen_lsp.engine.http.team.traffic import Traffic
-from codegen_lsp.engine.metrics import Metrics
+from codegen_lsp.engine.scheduling.metrics import Metrics
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 

@@ -23,8 +23,8 @@ from codegen_lsp.engine.http.access import Access
 from codegen_lsp.engine.http.app import EngineApp
 from codegen_lsp.engine.http.listeners import Address
 from codegen_lsp.engine.http.serve import ENVIRONMENT
-from codegen_lsp.engine.metrics import Metrics
-from codegen_lsp.engine.worker import Worker
+from codegen_lsp.engine.scheduling.metrics import Metrics
+from codegen_lsp.engine.scheduling.worker import Worker
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.errors import UnavailableError
 

@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 from lsprotocol import types
 
 from codegen_lsp.lsp.handlers import commands, documents, inline, lifecycle, menu, surprise, write_body
-from codegen_lsp.lsp.language_server import CodegenServer
 from codegen_lsp.lsp.server import handshake
 from codegen_lsp.lsp.server.protocol import PARSE_ERROR, Protocol
 from codegen_lsp.lsp.server.transport import FrameError, Reader, Writer
-from codegen_lsp.lsp.session import MakeBackend, make_backend
+from codegen_lsp.lsp.session.language_server import CodegenServer
+from codegen_lsp.lsp.session.session import MakeBackend, make_backend
 
 FEATURES: dict[str, Callable[..., Any]] = {
     types.INITIALIZE: lifecycle.initialize,

@@ -18,7 +18,7 @@ from typing import Annotated
 import platformdirs
 import typer
 
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.nano import MODEL_DIR
 from codegen_lsp.wire.errors import CodegenError
 

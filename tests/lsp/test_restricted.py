@@ -5,7 +5,7 @@ from __future__ import annotations
 from support.editor import StartEditor
 from support.fake_engine import FakeEngine
 
-from codegen_lsp.lsp.options import FILTERED, WORKSPACE
+from codegen_lsp.lsp.options.options import FILTERED, WORKSPACE
 
 CODE = "def add(a, b):\n    return "
 END = (1, 11)

@@ -21,7 +21,7 @@ from pygls.exceptions import JsonRpcException
 from pytest_lsp.client import make_test_lsp_client
 
 from codegen_lsp.headless_editor import plain
-from codegen_lsp.lsp.options import FILTERED
+from codegen_lsp.lsp.options.options import FILTERED
 from codegen_lsp.wire.client import HttpEngineClient
 from support.engines import engines_in
 from support.fake_engine import until

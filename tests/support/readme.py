@@ -27,8 +27,8 @@ DOCUMENTS = {
 
 def settings() -> str:
     """The settings, from the server's own options."""
-    from codegen_lsp.lsp.option_docs import describe
-    from codegen_lsp.lsp.options import restricted
+    from codegen_lsp.lsp.options.option_docs import describe
+    from codegen_lsp.lsp.options.options import restricted
 
     rows = ["| setting | default | what it does |", "|---|---|---|"]
     for option in describe():

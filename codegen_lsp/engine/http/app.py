@@ -25,9 +25,9 @@ from codegen_lsp.engine.http.infill import FimResponse, InfillResponse, parse_in
 from codegen_lsp.engine.http.responses import CompletionResponse, EmbeddingsResponse, error_response
 from codegen_lsp.engine.http.team.audit import AuditLog
 from codegen_lsp.engine.http.team.traffic import Traffic
-from codegen_lsp.engine.jobs import Begin, Event, Job
-from codegen_lsp.engine.metrics import CONTENT_TYPE
-from codegen_lsp.engine.worker import Worker
+from codegen_lsp.engine.scheduling.jobs import Begin, Event, Job
+from codegen_lsp.engine.scheduling.metrics import CONTENT_TYPE
+from codegen_lsp.engine.scheduling.worker import Worker
 from codegen_lsp.wire.answers import ModelInfo
 from codegen_lsp.wire.errors import InternalError, RequestError, WireError
 from codegen_lsp.wire.fill.info import fill_info

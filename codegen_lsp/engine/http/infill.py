@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from codegen_lsp.engine.http.responses import GONE, CompletionResponse, error_response, event_message
-from codegen_lsp.engine.jobs import Done, Job
-from codegen_lsp.engine.worker import Worker
+from codegen_lsp.engine.scheduling.jobs import Done, Job
+from codegen_lsp.engine.scheduling.worker import Worker
 from codegen_lsp.wire.answers import Choice, Completion
 from codegen_lsp.wire.errors import RequestError, WireError
 from codegen_lsp.wire.parsing import parse_request

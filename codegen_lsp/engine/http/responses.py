@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from codegen_lsp.engine.decode import embeddings
-from codegen_lsp.engine.jobs import Done, Job
-from codegen_lsp.engine.worker import Worker
+from codegen_lsp.engine.scheduling.jobs import Done, Job
+from codegen_lsp.engine.scheduling.worker import Worker
 from codegen_lsp.wire.answers import Choice, Completion, Usage, join_chunks
 from codegen_lsp.wire.errors import WireError
 

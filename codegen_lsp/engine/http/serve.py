@@ -34,8 +34,8 @@ from codegen_lsp.engine.http.connections import (
 )
 from codegen_lsp.engine.http.listeners import Address, tcp_listener, token_file, unix_listener
 from codegen_lsp.engine.http.team.audit import AuditLog
-from codegen_lsp.engine.metrics import Metrics
-from codegen_lsp.engine.worker import Worker
+from codegen_lsp.engine.scheduling.metrics import Metrics
+from codegen_lsp.engine.scheduling.worker import Worker
 from codegen_lsp.escaping import escape
 from codegen_lsp.wire.config import ConfigError, EngineConfig
 

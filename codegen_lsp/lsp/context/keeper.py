@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 from codegen_lsp.lsp.context.background import BackgroundReader
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.uris import canonical
 

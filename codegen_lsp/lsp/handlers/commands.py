@@ -7,8 +7,8 @@ from typing import Any
 from pygls.exceptions import JsonRpcInvalidParams
 
 from codegen_lsp.lsp.handlers.arguments import field
-from codegen_lsp.lsp.language_server import CodegenServer
-from codegen_lsp.lsp.session import Session
+from codegen_lsp.lsp.session.language_server import CodegenServer
+from codegen_lsp.lsp.session.session import Session
 from codegen_lsp.lsp.suggest.request_log import Record
 from codegen_lsp.wire.errors import CodegenError
 

@@ -7,8 +7,8 @@ from typing import Any
 from lsprotocol import types
 
 from codegen_lsp.lsp.code import cursor as cursors
-from codegen_lsp.lsp.language_server import CodegenServer
-from codegen_lsp.lsp.session import WARM_DELAY
+from codegen_lsp.lsp.session.language_server import CodegenServer
+from codegen_lsp.lsp.session.session import WARM_DELAY
 
 DID_FOCUS = "textDocument/didFocus"
 WARM_CHARACTERS_PER_TOKEN = 2

@@ -9,9 +9,9 @@ from lsprotocol import types
 from codegen_lsp.lsp.code import cursor as cursors
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.handlers import requests
-from codegen_lsp.lsp.language_server import CodegenServer
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.server.protocol import RAW
+from codegen_lsp.lsp.session.language_server import CodegenServer
 from codegen_lsp.lsp.suggest.request_log import Method
 
 METHOD: Method = "inlineCompletion"

@@ -8,8 +8,8 @@ from typing import Any
 
 from lsprotocol import types
 
-from codegen_lsp.lsp import options
-from codegen_lsp.lsp.language_server import CodegenServer
+from codegen_lsp.lsp.options import options
+from codegen_lsp.lsp.session.language_server import CodegenServer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

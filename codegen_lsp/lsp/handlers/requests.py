@@ -7,8 +7,8 @@ from typing import Any
 from lsprotocol import types
 
 from codegen_lsp.lsp.code.cursor import Cursor
-from codegen_lsp.lsp.language_server import CodegenServer
 from codegen_lsp.lsp.reasons import Reason
+from codegen_lsp.lsp.session.language_server import CodegenServer
 from codegen_lsp.lsp.suggest.request_log import Method, Outcome, Record
 
 _WHY = {

@@ -16,9 +16,9 @@ from pygls.exceptions import JsonRpcInvalidParams
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.positions import units
 from codegen_lsp.lsp.handlers.arguments import field
-from codegen_lsp.lsp.language_server import CodegenServer
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.server.progress import ReportPercent, cancellable
+from codegen_lsp.lsp.session.language_server import CodegenServer
 from codegen_lsp.wire.answers import Completion
 from codegen_lsp.wire.errors import CodegenError, WireError
 from codegen_lsp.wire.requests import CompletionRequest

@@ -14,9 +14,9 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from codegen_lsp.lsp.code import cursor as cursors
 from codegen_lsp.lsp.code.cursor import Cursor
-from codegen_lsp.lsp.language_server import CodegenServer
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.server.progress import cancellable
+from codegen_lsp.lsp.session.language_server import CodegenServer
 from codegen_lsp.lsp.suggest.request_log import Outcome
 
 WRITE_BODY = "codegen.writeBody"

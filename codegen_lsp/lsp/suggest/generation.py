@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.suggest.values import Candidate, Verdict
 from codegen_lsp.wire.answers import Choice, Completion, Logprobs, Usage

@@ -18,7 +18,7 @@ from typing import Any
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.engines.backend import Backend
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts import prompt as prompts
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.prompts.prompt import Prompt

@@ -12,7 +12,7 @@ from e2e.editors import install_vscode
 from e2e.editors.cache import EditorUnavailableError
 
 import codegen_lsp
-from codegen_lsp.lsp import option_docs, options
+from codegen_lsp.lsp.options import option_docs, options
 
 MANIFEST = json.loads((install_vscode.EXTENSION / "package.json").read_text(encoding="utf-8"))
 

@@ -18,10 +18,10 @@ from codegen_lsp.engine.decode.progress import DecodeProgress
 from codegen_lsp.engine.decode.prompts import prepare
 from codegen_lsp.engine.decode.reading import Reading
 from codegen_lsp.engine.decode.shared import run
-from codegen_lsp.engine.metrics import Metrics
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.passes import TRIALS, StepTimes
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
+from codegen_lsp.engine.scheduling.metrics import Metrics
 from codegen_lsp.wire.answers import Choice
 from codegen_lsp.wire.requests import CompletionRequest
 

@@ -11,7 +11,7 @@ from support.golden import cursor, site
 
 from codegen_lsp.lsp.code.hints import opening
 from codegen_lsp.lsp.code.site import Site
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.reasons import Reason

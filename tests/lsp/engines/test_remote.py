@@ -11,7 +11,7 @@ from support.fake_engine import until
 from support.scripted_server import Respond, ScriptedServer, event, reply, stream
 
 from codegen_lsp.lsp.engines.remote import RemoteBackend
-from codegen_lsp.lsp.options import FILTERED
+from codegen_lsp.lsp.options.options import FILTERED
 
 CODE = "def add(a, b):\n    return "
 END = (1, 11)

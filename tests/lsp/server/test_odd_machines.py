@@ -15,7 +15,7 @@ from support.engines import stop_engines
 from support.fake_engine import FakeEngine, until
 from support.raw import RawClient
 
-from codegen_lsp.lsp.options import FILTERED
+from codegen_lsp.lsp.options.options import FILTERED
 
 CODE = "def add(a, b):\n    return "
 OPTIONS: dict[str, Any] = {"warm": False, "suffixRanking": False, FILTERED: True}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.suggest.generation import (
     Patience,

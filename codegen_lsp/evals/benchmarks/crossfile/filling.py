@@ -13,7 +13,7 @@ from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, WorkspaceFiles
 from codegen_lsp.lsp.context.gathering import gather
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.suggest.pipeline import Pipeline
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache

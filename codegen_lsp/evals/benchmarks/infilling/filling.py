@@ -10,7 +10,7 @@ from typing import Any, Literal
 from codegen_lsp.evals.benchmarks.infilling.tasks import InfillingSettings, Kind, Task
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.lsp.engines.backend import CONTEXT, Backend, EngineState, Phase
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.suggest.pipeline import Pipeline
 from codegen_lsp.lsp.suggest.request_log import Outcome
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache

@@ -20,7 +20,7 @@ from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
 from codegen_lsp.headless_editor import HeadlessEditor, workspace_of
 from codegen_lsp.lsp.code.languages import EXTENSIONS
-from codegen_lsp.lsp.options import parse
+from codegen_lsp.lsp.options.options import parse
 
 
 def find_files(paths: Sequence[Path]) -> list[Path]:

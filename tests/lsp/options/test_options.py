@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import codegen_lsp
-from codegen_lsp.lsp.option_docs import describe
-from codegen_lsp.lsp.options import (
+from codegen_lsp.lsp.options.option_docs import describe
+from codegen_lsp.lsp.options.options import (
     WORKSPACE,
     Options,
     by_json_name,

@@ -13,15 +13,15 @@ from typing import Any
 
 from lsprotocol import types
 
-from codegen_lsp.lsp import options
 from codegen_lsp.lsp.code import cursor as cursors
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.context.keeper import Desk, OpenDocument
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options import options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.server.documents import Document
 from codegen_lsp.lsp.server.server import StrictServer
-from codegen_lsp.lsp.session import MakeBackend, Session, make_backend
-from codegen_lsp.lsp.status import METHOD, LoadProgress, Status, StatusBoard
+from codegen_lsp.lsp.session.session import MakeBackend, Session, make_backend
+from codegen_lsp.lsp.session.status import METHOD, LoadProgress, Status, StatusBoard
 from codegen_lsp.lsp.uris import canonical
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from codegen_lsp.lsp.options import Options, by_json_name
+from codegen_lsp.lsp.options.options import Options, by_json_name
 from codegen_lsp.wire.schema import choices_of
 
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from codegen_lsp.engine.checkpoints import locate
-from codegen_lsp.engine.jobs import Done, Event, Job
-from codegen_lsp.engine.metrics import Metrics
-from codegen_lsp.engine.worker import Worker
+from codegen_lsp.engine.scheduling.jobs import Done, Event, Job
+from codegen_lsp.engine.scheduling.metrics import Metrics
+from codegen_lsp.engine.scheduling.worker import Worker
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, RequestError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
 
-TEXT = (Path(__file__).resolve().parents[2] / "codegen_lsp" / "wire" / "answers.py").read_text(
+TEXT = (Path(__file__).resolve().parents[3] / "codegen_lsp" / "wire" / "answers.py").read_text(
     encoding="utf-8"
 )
 

@@ -22,10 +22,10 @@ from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
 from codegen_lsp.engine.checkpoints.files import first_line
 from codegen_lsp.engine.checkpoints.tokenizer import is_panic
 from codegen_lsp.engine.decode.progress import Planned, Steps
-from codegen_lsp.engine.jobs import CLIENT_SHARE, MAX_RUNNING, Done, Job, admissible
 from codegen_lsp.engine.memory import HeapTrimmer, is_out_of_memory
-from codegen_lsp.engine.metrics import Metrics
-from codegen_lsp.engine.model_slot import ModelSlot
+from codegen_lsp.engine.scheduling.jobs import CLIENT_SHARE, MAX_RUNNING, Done, Job, admissible
+from codegen_lsp.engine.scheduling.metrics import Metrics
+from codegen_lsp.engine.scheduling.model_slot import ModelSlot
 from codegen_lsp.wire.answers import Health
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen_lsp.engine.jobs import Event, Job, admissible
+from codegen_lsp.engine.scheduling.jobs import Event, Job, admissible
 from codegen_lsp.wire.requests import CompletionRequest
 
 

@@ -16,9 +16,9 @@ from dataclasses import replace
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.context.keeper import ContextKeeper, Desk
 from codegen_lsp.lsp.engines.backend import EngineState, Phase
-from codegen_lsp.lsp.options import Options
+from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.reasons import Reason
-from codegen_lsp.lsp.status import StatusBoard
+from codegen_lsp.lsp.session.status import StatusBoard
 from codegen_lsp.lsp.suggest.request_log import Method, Outcome, Record, Records
 from codegen_lsp.lsp.suggest.suggestion_cache import SuggestionCache
 from codegen_lsp.lsp.uris import canonical

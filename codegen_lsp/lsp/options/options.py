@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from msgspec import Meta
 
-from codegen_lsp.lsp.option_types import (
+from codegen_lsp.lsp.options.option_types import (
     EXCLUDES_ABOVE,
     EXCLUDES_CHOICE,
     EXCLUDES_IF_FALSE,
