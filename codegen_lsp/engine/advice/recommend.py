@@ -22,7 +22,7 @@ REACHED = 0.6
 STEP = 0.002
 """Seconds that a step takes apart from reading weights."""
 
-FORMATS = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.06, "int4": 0.56}
+FORMATS = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.06, "int4": 0.63}
 """Bytes per weight, scales included."""
 
 

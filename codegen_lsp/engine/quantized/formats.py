@@ -1,7 +1,8 @@
 """How a matrix of weights is stored in int8 or int4, and what it stands for.
 
-Knows tensors only. int8 keeps one float32 scale for each output row. int4 keeps one bfloat16 scale for each group of 32
-neighbouring weights of a row; a byte holds weights i and i + 16 of its group, each as a two's complement number.
+Knows tensors only. int8 keeps one float32 scale for each output row. int4 keeps two bfloat16 numbers for each group of
+32 neighbouring weights of a row, the size of a step and the least weight; a byte holds weights i and i + 16 of its
+group, each as a number of steps above the least weight.
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 GROUP = 32
 """Number of weights in a group, and the multiple to which rows are padded with zeros."""
 
-STEP = 2**22
-"""Number of weights that are quantized at a time."""
+STEP = 2**18
+"""Number of weights that are quantized at a time: they stay in the processor's cache."""
 
 INT8_MAX = 127
-INT4_MIN, INT4_MAX = -8, 7
+INT4_MAX = 15
+
+CUTS = ((0.0, 0.0), (0.05, 0.0), (0.0, 0.05))
+"""Parts of a group's range that a fit leaves out at its lower and upper end, where a single weight may stand apart."""
+
+FITS = 2
+"""How often the steps and the least weight are fitted anew to the weights as they were rounded last."""
+
+SMALLEST = 1e-30
+"""The size of a step for a group of equal weights."""
 
 
 def padded(width: int) -> int:
@@ -29,10 +39,13 @@ def padded(width: int) -> int:
 
 
 def shapes(rows: int, width: int, number_format: Format) -> tuple[tuple[int, int], tuple[int, ...]]:
-    """Return the shapes of the stored weights and of their scales, for a matrix (rows, width)."""
+    """Return the shapes of the stored weights and of their scales, for a matrix (rows, width).
+
+    The scales of int4 are (rows, groups, 2): the size of a step and the least weight.
+    """
     if number_format == "int8":
         return (rows, padded(width)), (rows,)
-    return (rows, padded(width) // 2), (rows, padded(width) // GROUP)
+    return (rows, padded(width) // 2), (rows, padded(width) // GROUP, 2)
 
 
 def scale_dtype(number_format: Format) -> torch.dtype:
@@ -58,10 +71,10 @@ def dequantized(stored: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
     """Return the float32 matrix (rows, padded width) that stored weights stand for."""
     if stored.dtype == torch.int8:
         return stored.float() * scales[:, None]
-    groups = stored.view(torch.int8).view(len(stored), -1, GROUP // 2)
-    low = (groups << 4) >> 4
-    values = torch.cat([low, groups >> 4], -1).float() * scales.float()[:, :, None]
-    return values.flatten(1)
+    pairs = stored.view(len(stored), -1, GROUP // 2)
+    steps = torch.cat([pairs & INT4_MAX, pairs >> 4], -1).float()
+    sizes, least = scales.float().chunk(2, -1)
+    return steps.mul_(sizes).add_(least).flatten(1)
 
 
 def dequantized_at_once(stored: torch.Tensor, scales: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -77,25 +90,47 @@ def _to_int8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _to_int4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take the better of two scales for each group: the extreme weight becomes -8, or plus or minus 7."""
+    """Take the best of some fits for each group, as the weights are rounded to them."""
     groups = weight.view(len(weight), -1, GROUP)
-    extremes = groups.gather(-1, groups.abs().argmax(-1, keepdim=True))
-    steps, scales, errors = _steps(groups, extremes / INT4_MIN)
-    other_steps, other_scales, other_errors = _steps(groups, extremes.abs() / INT4_MAX)
-    better = other_errors < errors
-    numbers = other_steps.where(better, steps).to(torch.int8)
-    low, high = numbers[..., : GROUP // 2], numbers[..., GROUP // 2 :]
-    stored = ((low & 0x0F) | (high << 4)).view(torch.uint8)
-    return stored.flatten(1), other_scales.where(better, scales)[..., 0].bfloat16()
+    steps, scales, errors = _fitted(groups, *CUTS[0])
+    for cut in CUTS[1:]:
+        other_steps, other_scales, other_errors = _fitted(groups, *cut)
+        better = other_errors < errors
+        steps, scales = other_steps.where(better, steps), other_scales.where(better, scales)
+        errors = torch.minimum(errors, other_errors)
+    low, high = steps.to(torch.uint8).chunk(2, -1)
+    return (low | (high << 4)).flatten(1), scales.bfloat16()
 
 
-def _steps(groups: torch.Tensor, scales: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return each weight as a number of steps, the scales as they are stored, and each group's squared error."""
-    scales = scales.bfloat16().float()
-    steps = (groups / _divisors(scales)).round_().clamp_(INT4_MIN, INT4_MAX)
-    return steps, scales, (steps * scales - groups).square_().sum(-1, keepdim=True)
+def _fitted(
+    groups: torch.Tensor, lower: float, upper: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return each weight as a number of steps, the scales as they are stored, and each group's squared error.
+
+    The fit begins with steps over a group's range less a part at either end. Then the size of the steps and the least
+    weight are those of a straight line through the weights over their numbers of steps, by least squares.
+    """
+    least, largest = groups.aminmax(dim=-1, keepdim=True)
+    span, mean = largest - least, groups.mean(-1, keepdim=True)
+    least = least + lower * span
+    sizes = ((1 - lower - upper) / INT4_MAX * span).clamp_(min=SMALLEST)
+    for _ in range(FITS):
+        steps = _rounded(groups, sizes, least)
+        middle = steps.mean(-1, keepdim=True)
+        steps -= middle
+        variance = (steps * steps).sum(-1, keepdim=True).clamp_(min=SMALLEST)
+        sizes = ((groups - mean).mul_(steps).sum(-1, keepdim=True) / variance).clamp_(min=SMALLEST)
+        least = mean - sizes * middle
+    scales = torch.cat([sizes, least], -1).bfloat16().float()
+    sizes, least = scales.chunk(2, -1)
+    steps = _rounded(groups, sizes, least)
+    return steps, scales, (steps * sizes).add_(least).sub_(groups).square_().sum(-1, keepdim=True)
+
+
+def _rounded(groups: torch.Tensor, sizes: torch.Tensor, least: torch.Tensor) -> torch.Tensor:
+    return (groups - least).div_(sizes).round_().clamp_(0, INT4_MAX)
 
 
 def _divisors(scales: torch.Tensor) -> torch.Tensor:
-    """Return the scales, with 1 for a row or a group of zeros."""
+    """Return the scales, with 1 for a row of zeros."""
     return scales.where(scales != 0, torch.ones_like(scales))

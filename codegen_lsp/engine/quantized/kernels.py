@@ -26,6 +26,7 @@ FIELDS = (
     "bias",
     "inputs",
     "input_scales",
+    "input_sums",
     "outputs",
     "step",
 )
@@ -88,9 +89,9 @@ class _Product(KernelWriter):
     def _write(self) -> None:
         b = self.builder
         tiles, self.count, self.k, block = self.fields[:4]
-        pointers = self.pointers(self.fields[4:10])
-        self.weights, self.scales, self.bias, self.inputs, self.input_scales, self.outputs = pointers
-        self.step = self.fields[10]
+        self.weights, self.scales, self.bias, *others = self.pointers(self.fields[4:11])
+        self.inputs, self.input_scales, self.input_sums, self.outputs = others
+        self.step = self.fields[11]
         start, stop = self.part_of(self.count, self.columns)
 
         def columns(first: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
@@ -164,44 +165,63 @@ class _Product(KernelWriter):
         return sums
 
     def _int4_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
-        """Return the sums as for int8, with each group of weights scaled."""
+        """Return the sums as for int8, with each group of weights scaled.
+
+        A weight is a number of steps above its group's least weight, which is multiplied with the sum of the inputs.
+        A single sum is two, which need not wait for each other.
+        """
+        b = self.builder
         count = len(lines) * len(rows)
-        return self.loop(
-            I64(0), self.k, GROUP, self.zeros(count), lambda k, s: self._int4_group(k, lines, rows, s)
+        chains = 2 if count == 1 else 1
+        lines, rows = ([b.sdiv(start, I64(GROUP)) for start in starts] for starts in (lines, rows))
+        groups = b.sdiv(self.k, I64(GROUP))
+        sums = self.loop(
+            I64(0), groups, 1, self.zeros(chains * count), lambda g, s: self._int4_group(g, lines, rows, s)
         )
+        return sums if chains == 1 else [b.fadd(*sums)]
 
     def _int4_group(
-        self, k: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
+        self, group: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
     ) -> Sequence[ir.Value]:
+        """Add a group of weights to the sums; lines and rows are the numbers of their first groups."""
         b = self.builder
         sums = list(sums)
-        places = [b.add(k, I64(start)) for start in range(0, GROUP, self.lanes)]
-        inputs = [[self.load(self.shorts, self.inputs, b.add(row, at), I16) for at in places] for row in rows]
+        inputs = [self._int4_inputs(b.add(row, group)) for row in rows]
         for index, line in enumerate(lines):
-            weights, scale = self._int4_weights(b.add(line, k))
-            for number, values in enumerate(inputs):
+            weights, size, least = self._int4_weights(b.add(line, group))
+            for number, (values, input_sum) in enumerate(inputs):
                 total = ir.Constant(self.integers, [0] * self.width)
                 for value, weight in zip(values, weights, strict=True):
                     total = self.add_products(total, value, weight)
                 which = index * len(rows) + number
-                sums[which] = self.multiply_add(b.sitofp(total, self.vector), scale, sums[which])
+                sums[which] = self.multiply_add(b.sitofp(total, self.vector), size, sums[which])
+                other = which + len(sums) - len(lines) * len(rows)
+                sums[other] = self.multiply_add(least, input_sum, sums[other])
         return sums
 
-    def _int4_weights(self, start: ir.Value) -> tuple[list[ir.Value], ir.Value]:
-        """Return a group of weights as vectors of 16-bit integers, and their scale in every lane."""
+    def _int4_inputs(self, group: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+        """Return a group of inputs as vectors of 16-bit integers, and their sum spread over the lanes of a vector."""
+        b = self.builder
+        first = b.mul(group, I64(GROUP))
+        places = [b.add(first, I64(start)) for start in range(0, GROUP, self.lanes)]
+        total = self.load(self.vector, self.input_sums, b.mul(group, I64(self.width)), F32)
+        return [self.load(self.shorts, self.inputs, place, I16) for place in places], total
+
+    def _int4_weights(self, group: ir.Value) -> tuple[list[ir.Value], ir.Value, ir.Value]:
+        """Return a group's numbers of steps as vectors of integers; a step and the least weight in every lane."""
         b = self.builder
         half = GROUP // 2
-        stored = b.zext(self.load(I16, self.scales, b.sdiv(start, I64(GROUP))), I32)
-        scale = self.everywhere(b.bitcast(b.shl(stored, I32(16)), F32))
-        first, shorts = b.sdiv(start, I64(2)), ir.VectorType(I16, half)
-        pairs = b.sext(self.load(ir.VectorType(I8, half), self.weights, first, I8), shorts)
-        twelve, four = (ir.Constant(shorts, [bits] * half) for bits in (12, 4))
-        group = b.shuffle_vector(
-            b.ashr(b.shl(pairs, twelve), twelve),
-            b.ashr(pairs, four),
-            ir.Constant(ir.VectorType(I32, GROUP), list(range(GROUP))),
-        )
-        return [self.lanes_of(group, at, self.lanes) for at in range(0, GROUP, self.lanes)], scale
+        scales = self.everywhere(self.load(I32, self.scales, group), self.integers)
+        # Two numbers in bfloat16: each is the upper half of a float.
+        sixteen, upper = (ir.Constant(self.integers, [bits] * self.width) for bits in (16, 0xFFFF0000))
+        size, least = (b.bitcast(v, self.vector) for v in (b.shl(scales, sixteen), b.and_(scales, upper)))
+        shorts = ir.VectorType(I16, half)
+        stored = self.load(ir.VectorType(I8, half), self.weights, b.mul(group, I64(half)), I8)
+        pairs = b.zext(stored, shorts)
+        four, low = (ir.Constant(shorts, [bits] * half) for bits in (4, 15))
+        lanes = ir.Constant(ir.VectorType(I32, GROUP), list(range(GROUP)))
+        steps = b.shuffle_vector(b.and_(pairs, low), b.lshr(pairs, four), lanes)
+        return [self.lanes_of(steps, start, self.lanes) for start in range(0, GROUP, self.lanes)], size, least
 
     def _float_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Return the sums with weights in bfloat16 and inputs in float32."""

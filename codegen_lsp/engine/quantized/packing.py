@@ -15,12 +15,12 @@ from functools import cache
 import torch
 from llvmlite import ir
 
-from codegen_lsp.engine.quantized.formats import padded
+from codegen_lsp.engine.quantized.formats import GROUP, padded
 from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
 
-FIELDS = ("rows", "width", "room", "sources", "source_step", "targets", "scales")
+FIELDS = ("rows", "width", "room", "sources", "source_step", "targets", "scales", "sums")
 """Numbers of rows, and of floats in each; of integers from one row to the next; floats; the number of floats from one
-row to the next; the integers and their scales."""
+row to the next; the integers, their scales and the sums of their groups."""
 
 LARGEST = 32767.0
 
@@ -31,13 +31,15 @@ class PackedRows:
 
     integers: torch.Tensor
     scales: torch.Tensor
+    sums: torch.Tensor
+    """The sum of the integers of each group of weights (rows, groups, lanes): a group's sum is that of its lanes."""
 
     @classmethod
     def empty(cls, rows: int, width: int) -> PackedRows:
         """Return rows for `width` numbers each; those that pad a row are zeros."""
         integers = torch.empty(rows, padded(width), dtype=torch.int16)
         integers[:, width:] = 0
-        return cls(integers, torch.empty(rows))
+        return cls(integers, torch.empty(rows), torch.empty(rows, padded(width) // GROUP, vector_width()))
 
 
 @cache
@@ -52,8 +54,8 @@ class _Packing(KernelWriter):
     def __init__(self) -> None:
         super().__init__(len(FIELDS), vector_width())
         names = dict(zip(FIELDS, self.fields, strict=True))
-        self.sources, self.targets, self.scales = self.pointers(
-            [names[name] for name in ("sources", "targets", "scales")]
+        self.sources, self.targets, self.scales, self.sums = self.pointers(
+            [names[name] for name in ("sources", "targets", "scales", "sums")]
         )
         self.count, self.room, self.step = names["width"], names["room"], names["source_step"]
         start, stop = self.part_of(names["rows"], 1)
@@ -105,14 +107,27 @@ class _Packing(KernelWriter):
 
         self.loop(I64(0), whole, self.width, (), convert)
         self.loop(whole, self.count, 1, (), convert_last)
+        self.loop(I64(0), self.room, GROUP, (), lambda place, _: self._add_up(b.add(target, place)))
+        return ()
+
+    def _add_up(self, start: ir.Value) -> Sequence[ir.Value]:
+        """Store the sum of a group of integers: products with 1, as floats that hold them exactly."""
+        b = self.builder
+        lanes = 2 * self.width
+        shorts = ir.VectorType(I16, lanes)
+        total = ir.Constant(ir.VectorType(I32, self.width), [0] * self.width)
+        for place in range(0, GROUP, lanes):
+            integers = self.load(shorts, self.targets, b.add(start, I64(place)), I16)
+            total = self.add_products(total, integers, ir.Constant(shorts, [1] * lanes))
+        self.store(b.sitofp(total, self.vector), self.sums, b.mul(b.sdiv(start, I64(GROUP)), I64(self.width)))
         return ()
 
 
 def argument_of(rows: torch.Tensor, packed: PackedRows) -> ctypes.Array[ctypes.c_int64]:
     """Return the kernel's argument for rows (rows, width) in float32, each contiguous."""
     integers = packed.integers
-    places = rows.data_ptr(), rows.stride(0), integers.data_ptr(), packed.scales.data_ptr()
-    return _Argument(*rows.shape, integers.shape[1], *places)
+    places = (each.data_ptr() for each in (integers, packed.scales, packed.sums))
+    return _Argument(*rows.shape, integers.shape[1], rows.data_ptr(), rows.stride(0), *places)
 
 
 _Argument = ctypes.c_int64 * len(FIELDS)

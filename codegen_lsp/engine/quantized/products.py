@@ -128,7 +128,7 @@ def argument_of(
     """
     width, columns = padded(layer.in_features), columns_of(rows)
     block = max(columns, BLOCK_BYTES // layer.stored.stride(0) // columns * columns)
-    read = (inputs, inputs) if isinstance(inputs, torch.Tensor) else (inputs.integers, inputs.scales)
+    read = (inputs.integers, inputs.scales, inputs.sums) if isinstance(inputs, PackedRows) else (inputs,) * 3
     tensors = (layer.stored, layer.scales, bias, *read, outputs)
     addresses = (tensor.data_ptr() for tensor in tensors)
     return _Argument(_tiles(rows), layer.out_features, width, block, *addresses, outputs.stride(0))

