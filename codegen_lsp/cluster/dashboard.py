@@ -10,16 +10,17 @@ from typing import Any
 import httpx
 
 from codegen_lsp.cluster.head import ClusterError
-from codegen_lsp.cluster.serve_config import APPLICATION
+from codegen_lsp.cluster.serve_config import APPLICATION, ENTRANCES
 
 PATH = "/api/serve/applications/"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
-    """One replica."""
+    """One process of a deployment."""
 
     name: str
+    deployment: str
     state: str
     node: str
     pid: int
@@ -33,12 +34,22 @@ class ClusterStatus:
     """NOT_STARTED, DEPLOYING, RUNNING, UNHEALTHY, DEPLOY_FAILED or DELETING, as Ray Serve says it."""
     message: str
     replicas: tuple[ReplicaStatus, ...]
+    """Those that hold the model, and those that only pass requests on to them."""
     port: int
 
     @property
     def settled(self) -> bool:
         """Whether the state stays until something happens."""
         return self.state in ("RUNNING", "DEPLOY_FAILED", "UNHEALTHY")
+
+    @property
+    def engines(self) -> tuple[ReplicaStatus, ...]:
+        """The replicas that hold the model, without those that are stopping."""
+        return tuple(
+            replica
+            for replica in self.replicas
+            if replica.deployment not in ENTRANCES and replica.state != "STOPPING"
+        )
 
 
 class Dashboard:
@@ -120,10 +131,11 @@ class Dashboard:
 
 
 def _replicas(deployments: Mapping[str, Any]) -> Iterator[ReplicaStatus]:
-    for deployment in deployments.values():
+    for name, deployment in deployments.items():
         for replica in deployment.get("replicas", ()):
             yield ReplicaStatus(
                 replica.get("replica_id") or "?",
+                name,
                 replica.get("state") or "?",
                 replica.get("node_ip") or "?",
                 replica.get("pid") or 0,

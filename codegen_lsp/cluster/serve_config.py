@@ -21,6 +21,9 @@ APPLICATION = "codegen"
 DEPLOYMENT = "Engine"
 """The deployment's name in Ray Serve, if its replicas are engines of this package."""
 
+ENTRANCES = frozenset({"OpenAiIngress", "LLMRouter"})
+"""Deployments that Ray Serve LLM puts before the replicas of vLLM, by its version; they hold no model."""
+
 REPLICA = "codegen_lsp.cluster.replica:build"
 VLLM = "ray.serve.llm:build_openai_app"
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class JsonHandler(BaseHTTPRequestHandler):
-    """Passes requests to `get` and `post`, answers with JSON, and logs nothing."""
+    """Passes requests to `get`, `post` and `put`, answers with JSON, and logs nothing."""
 
     def get(self) -> None:
         raise NotImplementedError
@@ -19,11 +19,21 @@ class JsonHandler(BaseHTTPRequestHandler):
     def post(self, body: dict[str, Any]) -> None:
         raise NotImplementedError
 
+    def put(self, body: dict[str, Any]) -> None:
+        raise NotImplementedError
+
     def do_GET(self) -> None:
         self.get()
 
     def do_POST(self) -> None:
-        self.post(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.post(self._body())
+
+    def do_PUT(self) -> None:
+        self.put(self._body())
+
+    def _body(self) -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        return body
 
     def send(self, body: dict[str, Any], status: int = 200) -> None:
         self.send_text(json.dumps(body), "application/json", status)

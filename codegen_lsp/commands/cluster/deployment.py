@@ -68,7 +68,7 @@ def up(
         state = _deployed(dashboard)
     scheme = "https" if document["http_options"].get("ssl_certfile") else "http"
     say(f"serving on {scheme}://{document['http_options']['host']}:{document['http_options']['port']}")
-    say(f"{len(state.replicas)} replicas are ready" + (f"; the token is in {made}" if made else ""))
+    say(_ready(state) + (f"; the token is in {made}" if made else ""))
 
 
 def _check_model(load: LoadOptions) -> None:
@@ -95,9 +95,15 @@ def status(address: DashboardAddress = None, as_json: AsJson = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("replica", "state", "node", "process", box=None, pad_edge=False)
+    table = Table("replica", "deployment", "state", "node", "process", box=None, pad_edge=False)
     for replica in state.replicas:
-        table.add_row(styled(replica.name), styled(replica.state), styled(replica.node), str(replica.pid))
+        table.add_row(
+            styled(replica.name),
+            styled(replica.deployment),
+            styled(replica.state),
+            styled(replica.node),
+            str(replica.pid),
+        )
     console().print(table)
     say(f"{state.state}{': ' * bool(state.message)}{state.message}")
 
@@ -175,9 +181,15 @@ def _deployed(dashboard: Dashboard) -> ClusterStatus:
             if state is not None and state.settled:
                 raise ClusterError(f"the replicas can't be started: {_last_lines(state.message)}")
             if state is not None:
-                running = sum(replica.state == "RUNNING" for replica in state.replicas)
-                spinner.update(f"{running} of {len(state.replicas)} replicas are ready")
+                spinner.update(_ready(state))
             time.sleep(0.5)
+
+
+def _ready(state: ClusterStatus) -> str:
+    """Return a sentence about the replicas that hold the model."""
+    running = sum(replica.state == "RUNNING" for replica in state.engines)
+    count = "1 replica is" if len(state.engines) == 1 else f"{len(state.engines)} replicas are"
+    return f"{count} ready" if running == len(state.engines) else f"{running} of {count} ready"
 
 
 def _deleted(dashboard: Dashboard) -> None:
