@@ -4,12 +4,14 @@ of the same file's prompt leaves out. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tree_sitter import Node
 
+from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.syntax import decode, encode, parse
 from codegen_lsp.lsp.context.imports import Import, imports_in
 from codegen_lsp.lsp.prompts.outline import Definition, OutlineReader, name_of
@@ -33,8 +35,12 @@ _TYPES = frozenset(["interface_declaration", "enum_declaration", "type_alias_dec
 """Types of TypeScript that are shown whole if they are short; Java's are classes with bodies of their own."""
 _SHORT = 160
 """Characters of the longest value that is shown."""
+_LONG = 400
+"""Characters of a class without documentation past which the names of its members can stand for it."""
 _ATTRIBUTES = 12
 """Number of attributes of `self` that are shown of a class."""
+_ATTRIBUTE = re.compile(r"\s*self\.(\w+)")
+_PROPERTY = re.compile(r"\s*@(?:[\w.]*property|\w+\.setter)\b")
 _FUNCTION_VALUES = frozenset(["arrow_function", "function_expression", "class", "call_expression"])
 
 
@@ -178,7 +184,35 @@ def _is_private(member: Definition) -> bool:
     return (name.startswith("_") and name != "__init__") or text.startswith(("private ", "#", "self._"))
 
 
+def listing(definition: Definition) -> str:
+    """Return the head of a class with the names of its public members; empty if it has none.
+
+    `class Response:␤    def read(self) -> bytes: …` becomes `class Response:␤    # read()`.
+    """
+    members = [m for m in definition.members if not _is_private(m)]
+    names = dict.fromkeys(name for member in members for name in _names(member) if name)
+    if not names:
+        return ""
+    mark = "//" if definition.opener else "#"
+    line = f"{lines.leading(members[0].signature)}{mark} {', '.join(names)}"
+    tail = [lines.leading(definition.signature) + "}"] if definition.opener else []
+    return "\n".join([definition.signature + definition.opener, line, *tail])
+
+
+def _names(member: Definition) -> list[str]:
+    """Return the names that a member adds to its class: a method's with brackets, the attributes of a constructor."""
+    if member.name == "__init__":
+        targets = (_ATTRIBUTE.match(attribute.signature) for attribute in member.members)
+        return [target[1] for target in targets if target is not None and not target[1].startswith("_")]
+    is_value = member.whole or _PROPERTY.match(member.signature) is not None
+    return [member.name if is_value or not member.name else f"{member.name}()"]
+
+
 def variants(definition: Definition) -> tuple[str, ...]:
-    """Return the texts that show a definition, the richest first: whole documentation, its first line, none."""
-    texts = (definition.stub(), definition.stub(brief=True), bare(definition).stub())
+    """Return the texts that show a definition, the richest first: whole documentation, its first line, none, and of
+    a long class the names of its members.
+    """
+    texts = [definition.stub(), definition.stub(brief=True), bare(definition).stub()]
+    if len(texts[-1]) > _LONG and definition.members:
+        texts.append(listing(definition))
     return tuple(dict.fromkeys(text.rstrip() for text in texts if text.strip()))

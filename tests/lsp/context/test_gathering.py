@@ -72,7 +72,8 @@ def test_golden(body: str, tmp_path: Path) -> None:
         DocumentSnapshot(str(document), language, text, line),
         BoundedReading(files, limits=ReadingLimits(**PATIENT)),
     )
-    assert show(others, 2000, language, COUNT).text.rstrip("\n") == expected.rstrip("\n")
+    budget = int(options.get("budget", 2000))
+    assert show(others, budget, language, COUNT).text.rstrip("\n") == expected.rstrip("\n")
 
 
 def write(path: Path, text: str) -> Path:
