@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,13 +161,17 @@ def writer(prompt: str, seed: int, request: CompletionRequest) -> str:
 
 
 async def run(
-    folder: Path, engine: ScriptedClient, walls: Sandbox, fill: FillInfo | None = None
+    folder: Path,
+    engine: ScriptedClient,
+    walls: Sandbox,
+    fill: FillInfo | None = None,
+    tasks: Sequence[Task] = TASKS,
 ) -> dict[str, Any]:
     with Folder(folder, {"model": "fake"}) as opened, Judges(walls, 2) as judges:
-        records = await infilling.evaluate(filler(engine, fill), judges, opened, TASKS, lambda *_: None)
+        records = await infilling.evaluate(filler(engine, fill), judges, opened, tasks, lambda *_: None)
         settings = infilling.settings_of(InfillingSettings(), Path("data.jsonl"))
         about = {"model": "fake", "settings": settings, "walls": {"level": "x", "protection": {"files": "y"}}}
-        return infilling.write_report(opened, records, TASKS, about)
+        return infilling.write_report(opened, records, tasks, about)
 
 
 async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
@@ -178,6 +183,7 @@ async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
     assert whole["gain_of_each_part"] == {"prompt": 0.5, "mean": 0.5, "server": 0.0}
     page = (tmp_path / "whole" / "report.md").read_text(encoding="utf-8")
     assert "+100.00 points" in page
+    assert "(published)" in page
     assert (tmp_path / "whole" / "report.png").exists()
     parts = await report_after_stops(writer, 3, lambda engine: run(tmp_path / "parts", engine, walls))
     assert parts == whole
@@ -219,6 +225,14 @@ LINES = Task(
     "def check(f):\n    assert f(1) == 1\n",
 )
 SPAN = Task("R/0", "f", "def f(x):\n    return x ", " 1\n", "+", "def check(f):\n    assert f(1) == 2\n")
+
+
+async def test_published_figures_of_single_lines_are_not_set_beside_other_gaps(
+    tmp_path: Path, walls: Sandbox
+) -> None:
+    report = await run(tmp_path, ScriptedClient(writer), walls, tasks=(*TASKS, SPAN))
+    assert report["published"] == {"pass_rate": {}}
+    assert "(published)" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("task", "kind"), [(TASKS[0], "line"), (LINES, "lines"), (SPAN, "span")])
