@@ -12,6 +12,8 @@ import pytest
 from safetensors import safe_open
 
 from codegen_lsp.nano import MODEL_DIR
+from codegen_lsp.nano.corpus.fill import FORMATS
+from codegen_lsp.nano.training.checkpoint import LOG_LINES
 
 MB = 1_000_000
 
@@ -61,8 +63,9 @@ def test_its_shape_is_what_the_engine_expects() -> None:
     config = json.loads((MODEL_DIR / "config.json").read_text())
     assert config["model_type"] == "codegen"
     assert config["n_positions"] == config["n_ctx"] == 2048
-    assert config["vocab_size"] == 8192
+    assert config["vocab_size"] == 8200
     assert config["bos_token_id"] == config["eos_token_id"]
+    assert config["fill_in_the_middle"] == FORMATS
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,8 @@ def test_the_card_states_the_figures_that_were_measured(card: str) -> None:
 def test_the_log_and_its_picture_are_beside_it() -> None:
     log = [json.loads(line) for line in (MODEL_DIR / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < log[0]["loss"]
+    assert len(log) <= LOG_LINES
+    assert log[-1]["rate"] == 0.0
     assert [entry["step"] for entry in log] == sorted(entry["step"] for entry in log)
     assert (MODEL_DIR / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert Path(MODEL_DIR / "curve.png").stat().st_size < MB

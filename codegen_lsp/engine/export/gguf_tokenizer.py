@@ -18,10 +18,15 @@ from typing import Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
 
-GPT2_PATTERNS = (
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+_ENDINGS = (r"'(?:[sdmt]|ll|ve|re)", r"'(?:s|t|re|ve|m|ll|d)", r"'s|'t|'re|'ve|'m|'ll|'d")
+"""Ways to write the endings of words in GPT-2's pattern, such as `'ll`."""
+
+_LETTERS, _NUMBERS, _MARKS = r" ?\p{L}+", r" ?\p{N}+", r" ?[^\s\p{L}\p{N}]+"
+
+_SPACE_BEFORE_SPACE, _SPACE = r"\s+(?!\S)", r"\s+"
+
+GPT2_PATTERNS = tuple(
+    "|".join((endings, _LETTERS, _NUMBERS, _MARKS, _SPACE_BEFORE_SPACE, _SPACE)) for endings in _ENDINGS
 )
 """Ways to write GPT-2's pattern of words."""
 

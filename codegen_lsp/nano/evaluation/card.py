@@ -97,6 +97,13 @@ It fills in the middle between a prefix and a suffix. A prompt has one of two fo
 - PSM: `{forms["psm"]}`
 
 The middle ends with `{forms["stop"]}`. Prefix and suffix have to be tokenized separately.
+{_LEFT_TO_RIGHT if forms.get("left_to_right") else ""}"""
+
+
+_LEFT_TO_RIGHT = """
+By default `codegen-lsp` asks it left to right all the same: the text after the cursor helps so small a model little,
+and the model reads more each time the cursor moves to another place. With `fillInTheMiddle: always` it gets these
+prompts; *Benchmarks* has the figures of both.
 """
 
 
@@ -165,7 +172,12 @@ small, typed libraries. The arithmetic is in {"bfloat16" if recipe.bfloat16 else
 
 ![Training loss over the number of tokens](curve.png)
 
-The loss, the learning rate and the speed of every step are in `log.jsonl`."""
+The loss, the learning rate and the speed of {_logged(log)} are in `log.jsonl`."""
+
+
+def _logged(log: list[dict[str, float]]) -> str:
+    distance = log[1]["step"] - log[0]["step"] if len(log) > 1 else 1
+    return "every step" if distance == 1 else f"one step of {distance}"
 
 
 def _continued(recipe: Recipe) -> str:

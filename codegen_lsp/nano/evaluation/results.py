@@ -60,12 +60,19 @@ def keep(runs: Sequence[Path], model: Path, name: str = "nano") -> list[Path]:
             "settings": report["settings"],
             **SUMMARIES[kind](report),
         }
-        turns = report["settings"].get("turns") if kind == "mtpb" else None
-        path = model / FOLDER / (f"{kind}-{turns}.json" if turns else f"{kind}.json")
+        path = model / FOLDER / f"{kind}{_variant(report)}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         written.append(path)
     return written
+
+
+def _variant(report: ResultsReport) -> str:
+    """Return the end of a summary's name: there may be several of MTPB and of the typing replay."""
+    kind, settings = report["evaluation"], report["settings"]
+    if kind == "mtpb":
+        return f"-{settings['turns']}"
+    return "-always" if kind == "replay" and settings.get("fill_in_the_middle") == "always" else ""
 
 
 def _check(report: ResultsReport, run: Path, name: str) -> None:

@@ -16,11 +16,13 @@ from codegen_lsp.nano.evaluation.results import FOLDER, ResultsReport, read_resu
 SEQUENCE = """\
 codegen-lsp eval humaneval --samples 10 --temperature 0.2 --temperature 0.8 --max-tokens 200 --out runs/humaneval
 codegen-lsp eval mtpb --data mtpb.jsonl --cases 1 --samples 1 --out runs/mtpb-multi
-codegen-lsp eval mtpb --data mtpb.jsonl --cases 1 --samples 1 --turns single --out runs/mtpb-single
-codegen-lsp eval infilling --data HumanEval-SingleLineInfilling.jsonl.gz --out runs/infilling
-python -m codegen_lsp.nano files --count 10 | xargs -d '\\n' codegen-lsp eval replay --characters 200 --out runs/replay
+codegen-lsp eval infilling --data HumanEval-SingleLineInfilling.jsonl.gz --fill-in-the-middle always \\
+    --out runs/infilling
+python -m codegen_lsp.nano files --count 10 > files
+xargs -d '\\n' -a files codegen-lsp eval replay --characters 200 --out runs/replay
+xargs -d '\\n' -a files codegen-lsp eval replay --characters 200 --fill-in-the-middle always --out runs/replay-always
 python -m codegen_lsp.nano results runs/*
-python -m codegen_lsp.nano card"""
+python -m codegen_lsp.nano card --recipe gpu-fill"""
 """The commands that measure nano and write its card. They take about half an hour on two cores."""
 
 
@@ -32,7 +34,7 @@ def sections(model: Path) -> str:
         ("HumanEval", ("humaneval",), _humaneval_text),
         ("MTPB", ("mtpb-multi", "mtpb-single"), _mtpb_text),
         ("Single-line infilling", ("infilling",), _infilling_text),
-        ("Typing replay", ("replay",), _replay_text),
+        ("Typing replay", ("replay", "replay-always"), _replay_text),
     ):
         files = [model / FOLDER / f"{name}.json" for name in names]
         summaries = [read_result(file) for file in files if file.exists()]
@@ -100,15 +102,24 @@ def _infilling_text(summaries: Sequence[ResultsReport]) -> str:
         f"{summary['tasks']:,} of 1,033 tasks. The language server against the same model without it: "
         f"**{100 * summary['gain_exact_match']:+.2f} points** of exact match. Percent, with 95 % intervals."
     )
+    if "left_to_right" in ways:
+        introduction += (
+            " Measured with `fillInTheMiddle: always`, with which the server reads the text after the cursor; by "
+            "default it does as the row “the server, left to right”."
+        )
     return _text(
         introduction, ["", "exact match", "edit similarity", "pass rate", "gain in exact match"], rows
     )
 
 
 def _replay_text(summaries: Sequence[ResultsReport]) -> str:
-    (summary,) = summaries
+    summary, *others = summaries
     settings = summary["settings"]
     rows = [_typing("**all**", summary), *(_typing(*item) for item in summary["by_file"].items())]
+    rows += [
+        _typing(f"all with `fillInTheMiddle: {other['settings']['fill_in_the_middle']}`", other)
+        for other in others
+    ]
     introduction = (
         f"{summary['files']} held-out files, about {settings['characters']} characters typed into each through the "
         f"real language server, seed {settings['seed']}. Saved: keystrokes that were not needed, as a share of "

@@ -15,10 +15,14 @@ from transformers import CodeGenConfig, CodeGenForCausalLM
 
 from codegen_lsp.nano.corpus.fill import FORMATS
 from codegen_lsp.nano.corpus.tokenizer import END_OF_TEXT, load_tokenizer
+from codegen_lsp.nano.training.curve import thinned
 from codegen_lsp.nano.training.recipes import Recipe, RecipeError
 
 MAX_SHARD = "12MB"
 """Below the limit of 15 MB for a shard file, with room for its header."""
+
+LOG_LINES = 1500
+"""Maximum number of lines in the log of a shipped checkpoint, which is part of every installation."""
 
 
 def model_config(recipe: Recipe, end_of_text: int) -> CodeGenConfig:
@@ -103,6 +107,9 @@ def end_of_text_id(tokenizer_folder: Path) -> int:
 def ship_checkpoint(run: Path, work: Path, folder: Path) -> int:
     """Copy the model that a training exported, with its manifest, log and curve, and return its last step.
 
+    The copied log has at most `LOG_LINES` lines: the first, the last, and lines at even distances between them. A
+    model that fills in the middle gets the present description of its prompts.
+
     Raises:
         RecipeError: `run` has no exported model and log, which every piece of a training leaves.
     """
@@ -111,8 +118,16 @@ def ship_checkpoint(run: Path, work: Path, folder: Path) -> int:
     _remove_shards(folder)
     shutil.copytree(run / "model", folder, dirs_exist_ok=True)
     shutil.copyfile(work / "manifest.json", folder / "manifest.json")
-    shutil.copyfile(run / "log.jsonl", folder / "log.jsonl")
+    _describe_prompts(folder / "config.json")
+    lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "log.jsonl").write_text("".join(thinned(lines, LOG_LINES)), encoding="utf-8")
     if (run / "curve.png").exists():
         shutil.copyfile(run / "curve.png", folder / "curve.png")
-    last = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-    return int(json.loads(last)["step"])
+    return int(json.loads(lines[-1])["step"])
+
+
+def _describe_prompts(path: Path) -> None:
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if "fill_in_the_middle" in config:
+        config["fill_in_the_middle"] = FORMATS
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -5,11 +5,16 @@ Knows the numbers of each step, no weights and no data.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+Line = TypeVar("Line")
 
 LogEntry = dict[str, float]
 """One line of `log.jsonl`: step, tokens, seconds, loss (nats per token), rate, tokens_per_second."""
@@ -58,6 +63,15 @@ class ProgressBar:
         else:
             self._averages.add(loss, speed)
         self._bar.update(self._task, completed=progress, loss=self._averages.loss, speed=self._averages.speed)
+
+
+def thinned(lines: Sequence[Line], limit: int) -> list[Line]:
+    """Return at most `limit` (at least 2) lines of a log: the first, the last, and lines at even distances between.
+
+    Each line stays as it was measured, so that a curve of those that stay goes through points of the whole curve.
+    """
+    distance = max(1, math.ceil((len(lines) - 1) / (limit - 1)))
+    return [*lines[:-1:distance], *lines[-1:]]
 
 
 def draw(history: list[LogEntry], path: Path) -> None:

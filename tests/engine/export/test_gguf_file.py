@@ -133,7 +133,7 @@ def test_llama_cpp_gives_the_ids_of_a_tokenizer_with_codegen_s_pattern(
 
 def with_gpt2_words(folder: Path) -> Path:
     """A small checkpoint with nano's vocabulary and the words of GPT-2, as the hub's CodeGen tokenizers."""
-    save(folder, TinyCodeGen(vocab_size=8192).build())
+    save(folder, TinyCodeGen(vocab_size=8200).build())
     parts = json.loads((NANO_FOLDER / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer = Tokenizer.from_str(json.dumps(parts))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -199,7 +199,10 @@ def test_the_file_describes_model_and_tokenizer(tmp_path: Path) -> None:
     assert kinds[8153] == TokenType.CONTROL
     assert tokens[8154] == " " * 31
     assert kinds[8154] == TokenType.USER_DEFINED
-    assert len(tokens) == len(kinds) == 8192
+    assert tokens[8192:8195] == ["<mask_1>", "<sep>", "<eom>"]
+    assert set(kinds[8192:8195]) == {TokenType.CONTROL}
+    assert set(kinds[8195:]) == {TokenType.UNUSED}
+    assert len(tokens) == len(kinds) == 8200
 
 
 def test_ids_without_text_are_marked_as_unused(tmp_path: Path) -> None:

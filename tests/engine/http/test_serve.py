@@ -188,7 +188,9 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     assert model["max_model_len"] == 2048
     assert Path(model["tokenizer_file"]).is_file()
     assert model["extensions"] == ["heal", "branch", "priority", "echo_from", "files", "path", "draft"]
-    assert model["fill_in_the_middle"] is None
+    fill = model["fill_in_the_middle"]
+    assert (fill["order"], fill["suffix_ranking"]) == ("left-to-right", True)
+    assert fill["reason"] == "its description prefers left to right"
     assert model["weights"] == engine.client.get("/health").json()["weights"] == "float32"
 
 

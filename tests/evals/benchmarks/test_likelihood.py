@@ -32,9 +32,10 @@ PAIRS = [
     ("", "class Stack:\n    def __init__(self):\n        self.items = []\n"),
     ("x = 'é 日本 😀'\n", "y = x.encode()\n\n\n\t\tz"),
     ("# " + "a long comment " * 60 + "\n", "pass"),
-    # nano ends the text after these.
     ("class A:", "\n    def __init__(self):\n        pass\n"),
     ("class A(Exception):\n", "    pass\n"),
+    # nano ends the text after this.
+    ('import unittest\n\n\nif __name__ == "__main__":\n', "    unittest.main()\n"),
 ]
 
 

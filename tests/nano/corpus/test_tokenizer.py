@@ -53,7 +53,8 @@ def test_a_longer_run_is_several_tokens() -> None:
 
 
 def test_the_vocabulary_is_full_and_marks_are_set() -> None:
-    assert len(shipped) == VOCABULARY
+    assert len(shipped) == VOCABULARY + len(SENTINELS)
+    assert shipped.convert_tokens_to_ids([*SENTINELS]) == [8192, 8193, 8194]
     assert shipped.eos_token == shipped.bos_token == shipped.pad_token == END_OF_TEXT
     assert shipped(END_OF_TEXT).input_ids == [shipped.eos_token_id]
     assert shipped.model_max_length == 2048

@@ -33,6 +33,19 @@ def test_a_model_that_fills_states_its_prompts_and_what_it_was_trained_on(folder
         assert f"`{text}`" in card
     assert "50% of the rows" in card
     assert "begins with the weights of the recipe `cpu`" in card
+    assert "`codegen-lsp` asks it left to right" in card
+
+
+def test_a_model_that_is_given_the_text_after_the_cursor_is_not_called_left_to_right(folder: Path) -> None:
+    card_with(folder, FORMATS | {"left_to_right": False})
+    assert "left to right all the same" not in write_card(folder, CPU_FILL).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("steps", "text"), [((1, 2, 3), "every step"), ((1, 10, 14), "one step of 9")])
+def test_the_card_says_which_steps_the_log_has(folder: Path, steps: tuple[int, ...], text: str) -> None:
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    (folder / "log.jsonl").write_text("".join(json.dumps(last | {"step": step}) + "\n" for step in steps))
+    assert f"the speed of {text} are" in write_card(folder, CPU_FILL).read_text(encoding="utf-8")
 
 
 def test_another_model_says_nothing_of_it(folder: Path) -> None:

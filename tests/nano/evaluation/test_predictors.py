@@ -114,7 +114,7 @@ def test_the_confidence_is_the_mean_log_probability_of_the_suggestion(nano: Lang
     suggestion = nano.complete(prefix)
     assert suggestion is not None
     scores = nano.begin(nano.encode(prefix)[: -nano.vocabulary.ragged(nano.encode(prefix))])
-    assert scores.shape == (8192,)
+    assert scores.shape == (8200,)
     assert np.exp(scores).sum() == pytest.approx(1.0)
     assert suggestion.confidence < 0
 

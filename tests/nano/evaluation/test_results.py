@@ -51,6 +51,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Folder(root / "replay", {}) as folder:
         tally = Tally("httpx/_utils.py", 100, 80, 100, 50, 10, 60, 0, 2, 104, [20.0, 30.0], 300.0, 2700.0)
         replay.write_report(folder, [tally], about(replay.settings_of(replay.ReplaySettings())))
+    with Folder(root / "replay-always", {}) as folder:
+        tally = Tally("httpx/_utils.py", 100, 70, 100, 50, 10, 60, 0, 2, 104, [20.0, 30.0], 300.0, 2700.0)
+        settings = replay.settings_of(replay.ReplaySettings()) | {"fill_in_the_middle": "always"}
+        replay.write_report(folder, [tally], about(settings))
     return root
 
 
@@ -73,6 +77,7 @@ def test_reports_become_summaries_and_tables(runs: Path, model: Path) -> None:
         "infilling.json",
         "mtpb-multi.json",
         "mtpb-single.json",
+        "replay-always.json",
         "replay.json",
     ]
     for path in written:
@@ -87,6 +92,16 @@ def test_reports_become_summaries_and_tables(runs: Path, model: Path) -> None:
     assert "| single-turn | 0.00 (0.0 – 0.0) | 100.00 (100.0 – 100.0) | 1 |" in text
     assert "**+100.00 points** of exact match" in text
     assert "| **all** | 20.0 % | 50.0 % | 20.0 % | 6.0 | 25 / 30 / 30 | 90.0 % |" in text
+    assert "| all with `fillInTheMiddle: always` | 30.0 % | 50.0 % |" in text
+    assert "by default it does as the row" not in text
+
+
+def test_both_ways_to_ask_are_told_apart(runs: Path, model: Path) -> None:
+    (path,) = keep([runs / "infilling"], model)
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    summary["ways"]["left_to_right"] = summary["ways"]["server"]
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    assert "by default it does as the row “the server, left to right”" in sections(model)
 
 
 def test_figures_of_earlier_weights_are_called_so(runs: Path, model: Path) -> None:

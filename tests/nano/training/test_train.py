@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from codegen_lsp.nano.corpus.fill import FORMATS
-from codegen_lsp.nano.training.checkpoint import begin_with, model_config, ship_checkpoint
+from codegen_lsp.nano.training.checkpoint import LOG_LINES, begin_with, model_config, ship_checkpoint
 from codegen_lsp.nano.training.network import new_model
 from codegen_lsp.nano.training.recipes import GPU, Recipe, RecipeError, Stage
 from codegen_lsp.nano.training.train import Run, train
@@ -20,6 +21,11 @@ from codegen_lsp.nano.training.train import Run, train
 
 def losses(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def describe(model: Path, forms: dict[str, str | bool]) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"fill_in_the_middle": forms}))
 
 
 @pytest.mark.parametrize("fill", [0.0, 0.5])
@@ -39,16 +45,36 @@ def test_a_resumed_training_has_the_same_curve(tmp_path: Path, work: Path, tiny:
 def test_a_trained_model_ships_with_its_log(tmp_path: Path, work: Path, tiny: Recipe) -> None:
     run = Run(work, tmp_path / "run", replace(tiny, workers=1, fill=0.5), minutes=1, steps=3)
     train(run)
+    describe(run.out / "model", {"psm": FORMATS["psm"], "stop": FORMATS["stop"]})
     shipped = tmp_path / "shipped"
     shipped.mkdir()
     (shipped / "model-00001-of-00009.safetensors").touch()
     assert ship_checkpoint(run.out, work, shipped) == 3
     assert not (shipped / "model-00001-of-00009.safetensors").exists()
     assert losses(shipped) == losses(run.out)
+    assert json.loads((shipped / "config.json").read_text())["fill_in_the_middle"] == FORMATS
     AutoModelForCausalLM.from_pretrained(shipped)
     AutoTokenizer.from_pretrained(shipped)
     with pytest.raises(RecipeError, match="no trained model"):
         ship_checkpoint(tmp_path, work, shipped)
+
+
+@pytest.mark.parametrize("count", [1, LOG_LINES, LOG_LINES + 1, 12_954])
+def test_a_long_log_ships_with_fewer_lines(tmp_path: Path, work: Path, tiny: Recipe, count: int) -> None:
+    run = Run(work, tmp_path / "run", tiny, minutes=1, steps=1)
+    train(run)
+    whole = [{"step": step, "loss": 5 / step} for step in range(1, count + 1)]
+    (run.out / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in whole))
+    shipped = tmp_path / "shipped"
+    assert ship_checkpoint(run.out, work, shipped) == count
+    log = [json.loads(line) for line in (shipped / "log.jsonl").read_text().splitlines()]
+    assert log[0] == whole[0]
+    assert log[-1] == whole[-1]
+    assert all(entry == whole[entry["step"] - 1] for entry in log)
+    distances = [after["step"] - before["step"] for before, after in pairwise(log)]
+    assert len(set(distances[:-1])) <= 1
+    assert all(last <= first for first, last in zip(distances[:1], distances[-1:], strict=True))
+    assert min(count, LOG_LINES // 2) <= len(log) <= LOG_LINES
 
 
 def test_a_training_begins_with_the_weights_of_another_recipe(
