@@ -22,6 +22,7 @@ from codegen_lsp.engine.http.access import Access, Caller
 from codegen_lsp.engine.http.bodies import parsed_body
 from codegen_lsp.engine.http.guard import Activity, Guard
 from codegen_lsp.engine.http.infill import FimResponse, InfillResponse, parse_infill
+from codegen_lsp.engine.http.plugins import parser_for
 from codegen_lsp.engine.http.responses import CompletionResponse, EmbeddingsResponse, error_response
 from codegen_lsp.engine.http.team.audit import AuditLog
 from codegen_lsp.engine.http.team.traffic import Traffic
@@ -81,7 +82,8 @@ class EngineApp:
 
     async def _completions(self, request: Request) -> Response:
         caller: Caller = request.scope["caller"]
-        parsed, salt = await parsed_body(request, parse_request, self._limit)
+        parse = parser_for(request.headers.get("user-agent", ""))
+        parsed, salt = await parsed_body(request, parse, self._limit)
         self._check_model(parsed.model)
         return CompletionResponse(self.worker, *await self._submit(_clamped(parsed, caller), caller, salt))
 

@@ -14,7 +14,7 @@ from support.served import Served, serving
 pytestmark = pytest.mark.e2e
 
 REQUESTS = json.loads((Path(__file__).parent / "requests" / "plugins.json").read_text(encoding="utf-8"))
-"""What llama.vim, llama.vscode, continue, minuet and Tabby send, from their sources."""
+"""What llama.vim, llama.vscode, continue, minuet, Tabby and llm.nvim send, from their sources."""
 FORMAT = {
     "family": "tiny",
     "psm": "<fim_prefix>{prefix}<fim_suffix>{suffix}<fim_middle>",
@@ -38,7 +38,7 @@ def sent(engine: Served, name: str, **changes: Any) -> Any:
     body = request["body"] | changes
     if "model" in body:
         body["model"] = engine.client.get("/v1/models").json()["data"][0]["id"]
-    response = engine.client.post(request["path"], json=body)
+    response = engine.client.post(request["path"], json=body, headers=request.get("headers"))
     assert response.status_code == 200, response.text
     if not body.get("stream"):
         return response.json()
@@ -97,6 +97,74 @@ def test_tabby(engine: Served) -> None:
     events = sent(engine, "tabby")
     assert "".join(event["choices"][0]["text"] for event in events) == "model"
     assert events[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+def test_llm_nvim(engine: Served) -> None:
+    """By its default settings it writes control tokens into the text; they say where the cursor is."""
+    assert sent(engine, "llm.nvim")["choices"][0]["text"] == "model"
+    for word in ("usage", "body"):
+        prompt = f"<fim_prefix>class text:\n    key = <fim_suffix>\n    use({word})\n<fim_middle>"
+        assert sent(engine, "llm.nvim", prompt=prompt)["choices"][0]["text"] == word
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prefix", "suffix"),
+    [
+        ("<fim_prefix>a<fim_middle><fim_suffix>b<fim_middle>", "a<fim_middle>", "b"),
+        (
+            "<|fim_prefix|>a<fim_suffix><|fim_suffix|><fim_prefix>b<|fim_middle|>",
+            "a<fim_suffix>",
+            "<fim_prefix>b",
+        ),
+        ("<PRE> a <SUF>b <MID>", "a", "b"),
+        ("<｜fim▁begin｜>a<｜fim▁hole｜>b<｜fim▁end｜>", "a", "b"),
+        ("<fim_prefix>a<fim_suffix><fim_middle>", "a", ""),
+        ("x<fim_prefix>a<fim_suffix>b<fim_middle>", "x<fim_prefix>a<fim_suffix>b<fim_middle>", ""),
+        ("<fim_prefix>a<fim_middle>", "<fim_prefix>a<fim_middle>", ""),
+        ("plain", "plain", ""),
+    ],
+)
+def test_llm_nvims_text_is_taken_apart_and_stays_text(
+    engine: Served, prompt: str, prefix: str, suffix: str
+) -> None:
+    """The same prompt of ids as when the parts come apart: no control token arises from a user's text."""
+    fields = {"max_tokens": 4, "temperature": 0, "logprobs": 1}
+    joined = sent(engine, "llm.nvim", prompt=prompt, **fields)
+    apart = sent(engine, "minuet", prompt=prefix, suffix=suffix, stream=False, stop=[], **fields)
+    for key in ("prompt_tokens", "completion_tokens"):
+        assert joined["usage"][key] == apart["usage"][key]
+    (first,), (second,) = joined["choices"], apart["choices"]
+    assert first["text"] == second["text"]
+    expected = pytest.approx(second["logprobs"]["token_logprobs"], abs=1e-3)
+    assert first["logprobs"]["token_logprobs"] == expected
+
+
+def test_llm_nvims_text_that_names_the_separator_itself_is_refused(engine: Served) -> None:
+    request = REQUESTS["llm.nvim"]
+    model = engine.client.get("/v1/models").json()["data"][0]["id"]
+    prompt = "<fim_prefix>mark = '<fim_suffix>'<fim_suffix>\n<fim_middle>"
+    body = request["body"] | {"prompt": prompt, "model": model}
+    response = engine.client.post(request["path"], json=body, headers=request["headers"])
+    assert response.status_code == 400
+    assert "'<fim_suffix>'" in response.json()["error"]["message"]
+
+
+def test_other_clients_texts_are_never_taken_apart(engine: Served) -> None:
+    """A document may hold what llm.nvim sends."""
+    prompt = REQUESTS["llm.nvim"]["body"]["prompt"]
+    usages = [
+        sent(engine, name, prompt=prompt, suffix="", stream=False, max_tokens=1)["usage"]["prompt_tokens"]
+        for name in ("minuet", "llm.nvim")
+    ]
+    assert usages[0] > usages[1]
+
+
+@pytest.mark.parametrize("name", ["llm.nvim-tgi", "llm.nvim-huggingface"])
+def test_llm_nvims_other_backends_get_one_sentence(engine: Served, name: str) -> None:
+    request = REQUESTS[name]
+    response = engine.client.post(request["path"], json=request["body"], headers=request["headers"])
+    assert response.status_code in (404, 405)
+    assert request["path"] in response.json()["error"]["message"]
 
 
 def test_the_text_after_the_cursor_decides(engine: Served) -> None:
