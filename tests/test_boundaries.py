@@ -47,6 +47,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "lsp",
         "engine",
         "wire",
+        "regular_file",
         "escaping",
     ),
     "codegen_lsp.lsp": (
@@ -79,6 +80,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "quantized",
         "read_ahead",
         "memory",
+        "rounding",
     ),
     "codegen_lsp.cluster": ("replica", "dashboard", "head", "serve_config", "vllm", "plan"),
     "codegen_lsp.evals": ("benchmarks", "harness", "sandbox"),

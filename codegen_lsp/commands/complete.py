@@ -18,7 +18,8 @@ import typer
 from codegen_lsp.commands.options import AsJson, ServerOption, TokenOption, with_options
 from codegen_lsp.commands.terminal import console, say_json, styled
 from codegen_lsp.escaping import escape
-from codegen_lsp.evals.harness.files import read_regular_file
+from codegen_lsp.evals.harness.files import MAX_BYTES
+from codegen_lsp.regular_file import read_regular_file
 from codegen_lsp.wire.config import expanded
 from codegen_lsp.wire.errors import CodegenError
 
@@ -56,7 +57,7 @@ def parse_place(text: str) -> FilePlace:
         raise PlaceError(f"expected FILE:LINE:COL, for example module.py:12:5, got {text!r}")
     path, line, column = expanded(parts[0]), int(parts[1]), int(parts[2])
     try:
-        content = read_regular_file(path).decode("utf-8-sig")
+        content = read_regular_file(path, MAX_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise PlaceError(f"there is no file {path}") from None
     except IsADirectoryError:

@@ -17,22 +17,12 @@ from typing import Any
 import psutil
 import pytest
 from support.engines import engines_in, stop_engines
+from support.samples import CIRCLE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-FILE = '''"""Shapes."""
-
-import math
-
-
-class Circle:
-    def __init__(self, radius: float) -> None:
-        self.radius = radius
-
-    def area(self) -> float:
-        return math.pi * self.radius * self.radius
-
+FILE = f"""{CIRCLE}
 
 class Square:
     def __init__(self, side: float) -> None:
@@ -40,7 +30,7 @@ class Square:
 
     def area(self) -> float:
         return self.side * self.side
-'''
+"""
 
 
 def command(out: Path, *files: Path) -> list[str]:

@@ -9,25 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.samples import CIRCLE
 from support.served import serving_network
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-FILE = '''"""Shapes."""
-
-import math
-
-
-class Circle:
-    def __init__(self, radius: float) -> None:
-        self.radius = radius
-
-    def area(self) -> float:
-        return math.pi * self.radius * self.radius
-
+FILE = f"""{CIRCLE}
     def scaled(self, factor: float) -> "Circle":
         return Circle(self.radius * factor)
-'''
+"""
 
 
 def replay(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -27,3 +27,17 @@ PADDED: dict[str, Any] = {
     "pad_token": "x",
 }
 """A tokenizer's setting that makes two billion tokens of a line, for which the process would abort."""
+
+CIRCLE = '''"""Shapes."""
+
+import math
+
+
+class Circle:
+    def __init__(self, radius: float) -> None:
+        self.radius = radius
+
+    def area(self) -> float:
+        return math.pi * self.radius * self.radius
+'''
+"""The beginning of a file that a replay types."""

@@ -22,7 +22,7 @@ from codegen_lsp.cluster.plan.traces import EngineCall
 from codegen_lsp.wire.config import ConfigError
 
 COLD, WARM = 128, 16
-"""Minimum tokens to read of a cold prompt, and their maximum of a warm one."""
+"""A prompt with at least the first number of tokens to read is cold, one with at most the second is warm."""
 LEAST_REQUESTS = 30
 PROCESSORS = ("processor_seconds", "resting_processors")
 """Figures of a replay's report that say what processors did."""
@@ -45,25 +45,25 @@ class Measured:
 
     @property
     def end(self) -> float:
-        """Time of the answer."""
+        """Time at which the answer arrived."""
         return self.sent + self.latency
 
     @property
     def call(self) -> EngineCall:
-        """The request as the simulation takes it."""
+        """The request in the form that the simulation takes."""
         return EngineCall(self.sent, self.prompt, self.unread, max(1, self.written))
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What became of the keys of a replay; times in seconds."""
+    """The keys of a replay by their outcome; times in seconds."""
 
     answered: tuple[Measured, ...]
-    """Those that an engine answered in time, in order."""
+    """Requests that an engine answered in time, in order."""
     late: tuple[tuple[float, int], ...]
-    """Time and client of those that the next key has overtaken."""
+    """Time and client of each request that the next key has overtaken."""
     without: tuple[tuple[float, int, float], ...]
-    """Time, client and latency of those that needed no engine."""
+    """Time, client and latency of each key that needed no engine."""
     busy: float
     """Seconds for which processors worked because of keys: for language servers, the replay, and a cluster here."""
     resting: float
@@ -71,7 +71,7 @@ class Replayed:
 
     @property
     def keys(self) -> int:
-        """How many keys asked for something."""
+        """Number of keys that requested a suggestion."""
         return len(self.answered) + len(self.late) + len(self.without)
 
 
@@ -92,7 +92,9 @@ def read(folder: Path) -> Replayed:
         ) from error
     count = len(replayed.answered)
     if count < LEAST_REQUESTS:
-        raise ConfigError(f"{path} holds {count} requests; at least {LEAST_REQUESTS} are needed")
+        raise ConfigError(
+            f"{path} holds {count} requests; at least {LEAST_REQUESTS} are needed; replay for longer"
+        )
     return replayed
 
 
@@ -123,17 +125,17 @@ def _measured(row: dict[str, Any]) -> Measured:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What keys take where they don't wait for each other, in seconds."""
+    """What keys take if they don't wait for each other, in seconds."""
 
     service: Service
     overheads: tuple[float, ...]
     """What requests took beside their prompts and steps: they differ from each other."""
     without: float
-    """What a key takes that needs no engine."""
+    """Time of a key that needs no engine."""
     beside: float
-    """What each key takes of processors while its answer does not wait for it."""
+    """Processor time that each key takes without delaying its answer."""
     resting: float
-    """How many processors are taken all the time."""
+    """Number of processors that are busy all the time."""
 
 
 def times_of(quiet: Replayed, cache: int) -> Times:
@@ -185,7 +187,7 @@ def _alone(requests: Sequence[Measured]) -> list[Measured]:
 
 
 def _company(requests: Sequence[Measured]) -> list[float]:
-    """Return for each request how many others were under way, on average, while it was."""
+    """Return for each request the mean number of other requests in progress during it."""
     sent = [request.sent for request in requests]
     longest = max(request.latency for request in requests)
     company = []
@@ -199,7 +201,7 @@ def _company(requests: Sequence[Measured]) -> list[float]:
 
 
 def _row(requests: Sequence[Measured], company: Sequence[float], step: float) -> float:
-    """Return what a request in company adds to a step: the slope of a step's time over the company."""
+    """Return what each concurrent request adds to a step: the slope of the time of a step over their number."""
     pairs = [
         (others, request.decode / (request.written - 1))
         for request, others in zip(requests, company, strict=True)
@@ -214,7 +216,7 @@ def _row(requests: Sequence[Measured], company: Sequence[float], step: float) ->
 def simulated(
     replayed: Replayed, times: Times, replicas: int, processors: float = math.inf, seeds: int = 5
 ) -> Tallies:
-    """Return what the simulation makes of the same keys; sessions are dealt out anew for each seed.
+    """Simulate the same keys; each seed distributes the sessions over the replicas differently.
 
     `processors` is the number that replicas, proxies and language servers share if they run on one machine.
     """
@@ -239,9 +241,9 @@ def simulated(
 
 
 def _keys(replayed: Replayed, times: Times, seed: int) -> list[Key]:
-    """Return the keys of a replay in order; for what late ones asked is unknown, so answered ones stand in."""
+    """Return the keys of a replay in order; answered requests stand in for late ones, which are unknown."""
     source = random.Random(f"{seed}:late")
     keys: list[Key] = [(request.sent, request.client, request.call) for request in replayed.answered]
-    keys += [(at, client, source.choice(replayed.answered).call) for at, client in replayed.late]
-    keys += [(at, client, times.without) for at, client, _ in replayed.without]
+    keys += [(time, client, source.choice(replayed.answered).call) for time, client in replayed.late]
+    keys += [(time, client, times.without) for time, client, _ in replayed.without]
     return sorted(keys, key=lambda key: key[0])

@@ -9,7 +9,7 @@ from codegen_lsp.cluster.plan import traces as recorded
 from codegen_lsp.cluster.plan.service import Service
 
 CHUNK = 512
-"""Tokens of a prompt that an iteration reads."""
+"""Maximum number of tokens of a prompt that an iteration reads."""
 
 MAX_ROWS = 256
 """Maximum number of requests that a replica decodes at once."""
@@ -17,7 +17,7 @@ MAX_ROWS = 256
 
 @dataclass(slots=True)
 class Request:
-    """A request on its way through a replica."""
+    """A request that a replica works on."""
 
     developer: int
     arrived: float
@@ -30,7 +30,7 @@ class Request:
 
 
 class Replica:
-    """One engine."""
+    """One simulated engine."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -51,7 +51,7 @@ class Replica:
         return 0 if first or not held else max(0, call.prompt - call.new)
 
     def iterate(self) -> tuple[float, list[Request]]:
-        """Do one iteration; return its seconds and the requests that it finishes."""
+        """Run one iteration; return its duration in seconds and the requests that it finishes."""
         self.waiting = deque(request for request in self.waiting if not request.cancelled)
         self.running = [request for request in self.running if not request.cancelled]
         chunk = 0

@@ -64,13 +64,13 @@ class Service:
     """The service times of one replica, in seconds."""
 
     request: float
-    """Of a request, outside of its steps."""
+    """Overhead of a request, outside of its steps."""
     step: float
-    """Of a decoding step with one row and no prompt."""
+    """Time of a decoding step with one row and no prompt."""
     row: float
     """What each further row adds to a step."""
     token: float
-    """Of reading one token of a prompt."""
+    """Time to read one token of a prompt."""
     context: float
     """What each token in a row's context adds to a step."""
     cache: int

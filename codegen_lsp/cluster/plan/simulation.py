@@ -25,7 +25,7 @@ from codegen_lsp.cluster.plan.work import SharedWork
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is simulated."""
+    """The developers, the replicas and the machine of a simulation."""
 
     developers: int
     replicas: int
@@ -35,7 +35,7 @@ class Scenario:
     seconds: float = 120.0
     seed: int = 0
     overheads: tuple[float, ...] = ()
-    """Seconds outside of the steps, one of which each request takes; without them all take those of the service."""
+    """Overheads in seconds, of which each request draws one; if empty, all have the overhead of `service`."""
     lost_at: float | None = None
     """Time at which one replica is lost; its sessions go to the others, which have not read their documents."""
     processors: float = math.inf
@@ -46,12 +46,12 @@ class Scenario:
 
 @dataclass(slots=True)
 class Tallies:
-    """What happened."""
+    """What happened in a simulation, in numbers."""
 
     latencies: list[float] = field(default_factory=list)
     """Seconds of each answered request."""
     after_loss: list[float] = field(default_factory=list)
-    """Those of requests after the loss of a replica."""
+    """Seconds of each request that was answered after the loss of a replica."""
     seconds: float = 0.0
     """Time that was simulated."""
     cancelled: int = 0
@@ -63,7 +63,7 @@ class Tallies:
     iterations: int = 0
 
     def __add__(self, other: Tallies) -> Tallies:
-        """Return what happened in two simulations."""
+        """Return the tallies of two simulations together."""
         return Tallies(
             **{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__}
         )
@@ -75,7 +75,7 @@ class Tallies:
 
 
 def simulate(scenario: Scenario, traces: Sequence[recorded.Trace]) -> Tallies:
-    """Return what happens to the requests of a scenario; the same seed gives the same tallies."""
+    """Simulate the requests of a scenario; the same seed gives the same tallies."""
     arrivals = (_typing(scenario, number, traces) for number in range(scenario.developers))
     return _Simulation(scenario, heapq.merge(*arrivals, key=lambda arrival: arrival[0])).run()
 
@@ -85,7 +85,7 @@ Key = tuple[float, int, recorded.EngineCall | float]
 
 
 def replay(scenario: Scenario, keys: Sequence[Key]) -> Tallies:
-    """Return what happens to these keys, which are in the order of time.
+    """Simulate these keys, which are sorted by time.
 
     Requests say themselves what was not cached: their documents are taken for known from the start.
     """
@@ -159,7 +159,7 @@ class _Simulation:
             self._iterate(number)
 
     def _replica_of(self, developer: int, now: float) -> int:
-        """Return the session's replica, by a hash; after a loss, those of replica 0 are spread over the others."""
+        """Return the session's replica, by a hash; after a loss, other replicas share the sessions of replica 0."""
         count = len(self.replicas)
         if developer not in self._places:
             source = random.Random(f"{self.scenario.seed}:{developer}:place")

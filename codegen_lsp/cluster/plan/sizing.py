@@ -23,11 +23,11 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the cluster must be able to do."""
+    """The developers that a cluster must serve, and how fast."""
 
     developers: int
     p95: float
-    """Seconds from a keystroke's request to its answer that 95 of 100 requests keep."""
+    """Maximum latency of 95 % of the requests, in seconds from a keystroke's request to its answer."""
     active: float = 0.2
     """Share of the working time in which a developer types."""
     seconds: float = 60.0
@@ -37,12 +37,12 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The answer."""
+    """The size that a cluster needs, with what was simulated to find it."""
 
     per_replica: int
     """Developers that one replica serves within the goal."""
     replicas: int
-    """Replicas for all developers, with one that may be lost."""
+    """Number of replicas for all developers, one of which may be lost."""
     normal: Tallies
     loss: Tallies
     simulated_replicas: int

@@ -1,4 +1,4 @@
-"""`codegen-lsp cluster plan`: how many replicas and GPUs a team needs; and `compare`: whether that is true here."""
+"""`codegen-lsp cluster plan`: how many replicas and GPUs a team needs; and `compare`: how a measured replay differs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PlanOptions:
         return service.computed(dimensions, service.DEVICES[self.gpu.lower()], self.gpus_per_replica)
 
     def goal(self) -> Goal:
-        """Return what the cluster must be able to do."""
+        """Return the developers that the cluster must serve, and how fast."""
         from codegen_lsp.cluster.plan.sizing import Goal
 
         return Goal(self.developers, self.p95 / 1e3, self.active, self.seconds, self.seed)

@@ -48,9 +48,9 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `models recommend --json` prints."""
-        known = {key: value for key, value in asdict(self.model).items() if key not in ("order", "tables")}
+        model = {key: value for key, value in asdict(self.model).items() if key not in ("order", "tables")}
         times = {"key_ms": round(self.key * 1000, 1), "line_ms": round(self.line * 1000, 1)}
-        return {**known, "weight_bytes": self.sizes, "format": self.format, "fits": self.fits, **times}
+        return {**model, "weight_bytes": self.sizes, "format": self.format, "fits": self.fits, **times}
 
 
 def advise(machine: MachineMemory, models: Sequence[NamedModel] | None = None) -> list[Advice]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError
 from codegen_lsp.engine.checkpoints.config_limits import check_config
+from codegen_lsp.regular_file import UnsuitableFileError, read_regular_file
 from codegen_lsp.wire.config import option
 
 PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -103,14 +103,9 @@ def read_json(path: Path) -> Any:
         CheckpointError: it can't be read, is not a regular file, too large, not JSON, or nested too deeply.
     """
     try:
-        # O_NONBLOCK: to open a pipe would wait for a writer.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as file:  # noqa: PTH123
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise CheckpointError(f"{path} is not a regular file; download the checkpoint again")
-            if status.st_size > MAX_JSON:
-                raise CheckpointError(f"{path} can't be read: it has more than {MAX_JSON} bytes")
-            return json.load(file)
+        return json.loads(read_regular_file(path, MAX_JSON).decode("utf-8"))
+    except UnsuitableFileError as error:
+        raise CheckpointError(f"{path} is {error}; download the checkpoint again") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read: {first_line(error)}") from error
     except RecursionError:

@@ -33,9 +33,9 @@ def list_models() -> list[ModelEntry]:
     """Return the bundled model, SmolLM2, the twelve CodeGen models, and other checkpoints in the hub's cache."""
     nano = locate.resolve(NANO)
     folder = Path(nano.source)
-    here = folder.is_dir()
-    fill = fill_verdicts.described(folder) if here else ""
-    entries = [ModelEntry(nano.name, "bundled", _bytes_in(folder) if here else None, fill)]
+    is_bundled = folder.is_dir()
+    fill = fill_verdicts.described(folder) if is_bundled else ""
+    entries = [ModelEntry(nano.name, "bundled", _bytes_in(folder) if is_bundled else None, fill)]
     sizes = hub.cached_sizes()
     small = locate.resolve(smollm2.NAME)
     if small.kind == "gguf":

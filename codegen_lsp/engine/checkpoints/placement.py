@@ -120,12 +120,12 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
         CheckpointError: the model's configuration is not that of a causal language model, or is inconsistent.
     """
     halves = _has_halves(model_config)
-    own, on_cpu = pick_dtype(config), computes_on_cpu(config)
-    module = empty_module(model_config, own)
+    unquantized, on_cpu = pick_dtype(config), computes_on_cpu(config)
+    module = empty_module(model_config, unquantized)
     parameters = module.num_parameters()
     room = None if on_cpu else gpu_room(config)
-    choice = choose(_quantize(config), module, own, on_cpu=on_cpu, gpu_room=room)
-    dtype = kv_dtype = own
+    choice = choose(_quantize(config), module, unquantized, on_cpu=on_cpu, gpu_room=room)
+    dtype = kv_dtype = unquantized
     if choice.format is not None:
         if on_cpu and config.dtype == "auto":
             # The kernels compute in float32, so nothing would be gained by activations in 16 bits; and beside weights
@@ -137,7 +137,7 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
         # Then the model no longer shares them, about which accelerate would warn.
         logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
         layers.reserve_shared_head(module)
-    return Blueprint(module, dtype, choice, parameters, kv_dtype, own, halves)
+    return Blueprint(module, dtype, choice, parameters, kv_dtype, unquantized, halves)
 
 
 def _has_halves(model_config: PretrainedConfig) -> bool:

@@ -6,13 +6,12 @@ Only regular files up to a limit are read, and walks over folders pass over all 
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from codegen_lsp.evals.harness.records import DataError
+from codegen_lsp.regular_file import read_regular_file
 
 MAX_BYTES = 16 * 2**20
 """Largest text file that is read; source files are far smaller."""
@@ -22,25 +21,6 @@ SKIPPED = frozenset(
 """Folders of generated or foreign code, which walks leave out; so are hidden folders."""
 
 
-def read_regular_file(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """Return the content of a regular file.
-
-    Raises:
-        OSError: it is missing, not a regular file, larger than `limit` bytes, or not readable.
-    """
-    if not stat.S_ISDIR(mode := path.stat().st_mode) and not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "not a regular file")  # and opening a device may do something
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {limit // 2**20} MiB")
-    return content
-
-
 def read_text(path: Path) -> str:
     """Return the text of a file.
 
@@ -48,7 +28,7 @@ def read_text(path: Path) -> str:
         DataError: it is missing, not a regular file of moderate size, or not UTF-8.
     """
     try:
-        text = read_regular_file(path).decode("utf-8")
+        text = read_regular_file(path, MAX_BYTES).decode("utf-8")
     except OSError as error:
         raise DataError(f"can't read {path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -89,35 +89,33 @@ def block_at(place: LexedCursor) -> Block:
     if bracket is not None:
         depth = len(place.code_frames) - 1
         head = _head(place, bracket.start, depth)
-        return Block(
-            place.base,
-            place.base if place.is_blank and place.language.braces else head.width + 1,
-            True,
-            head.width + place.unit,
-            head.width,
-            last=place.width(place.line_of(bracket.start)),
-            bracket=bracket,
-            head=head,
-            closed=_closes(place, depth, head.width),
-        )
+        last = place.width(place.line_of(bracket.start))
+        return _opened(place, head, last, _closes(place, depth, head.width), bracket)
     line = place.previous_line if place.is_blank else place.before
     outer = place.width(place.first_line_of_string(line) if place.is_blank else line)
     head_or_none = _opening_head(place, line)
     if head_or_none is not None:
         head = head_or_none
-        return Block(
-            place.base,
-            place.base if place.is_blank and place.language.braces else head.width + 1,
-            True,
-            head.width + place.unit,
-            head.width,
-            last=place.width(line),
-            head=head,
-            closed=_is_label_closed(place) if place.language.braces else _closed_by_words(place, head.width),
-        )
+        closed = _is_label_closed(place) if place.language.braces else _closed_by_words(place, head.width)
+        return _opened(place, head, place.width(line), closed)
     if lines.closes_docstring(line) and 0 < outer >= place.base:
         return Block(place.base, outer, True, outer, max(0, outer - place.unit))
     return Block(place.base, place.base, False, max(outer, place.base), place.base)
+
+
+def _opened(place: LexedCursor, head: Head, last: int, closed: bool, bracket: Frame | None = None) -> Block:
+    """Return the block that a head opens."""
+    return Block(
+        place.base,
+        place.base if place.is_blank and place.language.braces else head.width + 1,
+        True,
+        head.width + place.unit,
+        head.width,
+        last=last,
+        bracket=bracket,
+        head=head,
+        closed=closed,
+    )
 
 
 def _opening_bracket(place: LexedCursor) -> Frame | None:

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.context.exclusion import is_excluded
 from codegen_lsp.lsp.context.globs import IgnoreRules
+from codegen_lsp.regular_file import read_regular_file
 
 CACHED_CHARACTERS = 4 * 2**20
 """Characters of files that are kept, so that an unchanged file is read once."""
@@ -27,9 +28,6 @@ MAX_NAMES = 2000
 """Number of names of a folder that are looked at."""
 LONGEST_PATH = 4096
 """Characters of the longest path that is looked at."""
-_FLAGS = os.O_RDONLY | sum(
-    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
-)
 
 Stamp = tuple[int, int, int]
 
@@ -221,17 +219,9 @@ def _is_regular(path: str) -> bool:
 def _read(path: str, limit: int) -> bytes | None:
     """Return the content of a regular file of at most `limit` bytes; None for all others."""
     try:
-        descriptor = os.open(path, _FLAGS)
+        return read_regular_file(path, limit, links=False)
     except (OSError, ValueError):
         return None
-    try:
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            content = file.read(limit + 1)
-    except OSError:
-        return None
-    return content if len(content) <= limit else None
 
 
 def _decoded(content: bytes) -> str | None:

@@ -233,8 +233,8 @@ def parse_layers(answer: object, base: Options) -> tuple[Options, tuple[str, ...
     if not isinstance(answer, dict):
         return parse(answer, base)
     workspace = answer.get(WORKSPACE)
-    own = {key: value for key, value in answer.items() if key not in (WORKSPACE, SECTION)}
-    options, problems = parse(own, base)
+    users = {key: value for key, value in answer.items() if key not in (WORKSPACE, SECTION)}
+    options, problems = parse(users, base)
     options, others = parse(workspace, options, trusted=False)
     return options, _shortened([*problems, *others])
 

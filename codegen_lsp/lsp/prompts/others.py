@@ -125,10 +125,10 @@ class _Headings:
 
     def __init__(self, language: str, count: TokenCounter, separator: int | None) -> None:
         self._separator = separator
-        known = table(language)
-        block = known.block_comments[0] if known.block_comments else ("", "")
+        facts = table(language)
+        block = facts.block_comments[0] if facts.block_comments else ("", "")
         self._before, self._after = (
-            (known.line_comments[0] + " ", "") if known.line_comments else (block[0] + " ", " " + block[1])
+            (facts.line_comments[0] + " ", "") if facts.line_comments else (block[0] + " ", " " + block[1])
         )
         self._count = count
 

@@ -18,15 +18,15 @@ _LONGEST_REST = 2
 def choose(site: Site, budget: int, count: TokenCounter) -> str:
     """Return the text after the cursor up to the start of a line, about `budget` tokens; empty if it is blank."""
     suffix = site.cursor.suffix
-    rest = suffix[: len(site.after)]
-    if budget <= 0 or not suffix.strip() or count(rest) > budget // _LONGEST_REST:
+    tail = suffix[: len(site.after)]
+    if budget <= 0 or not suffix.strip() or count(tail) > budget // _LONGEST_REST:
         return ""
-    below = lines.normalize(suffix[len(rest) : len(rest) + budget * _CHARACTERS_PER_TOKEN])
+    below = lines.normalize(suffix[len(tail) : len(tail) + budget * _CHARACTERS_PER_TOKEN])
     end = tokens = 0
     for line in below.splitlines(keepends=True):
         tokens += count.line(line)
-        if tokens > budget or (not line.endswith("\n") and len(below) < len(suffix) - len(rest)):
+        if tokens > budget or (not line.endswith("\n") and len(below) < len(suffix) - len(tail)):
             break
         end += len(line)
-    text = rest + below[:end]
+    text = tail + below[:end]
     return text if text.strip() else ""

@@ -1,15 +1,14 @@
 """Counting tokens with the tokenizer of a local engine's model.
 
-Knows the `tokenizers` library and how a file is checked before it is opened.
+Knows the `tokenizers` library.
 """
 
 from __future__ import annotations
 
 import logging
-import stat
-from pathlib import Path
 
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter, estimate
+from codegen_lsp.regular_file import read_regular_file
 from codegen_lsp.wire.fill.families import unflagged
 from codegen_lsp.wire.surrogates import clean
 
@@ -24,8 +23,7 @@ def load_counter(path: str) -> TokenCounter:
     try:
         from tokenizers import AddedToken, Tokenizer
 
-        _check(Path(path))
-        tokenizer = Tokenizer.from_file(path)
+        tokenizer = Tokenizer.from_buffer(read_regular_file(path, MAX_BYTES))
         tokenizer.no_padding()  # to any length, for which this process would abort
         tokenizer.no_truncation()
         # As in the engine, the name of a control token in a text is text.
@@ -45,16 +43,3 @@ def load_counter(path: str) -> TokenCounter:
         return tokenizer.decode(ids(text)[:tokens], skip_special_tokens=False)
 
     return TokenCounter(lambda text: len(ids(text)), head)
-
-
-def _check(path: Path) -> None:
-    """Refuse what is not a regular file of a reasonable size: a FIFO never ends, nor does a device.
-
-    Raises:
-        OSError: the file can't be used.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(f"{path} is not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise OSError(f"{path} is larger than {MAX_BYTES} bytes")

@@ -8,14 +8,13 @@ tokens are recognized in the templates by their brackets, and listed under `toke
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from codegen_lsp.regular_file import UnsuitableFileError, read_regular_file
 from codegen_lsp.wire.errors import ConfigError
 from codegen_lsp.wire.fill import families
 from codegen_lsp.wire.fill.formats import Control, FillFormat
@@ -49,12 +48,16 @@ def named_format(name: str) -> FillFormat:
         return family
     path = Path(name)
     try:
-        raw = _read(path)
+        raw = read_regular_file(path, MAX_FILE)
+    except UnsuitableFileError as error:
+        raise ConfigError(
+            f"{path} is {error}; a description of a format is a file of at most {MAX_FILE} bytes"
+        ) from error
     except (OSError, ValueError) as error:
-        known = ", ".join(family.family for family in families.FAMILIES)
+        names = ", ".join(family.family for family in families.FAMILIES)
         why = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{name!r} is neither a family ({known}) nor a file that can be read ({why})"
+            f"{name!r} is neither a family ({names}) nor a file that can be read ({why})"
         ) from error
     try:
         return described(msgspec.json.decode(raw))
@@ -62,22 +65,6 @@ def named_format(name: str) -> FillFormat:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> bytes:
-    """Return the content of a file. Opening a pipe would wait for a writer, and a device never ends.
-
-    Raises:
-        OSError: it can't be read.
-        ConfigError: it is not a regular file, or too large.
-    """
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path} is not a regular file")
-        if status.st_size > MAX_FILE:
-            raise ConfigError(f"{path}: a description of a format has at most {MAX_FILE} bytes")
-        return file.read(MAX_FILE)
 
 
 def described(body: object) -> FillFormat:

@@ -34,11 +34,11 @@ class Retries:
         if not isinstance(error, OverloadedError | NotReadyError) or error.code in OWN_STATES:
             return None
         self._attempts += 1
-        asked = error.retry_after or 0.0
-        if self._attempts > ATTEMPTS or asked > LONGEST_SECONDS:
+        requested = error.retry_after or 0.0
+        if self._attempts > ATTEMPTS or requested > LONGEST_SECONDS:
             return None
         mean = FIRST_SECONDS * 2.0 ** (self._attempts - 1)
-        return asked + random.uniform(0.5, 1.5) * mean
+        return requested + random.uniform(0.5, 1.5) * mean
 
 
 def retry_after(header: str) -> float | None:

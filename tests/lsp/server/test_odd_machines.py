@@ -23,12 +23,6 @@ OPTIONS: dict[str, Any] = {"warm": False, "suffixRanking": False, FILTERED: True
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[FakeEngine]:
-    async with FakeEngine() as engine:
-        yield engine
-
-
-@pytest.fixture
 async def connect(tmp_path: Path) -> AsyncIterator[Any]:
     """Start a language server with options and variables of the environment."""
     async with AsyncExitStack() as stack:

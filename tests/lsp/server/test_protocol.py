@@ -20,12 +20,6 @@ URI = "file:///a.py"
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[FakeEngine]:
-    async with FakeEngine() as engine:
-        yield engine
-
-
-@pytest.fixture
 async def raw(tmp_path: Path) -> AsyncIterator[RawClient]:
     async with RawClient(environment(tmp_path)) as client:
         yield client

@@ -61,12 +61,12 @@ class PassArguments:
         query, outputs, scratch = self._results
         if isinstance(layer, ForkedLayer):
             shared_keys, shared_values = layer.shared
-            groups, own, border = 1, before + new, layer.prompt
+            groups, tail, border = 1, before + new, layer.prompt
             shared_steps = 0, shared_keys.stride(0)
             shared = shared_keys.data_ptr(), shared_values.data_ptr()
             own_places = keys, values
         else:
-            groups, own, border = rows, new, before
+            groups, tail, border = rows, new, before
             shared_steps, shared = (row_step, head_step), (keys, values)
             offset = before * step.width * size
             own_places = keys + offset, values + offset
@@ -76,7 +76,7 @@ class PassArguments:
             rows * new // groups,
             new,
             border,
-            own,
+            tail,
             *shared_steps,
             row_step,
             head_step,

@@ -11,16 +11,16 @@ from typing import Protocol
 import torch
 
 WARM_UPS = 3
-"""How often the work is done before it is recorded: libraries choose and load their kernels then."""
+"""Number of runs before the recording, in which libraries choose and load their kernels."""
 
 Recordable = Callable[[], None]
 
 
 class Recorder(Protocol):
-    """What makes work repeatable."""
+    """Turns work into a function that repeats it."""
 
     def record(self, work: Recordable) -> Recordable:
-        """Do the work at least once, and return what repeats it."""
+        """Do the work at least once, and return a function that repeats it."""
 
 
 class CudaRecorder:
@@ -32,7 +32,7 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, work: Recordable) -> Recordable:
-        """Do the work a few times, and return what replays it."""
+        """Do the work a few times, and return a function that replays it."""
         with torch.cuda.device(self._device):
             self._stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self._stream):
@@ -50,12 +50,12 @@ class CudaRecorder:
 
 
 class Unrecorded:
-    """Refuses, so that steps are made of calls: to measure or compare them."""
+    """Refuses to record, so that steps are made of single calls: to measure or compare them."""
 
     def record(self, work: Recordable) -> Recordable:
-        """Refuse.
+        """Raise an error.
 
         Raises:
             RuntimeError: always.
         """
-        raise RuntimeError(f"not recorded, as was asked for: {work}")
+        raise RuntimeError(f"this recorder records nothing, so call the work itself: {work}")

@@ -27,6 +27,7 @@ from codegen_lsp.engine.model.kv import KVCache
 from codegen_lsp.engine.model.kv_forked import ForkedCache
 from codegen_lsp.engine.model.kv_layout import Layout
 from codegen_lsp.engine.model.passes import Pass, split_logits
+from codegen_lsp.engine.rounding import power_of_two
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +38,13 @@ SMALLEST = 256
 """Minimum number of tokens that attention looks at."""
 
 STEP = 64
-"""What the largest such number is a multiple of."""
+"""The largest number of tokens that attention looks at is a multiple of this."""
 
 GRAPHS = 48
 """Maximum number of recorded steps."""
 
 SHARE = 0.5
-"""How much of the free memory of a GPU the workspace may take."""
+"""Maximum share of the free memory of a GPU that the workspace may take."""
 
 
 class LayersSource(Protocol):
@@ -71,7 +72,7 @@ class Arrangement:
 
     @property
     def tokens(self) -> int:
-        """Number of tokens that are read."""
+        """Number of tokens that the step reads, padding included."""
         return self.rows * self.new
 
 
@@ -121,8 +122,8 @@ class StaticStep:
         return split_logits(outputs, passes)
 
     def _arrangement(self, passes: Sequence[Pass]) -> Arrangement:
-        rows = _power_of_two(sum(part.rows for part in passes))
-        new = _power_of_two(max(part.new for part in passes))
+        rows = power_of_two(sum(part.rows for part in passes))
+        new = power_of_two(max(part.new for part in passes))
         used = max(part.kv.length for part in passes) + new
         return Arrangement(rows, new, min(_span(used), self._longest))
 
@@ -131,14 +132,14 @@ class StaticStep:
         current = self._workspace
         if current is not None and current.rows >= arrangement.rows and current.room >= arrangement.span:
             return current
-        rows, room = arrangement.rows, min(_power_of_two(arrangement.span), self._longest)
+        rows, room = arrangement.rows, min(power_of_two(arrangement.span), self._longest)
         if current is not None:
             rows, room = max(rows, current.rows), max(room, current.room)
         needed = self._layout.bytes_per_token * rows * room
         held = 0 if current is None else self._layout.bytes_per_token * current.rows * current.room
         if needed > held + SHARE * free_memory(self._device):
             return None
-        # The recorded steps have the addresses of the old one.
+        # The recorded steps point into the old workspace.
         self._graphs.clear()
         self._workspace = current = None
         self._workspace = RowBuffers(self._layout, rows, room)
@@ -147,7 +148,7 @@ class StaticStep:
     def _run(
         self, passes: Sequence[Pass], stores: Sequence[Store], arrangement: Arrangement, workspace: RowBuffers
     ) -> torch.Tensor:
-        """Return the logits (kept, vocabulary) of all passes; what they add is in the workspace."""
+        """Return the logits (kept, vocabulary) of all passes; their new keys and values are in the workspace."""
         workspace.bring(stores, arrangement.rows)
         given, count = _given(passes, arrangement)
         self._given[: len(given)].copy_(given, non_blocking=True)
@@ -163,7 +164,7 @@ class StaticStep:
         return _fetched(self._logits[:count])
 
     def _compute(self, arrangement: Arrangement, workspace: RowBuffers) -> None:
-        """Compute what `self._given` asks for, with tensors of this arrangement's sizes only."""
+        """Compute the step of `self._given`, with tensors of this arrangement's sizes only."""
         rows, new, span = arrangement.rows, arrangement.new, arrangement.span
         tokens, positions, kept = self._given[: 3 * arrangement.tokens].view(3, -1)
         places = positions.view(rows, new)
@@ -200,7 +201,7 @@ class StaticStep:
 
 
 def _given(passes: Sequence[Pass], arrangement: Arrangement) -> tuple[torch.Tensor, int]:
-    """Return tokens, positions and kept indices, each padded, one after the other; and how many are kept."""
+    """Return tokens, positions and kept indices, each padded, concatenated; and the number of kept indices."""
     tokens = torch.cat([pad(part.tokens, (0, arrangement.new - part.new)) for part in passes]).flatten()
     positions: list[int] = []
     kept: list[int] = []
@@ -214,7 +215,7 @@ def _given(passes: Sequence[Pass], arrangement: Arrangement) -> tuple[torch.Tens
 
 
 def _fetched(outputs: torch.Tensor) -> torch.Tensor:
-    """Return a copy on the processor of what the next step overwrites."""
+    """Return a copy of the outputs on the processor, because the next step overwrites them."""
     if outputs.device.type != "cuda":
         return outputs.clone()
     copied = torch.empty(outputs.shape, pin_memory=True)
@@ -225,11 +226,6 @@ def _fetched(outputs: torch.Tensor) -> torch.Tensor:
 
 def _span(used: int) -> int:
     """Return the number of tokens that attention looks at if rows have up to `used`."""
-    double = max(SMALLEST, _power_of_two(used))
+    double = max(SMALLEST, power_of_two(used))
     between = double // 4 * 3
     return between if used <= between and between > SMALLEST else double
-
-
-def _power_of_two(number: int) -> int:
-    """Return the smallest power of two that is not smaller."""
-    return 1 << (number - 1).bit_length()

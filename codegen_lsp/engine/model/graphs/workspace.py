@@ -1,4 +1,4 @@
-"""Keys and values at addresses that stay: those of the rows that take part in a step.
+"""Keys and values of the rows that take part in a step, at fixed addresses.
 
 A row's keys and values live in the KV cache of its request, wherever that is. A step needs them at places that never
 move, so they are copied here, and what a step adds is copied back. As long as a request comes back to the same rows,
@@ -32,7 +32,7 @@ class RowBuffers:
         """Values and keys (2, rows, heads, room, width) of each layer."""
 
     def bring(self, stores: Sequence[Store], padded: int) -> None:
-        """Hold the rows of these stores, one after the other; those from there up to `padded` may be overwritten."""
+        """Hold the rows of these stores, one after the other; further rows up to `padded` may be overwritten."""
         held, start = [*self._places], 0
         self._places = [
             None if index < padded or place is None or place[0]() in stores else place

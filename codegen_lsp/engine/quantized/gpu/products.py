@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from codegen_lsp.engine.quantized import formats
+from codegen_lsp.engine.rounding import power_of_two
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ def multiply(layer: Int8Weights, inputs: torch.Tensor) -> torch.Tensor:
     if rows == 1:
         block = 4 if count <= 8192 else 8
         kernels.one_row[(-(-count // block),)](
-            *tensors, width, stride, count, has_bias, block, min(1024, _power_of_two(width)), num_warps=4
+            *tensors, width, stride, count, has_bias, block, min(1024, power_of_two(width)), num_warps=4
         )
     else:
         precision = "ieee" if inputs.dtype == torch.float32 else "tf32"
@@ -94,7 +95,3 @@ class _Example:
         self.out_features, self.in_features = weight.shape
         self.stored, self.scales = (part.to(device) for part in formats.quantized(weight, "int8"))
         self.bias = weight[:, 0].to(device, torch.bfloat16)
-
-
-def _power_of_two(number: int) -> int:
-    return 1 << (number - 1).bit_length()

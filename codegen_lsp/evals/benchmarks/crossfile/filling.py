@@ -22,7 +22,7 @@ from codegen_lsp.wire.client import EngineClient
 from codegen_lsp.wire.errors import WireError
 
 _PATIENT = ReadingLimits(seconds=30.0, wall_seconds=600.0)
-"""An evaluation on a busy machine waits for the files."""
+"""Limits of an evaluation: on a busy machine it waits longer for the files than an editor would."""
 
 
 class _RaisingBackend(ReadyBackend):
@@ -41,7 +41,7 @@ class _RaisingBackend(ReadyBackend):
 
 @dataclass(frozen=True)
 class Gathered:
-    """What other files say about a task, by way, and how long that took."""
+    """The pieces of other files for a task, by the way they were found, and how long that took."""
 
     others: Mapping[str, OtherFiles]
     ms: float
@@ -53,7 +53,7 @@ class LineCompleter:
     def __init__(
         self, client: RetryingClient, engine: EngineClient, info: ModelInfo, share: float = 0.25
     ) -> None:
-        """Ask `engine`; `client` repeats what fails."""
+        """Complete with `engine`; `client` repeats failed requests."""
         self._client = client
         self._backend = _RaisingBackend(engine, info)
         self._others = NO_FILES

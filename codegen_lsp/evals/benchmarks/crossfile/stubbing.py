@@ -1,4 +1,4 @@
-"""Empty a package's imports from itself: mypy then marks the places that need another of its files.
+"""Empty a package's imports from itself, so that mypy marks the places that need another file of the package.
 
 Knows the syntax of imports, mypy's command line and the messages that name a missing member or argument.
 """
@@ -51,7 +51,7 @@ class Marked:
     """A place in a file that needs another file."""
 
     path: str
-    """Below the folder that holds the package."""
+    """Path below the folder that holds the package."""
     line: int
     """0-based."""
     column: int
@@ -59,7 +59,7 @@ class Marked:
 
 
 def marked_places(package: Path, sources: dict[Path, str]) -> list[Marked]:
-    """Return the places of a package that need another of its files, in order; `sources` are its modules.
+    """Return the places of a package that need another file of it, in order; `sources` are its modules.
 
     Raises:
         EvaluationError: mypy is not installed, or it failed.
@@ -85,7 +85,9 @@ def sources_of(package: Path) -> dict[Path, str]:
         DataError: the path is not a package.
     """
     if not (package / "__init__.py").is_file():
-        raise DataError(f"{package} is not a Python package: it has no __init__.py")
+        raise DataError(
+            f"{package} is not a Python package: it has no __init__.py; name the folder of a package"
+        )
     texts = {path.relative_to(package.parent): read_text_or_nothing(path) for path in walk(package)}
     return {path: text for path, text in texts.items() if path.suffix == ".py" and text}
 
@@ -135,7 +137,9 @@ def _errors(folder: Path, package: str) -> Iterator[tuple[str, int, int, str]]:
             command, capture_output=True, text=True, timeout=SECONDS, env=environment, cwd=folder, check=False
         )
     except subprocess.TimeoutExpired:
-        raise EvaluationError(f"mypy took longer than {SECONDS} s for {package}") from None
+        raise EvaluationError(
+            f"mypy took longer than {SECONDS} s for {package}; name a smaller package"
+        ) from None
     if "No module named mypy" in done.stderr:
         raise EvaluationError(f"mypy is not installed. To install it: {install_command('eval')}")
     if done.returncode not in (0, 1):

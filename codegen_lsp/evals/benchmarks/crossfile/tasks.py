@@ -37,7 +37,7 @@ class CrossfileTask:
     """0-based line of the cursor."""
     prefix: str
     rest: str
-    """What the line really goes on with."""
+    """The true continuation of the line."""
     suffix: str
     open_files: tuple[str, ...]
     """Paths of the files that count as open."""
@@ -48,7 +48,7 @@ class CrossfileTask:
         return identifiers(self.rest)
 
     def cursor(self) -> Cursor:
-        """Return the cursor of a person who has typed up to here."""
+        """Return the cursor after everything up to the task's place was typed."""
         text = self.prefix + self.suffix
         uri = self.path.as_uri()
         return at_offset(text, len(self.prefix), line=self.line, uri=uri, language="python")
@@ -93,7 +93,9 @@ def find_tasks(
         tasks += _of_package(package.resolve(), settings, folder)
         progress(number, len(packages))
     if not tasks:
-        raise DataError("no line of these packages needs another of their files")
+        raise DataError(
+            "no line of these packages needs another file of its package; name packages with several modules"
+        )
     return tasks
 
 
@@ -103,8 +105,8 @@ def _places(package: Path, folder: Folder) -> list[Marked]:
     modules = sources_of(package)
     sources = {str(path): text for path, text in modules.items()}
     digest = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
-    for name, known, places in log.rows(("package", str), ("digest", str), ("places", list)):
-        if (name, known) == (package.name, digest):
+    for name, stored, places in log.rows(("package", str), ("digest", str), ("places", list)):
+        if (name, stored) == (package.name, digest):
             if not all(_is_place(place, sources) for place in places):
                 raise DataError(f"{log.path} was edited: a place is not in {name}; use another --out")
             return [Marked(*place) for place in places]

@@ -86,8 +86,8 @@ class _Person:
         return tally
 
     def _note(self, request: Mapping[str, Any], milliseconds: float) -> None:
-        at = round(time.perf_counter() - self.began - milliseconds / 1e3, 4)
-        self.rows.append({"client": self.number, "at": at} | _row(request, milliseconds))
+        sent = round(time.perf_counter() - self.began - milliseconds / 1e3, 4)
+        self.rows.append({"client": self.number, "at": sent} | _row(request, milliseconds))
 
     def _note_late(self, sent: float) -> None:
         self.rows.append({"client": self.number, "at": round(sent - self.began, 4), "source": LATE})

@@ -71,9 +71,9 @@ def quantize(module: PreTrainedModel) -> None:
     linear = [name for name, part in module.named_modules() if type(part) is nn.Linear]
     for name in linear:
         layer: Any = module.get_submodule(name)
-        path, _, own = name.rpartition(".")
+        path, _, child = name.rpartition(".")
         setattr(
-            module.get_submodule(path), own, QuantizedLinear.from_weight(layer.weight, "int8", layer.bias)
+            module.get_submodule(path), child, QuantizedLinear.from_weight(layer.weight, "int8", layer.bias)
         )
 
 
