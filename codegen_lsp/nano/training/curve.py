@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-Line = TypeVar("Line")
+LogLine = TypeVar("LogLine")
 
 LogEntry = dict[str, float]
 """One line of `log.jsonl`: step, tokens, seconds, loss (nats per token), rate, tokens_per_second."""
@@ -65,7 +65,7 @@ class ProgressBar:
         self._bar.update(self._task, completed=progress, loss=self._averages.loss, speed=self._averages.speed)
 
 
-def thinned(lines: Sequence[Line], limit: int) -> list[Line]:
+def thinned(lines: Sequence[LogLine], limit: int) -> list[LogLine]:
     """Return at most `limit` (at least 2) lines of a log: the first, the last, and lines at even distances between.
 
     Each line stays as it was measured, so that a curve of those that stay goes through points of the whole curve.
