@@ -35,8 +35,6 @@ _TYPES = frozenset(["interface_declaration", "enum_declaration", "type_alias_dec
 """Types of TypeScript that are shown whole if they are short; Java's are classes with bodies of their own."""
 _SHORT = 160
 """Characters of the longest value that is shown."""
-_LONG = 400
-"""Characters of a class without documentation past which the names of its members can stand for it."""
 _ATTRIBUTES = 12
 """Number of attributes of `self` that are shown of a class."""
 _ATTRIBUTE = re.compile(r"\s*self\.(\w+)")
@@ -209,10 +207,6 @@ def _names(member: Definition) -> list[str]:
 
 
 def variants(definition: Definition) -> tuple[str, ...]:
-    """Return the texts that show a definition, the richest first: whole documentation, its first line, none, and of
-    a long class the names of its members.
-    """
-    texts = [definition.stub(), definition.stub(brief=True), bare(definition).stub()]
-    if len(texts[-1]) > _LONG and definition.members:
-        texts.append(listing(definition))
+    """Return the texts that show a definition, the richest first: whole documentation, its first line, none."""
+    texts = (definition.stub(), definition.stub(brief=True), bare(definition).stub())
     return tuple(dict.fromkeys(text.rstrip() for text in texts if text.strip()))

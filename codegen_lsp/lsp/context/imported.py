@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp.code.cursor import ForeignNames
-from codegen_lsp.lsp.context.definitions import Exports, exports_of, variants
+from codegen_lsp.lsp.context.definitions import Exports, exports_of, listing, variants
 from codegen_lsp.lsp.context.imports import Import, imports_of
 from codegen_lsp.lsp.context.resolution import FileAccess, resolve, siblings
 from codegen_lsp.lsp.prompts.others import FilePiece, PieceSource
@@ -220,6 +220,7 @@ class ImportedNames:
         key = (path, definition.signature)
         if not texts or path == self._file.path or (key in self._pieces and self._pieces[key].rank <= rank):
             return
-        piece = FilePiece(self._shown(path), texts, source, _WHY[rank].format(local))
+        why = _WHY[rank].format(local)
+        piece = FilePiece(self._shown(path), texts, source, why, listing(definition))
         distance = self._near.get(local.rpartition(".")[2], 0) if rank == NEAR else 0
         self._pieces[key] = _Ranked(rank, distance, len(self._pieces), piece)

@@ -1,7 +1,8 @@
 """Show the model what other files say: pieces of them above the current file's text, within their share of the budget.
 
-A piece has several texts, the richest first. Each gets its leanest text in the order of the pieces, then richer ones
-as far as there is room, so that the text depends on the pieces and the budget alone, never on what is typed. Pure.
+A piece has several texts, the richest first. Each gets its leanest text in the order of the pieces, or its listing if
+that doesn't fit, then richer ones as far as there is room, so that the text depends on the pieces and the budget alone,
+never on what is typed. Pure.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ class FilePiece:
     source: PieceSource
     why: str
     """A sentence for the user: `Client is used near the cursor`."""
+    listing: str = ""
+    """What stands for it where none of its texts fits: the names of a long class's members."""
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All that can be shown, the richest first."""
+        return (*self.texts, self.listing) if self.listing else self.texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +94,20 @@ def show(
     left = budget - heading.cost(others.path) - 2
     chosen: dict[int, int] = {}
     paths: set[str] = set()
-    costs = [[count(text + "\n") for text in piece.texts] for piece in others.pieces]
+    costs = [[count(text + "\n") for text in piece.choices] for piece in others.pieces]
     for index, piece in enumerate(others.pieces):
         if index - len(chosen) > _MISSES:
             break
-        leanest = len(piece.texts) - 1
-        cost = costs[index][leanest] + (0 if piece.path in paths else heading.cost(piece.path))
-        if cost <= left:
-            left -= cost
-            chosen[index] = leanest
-            paths.add(piece.path)
-    for index, leanest in chosen.items():
-        for richer in range(leanest):
-            extra = costs[index][richer] - costs[index][leanest]
+        head = 0 if piece.path in paths else heading.cost(piece.path)
+        for choice in range(len(piece.texts) - 1, len(piece.choices)):
+            if costs[index][choice] + head <= left:
+                left -= costs[index][choice] + head
+                chosen[index] = choice
+                paths.add(piece.path)
+                break
+    for index, choice in chosen.items():
+        for richer in range(choice):
+            extra = costs[index][richer] - costs[index][choice]
             if extra <= left:
                 left -= extra
                 chosen[index] = richer
@@ -106,8 +115,8 @@ def show(
     if not chosen:
         return NOTHING
     pieces = tuple(
-        ShownPiece(others.pieces[index], others.pieces[index].texts[text], costs[index][text])
-        for index, text in chosen.items()
+        ShownPiece(others.pieces[index], others.pieces[index].choices[choice], costs[index][choice])
+        for index, choice in chosen.items()
     )
     files: dict[str, str] = {}
     for each in pieces:

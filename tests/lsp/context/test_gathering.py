@@ -98,7 +98,7 @@ def others_of(
 
 
 def texts_of(others: OtherFiles) -> str:
-    return "\n".join(text for piece in others.pieces for text in piece.texts)
+    return "\n".join(text for piece in others.pieces for text in piece.choices)
 
 
 @contextmanager
