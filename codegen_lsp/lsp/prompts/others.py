@@ -32,7 +32,7 @@ class FilePiece:
     why: str
     """A sentence for the user: `Client is used near the cursor`."""
     listing: str = ""
-    """What stands for it where none of its texts fits: the names of a long class's members."""
+    """Shown where none of its texts fits: the names of a long class's members."""
 
     @property
     def choices(self) -> tuple[str, ...]:
