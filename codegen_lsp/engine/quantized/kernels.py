@@ -36,7 +36,7 @@ multiplied with all rows before the next ones; addresses; the number of floats f
 EXACT = 4096
 """Number of weights whose products fit into the sums of 32 bits of one vector, whatever their values."""
 
-MANY = {16: (6, 4), 8: (4, 3), 4: (4, 4)}
+MANY = {16: (6, 4), 8: (4, 2), 4: (4, 4)}
 """Rows and columns of a tile of many rows, by the number of floats in a vector."""
 
 
