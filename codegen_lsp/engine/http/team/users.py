@@ -15,13 +15,13 @@ import hmac
 import logging
 import os
 import re
-import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from codegen_lsp.regular_file import UnsuitableFileError, read_regular_file
 from codegen_lsp.wire.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -107,12 +107,12 @@ def read_users(path: Path) -> tuple[User, ...]:
         ConfigError: the file can't be read, other users can read it, a line is wrong, or it holds no token.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE:
-            raise ConfigError(f"{path} is not a file of tokens")
-        if status.st_mode & 0o077:
+        content = read_regular_file(path, MAX_FILE)
+        if path.stat().st_mode & 0o077:
             raise ConfigError(f"other users can read the tokens in {path}; run: chmod 600 {path}")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in content.decode("utf-8").splitlines()]
+    except (UnsuitableFileError, IsADirectoryError) as error:
+        raise ConfigError(f"{path} is not a file of tokens") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the tokens in {path} can't be read: {error}") from error
     users = tuple(
