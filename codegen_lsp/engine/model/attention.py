@@ -1,18 +1,20 @@
-"""Attention of a few new tokens to the keys and values of their rows.
+"""Attention of new tokens to the keys and values of their rows.
 
 Scores and softmax are computed in float32, as CodeGen was trained. On the processor so are both products: the library
 behind 16-bit products compiles, and keeps, code for each size that it meets, and the context has another size at each
 step. Keys and values of 16 bits are half as many bytes to read, so they are converted layer by layer: one layer in
 float32 stays in the processor's cache.
 
+Each row for itself is one fused call of torch, unless a kernel of ours computes it. On a GPU it takes queries in the
+dtype of the keys; its scores and sums are in float32.
+
 Rows that share a prompt read its keys and values once for all of them. The split into a shared prefix and tails is that
 of Hydragen (Juravsky et al. 2024, section 3), but both parts go through one softmax, so that there is nothing to merge
 afterwards.
 
-On a GPU one fused call of torch computes the attention of a row to all that it holds. It takes queries in the dtype of
-the keys; its scores and sums are in float32. Steps that are replayed (`graphs`) have buffers that are filled in part.
-Fused calls with a mask go through the keys of a head one block after the other, which keeps most of a GPU idle while
-there are few rows; plain products spread over all of it.
+Steps that are replayed (`graphs`) have buffers that are filled in part. Fused calls with a mask go through the keys of
+a head one block after the other, which keeps most of a GPU idle while there are few rows; plain products spread over
+all of it.
 """
 
 from __future__ import annotations
@@ -45,17 +47,12 @@ def attend(
         return mixed
     if isinstance(layer, ForkedLayer):
         return _attend_forked(query, layer, mask)
-    if query.device.type == "cuda":
-        return attend_fused(query, layer)
-    keys, values = layer.held()
-    weights = _softmax(torch.bmm(query.flatten(0, 1), keys.float().transpose(1, 2)), mask)
-    values = _computable(values)
-    return torch.bmm(weights.to(values.dtype), values).view(query.shape)
+    return attend_fused(query, layer)
 
 
 def attend_fused(query: torch.Tensor, layer: PlainLayer) -> torch.Tensor:
-    """Attend as `attend` does, in one call; the products are in the dtype of the keys."""
-    keys, values = layer.filled()
+    """Attend as `attend` does, in one call; the products are in the dtype of the keys, on a processor in float32."""
+    keys, values = (_computable(part) for part in layer.filled())
     new, total = query.shape[2], keys.shape[2]
     mask = None if new in (1, total) else visible(new, total, query.device)
     return scaled_dot_product_attention(

@@ -63,10 +63,7 @@ class Network:
             for layer in module.modules():
                 if type(layer) is nn.Linear and layer.weight is not module.transformer.wte.weight:
                     _store_by_inputs(layer)
-        activation = first.mlp.act
-        self._activation: Callable[[torch.Tensor], torch.Tensor] = (
-            _gelu_tanh if isinstance(activation, NewGELUActivation) else activation
-        )
+        self._activation = _activation(first.mlp.act, has_kernels=self._step is not None)
 
     def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
         """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
@@ -236,6 +233,17 @@ def _device(part: Any) -> torch.device:
         return torch.device(hook.execution_device)
     device: torch.device = part.weight.device
     return device
+
+
+def _activation(activation: nn.Module, *, has_kernels: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the activation after a layer's first product, which it may overwrite."""
+    if not isinstance(activation, NewGELUActivation):
+        return activation
+    if not has_kernels:
+        return _gelu_tanh
+    from codegen_lsp.engine.quantized.elementwise import gelu_in_place
+
+    return gelu_in_place
 
 
 def _gelu_tanh(x: torch.Tensor) -> torch.Tensor:

@@ -6,11 +6,15 @@ wait for other threads.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from functools import cache
 
+import torch
 from llvmlite import ir
 
+from codegen_lsp.engine.quantized import team
+from codegen_lsp.engine.quantized.program import arguments
 from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
 
 NORM_FIELDS = ("rows", "width", "sources", "indices", "weight", "bias", "targets", "epsilon")
@@ -52,6 +56,15 @@ def norm() -> int:
 def gelu(columns: int) -> int:
     """Return the address of the kernel for activations; threads have multiples of `columns` columns."""
     return compiled(_Gelu(columns).module)
+
+
+def gelu_in_place(values: torch.Tensor) -> torch.Tensor:
+    """Replace values by their activations where a kernel can (contiguous, in float32), and return them; else others."""
+    if values.device.type != "cpu" or values.dtype != torch.float32 or not values.is_contiguous():
+        return torch.nn.functional.gelu(values, approximate="tanh")
+    argument = arguments(1, values.numel(), values.data_ptr())
+    team.run(gelu(1), ctypes.addressof(argument))
+    return values
 
 
 @cache

@@ -36,12 +36,24 @@ multiplied with all rows before the next ones; addresses; the number of floats f
 EXACT = 4096
 """Number of weights whose products fit into the sums of 32 bits of one vector, whatever their values."""
 
+AHEAD = 6144
+"""How many bytes ahead of the weights that are multiplied the next ones are fetched.
+
+With several rows a processor doesn't look ahead far enough by itself: it waits for memory and computes in turns.
+"""
+
+LINE = 64
+"""Bytes that are fetched at once: a line of a cache."""
+
 MANY = {16: (6, 4), 8: (4, 2), 4: (4, 4)}
 """Rows and columns of a tile of many rows, by the number of floats in a vector."""
 
 
 KernelFormat = Literal["int8", "int4", "bfloat16"]
 """The number format of weights: those of quantized layers, and one for weights that were trained in it."""
+
+BYTES: dict[KernelFormat, tuple[int, int]] = {"int8": (1, 1), "int4": (1, 2), "bfloat16": (2, 1)}
+"""Bytes of weights, for a number of weights."""
 
 CHAINS = 8
 """Number of sums of floats that go on side by side: enough to hide the latency of a multiply-add on two units."""
@@ -131,6 +143,17 @@ class _Product(KernelWriter):
                 self.store(b.fadd(total, before), self.outputs, target)
         return ()
 
+    def _fetch(self, lines: Sequence[ir.Value], k: ir.Value) -> None:
+        """Fetch as many weights ahead as a group of each line has, before the groups that start at `k`.
+
+        The lines of a tile, and those of the next one, follow each other in memory.
+        """
+        b = self.builder
+        unit, step = BYTES[self.format]
+        place = b.sdiv(b.mul(b.add(lines[0], b.mul(k, I64(len(lines)))), I64(unit)), I64(step))
+        for start in range(0, len(lines) * GROUP * unit // step, LINE):
+            self.prefetch(self.weights, b.add(place, I64(AHEAD + start)))
+
     def _int8_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Return the sums of each line with each row, as vectors of floats that are not added up yet."""
         b = self.builder
@@ -151,6 +174,7 @@ class _Product(KernelWriter):
         self, k: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
     ) -> Sequence[ir.Value]:
         b = self.builder
+        self._fetch(lines, k)
         sums = list(sums)
         bytes_type = ir.VectorType(I8, self.lanes)
         for start in range(0, GROUP, self.lanes):
@@ -185,6 +209,7 @@ class _Product(KernelWriter):
     ) -> Sequence[ir.Value]:
         """Add a group of weights to the sums; lines and rows are the numbers of their first groups."""
         b = self.builder
+        self._fetch([b.mul(line, I64(GROUP)) for line in lines], b.mul(group, I64(GROUP)))
         sums = list(sums)
         inputs = [self._int4_inputs(b.add(row, group)) for row in rows]
         for index, line in enumerate(lines):
@@ -232,6 +257,7 @@ class _Product(KernelWriter):
         sixteen = ir.Constant(integers, [16] * self.width)
 
         def group(k: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            self._fetch(lines, k)
             sums = list(sums)
             for part, start in enumerate(range(0, GROUP, self.width)):
                 place = b.add(k, I64(start))

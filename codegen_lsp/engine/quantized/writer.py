@@ -220,6 +220,12 @@ class KernelWriter:
             value, self.builder.gep(pointer, [place], source_etype=unit), align=_alignment(unit)
         )
 
+    def prefetch(self, pointer: ir.Value, place: ir.Value) -> None:
+        """Fetch the line of the cache that is `place` bytes after a pointer, without waiting; it may be anywhere."""
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
+        address = self.builder.gep(pointer, [place], source_etype=I8)
+        self.builder.call(self.intrinsic("llvm.prefetch.p0", kind), [address, I32(0), I32(3), I32(1)])
+
     def loop(
         self,
         start: ir.Value,
