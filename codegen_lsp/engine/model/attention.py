@@ -34,7 +34,8 @@ def attend(
 
     Args:
         query: (rows, heads, new, width), in float32, divided by the square root of the width.
-        layer: holds the keys and values of the new positions already.
+        layer: holds the keys and values of the new positions already; neighbouring heads of queries may share one of
+            keys and values (grouped-query attention, Ainslie et al. 2023).
         mask: (new, new), true where a new position must not see another; None for a single new position.
         compiled: whether a kernel may compute it, if one can.
 
@@ -56,7 +57,13 @@ def attend_fused(query: torch.Tensor, layer: PlainLayer) -> torch.Tensor:
     new, total = query.shape[2], keys.shape[2]
     mask = None if new in (1, total) else visible(new, total, query.device)
     return scaled_dot_product_attention(
-        query.to(keys.dtype), keys, values, attn_mask=mask, is_causal=new == total > 1, scale=1.0
+        query.to(keys.dtype),
+        keys,
+        values,
+        attn_mask=mask,
+        is_causal=new == total > 1,
+        scale=1.0,
+        enable_gqa=keys.shape[1] < query.shape[1],
     )
 
 
@@ -96,22 +103,24 @@ def _attend_compiled(query: torch.Tensor, layer: PlainLayer | ForkedLayer) -> to
 
 
 def _attend_forked(query: torch.Tensor, layer: ForkedLayer, mask: torch.Tensor | None) -> torch.Tensor:
-    rows, heads, new, width = query.shape
+    rows, all_heads, new, width = query.shape
     keys, values = layer.shared
     tail_keys, tail_values = layer.held()
-    border = layer.prompt
+    border, heads = layer.prompt, len(keys)
+    # Queries that share keys are more tokens of one head.
+    query = query.reshape(rows, heads, -1, width)
+    count = query.shape[2]
     # All rows at once for the prompt, each for itself in its tail.
-    together = query.transpose(0, 1).reshape(heads, rows * new, width)
-    of_prompt = torch.bmm(together, keys.float().transpose(1, 2)).view(heads, rows, new, border)
-    of_tails = torch.bmm(query.reshape(rows * heads, new, width), tail_keys.float().transpose(1, 2))
-    scores = torch.cat([of_prompt.transpose(0, 1), of_tails.view(rows, heads, new, -1)], -1)
+    together = query.transpose(0, 1).reshape(heads, rows * count, width)
+    of_prompt = torch.bmm(together, keys.float().transpose(1, 2)).view(heads, rows, count, border)
+    of_tails = torch.bmm(query.reshape(rows * heads, count, width), tail_keys.float().transpose(1, 2))
+    scores = torch.cat([of_prompt.transpose(0, 1), of_tails.view(rows, heads, count, -1)], -1)
     values, tail_values = _computable(values), _computable(tail_values)
-    weights = _softmax(scores, mask).to(values.dtype)
-    together = weights[..., :border].transpose(0, 1).reshape(heads, rows * new, border)
-    mixed = torch.bmm(together, values).view(heads, rows, new, width).transpose(0, 1)
-    return mixed + torch.bmm(weights[..., border:].reshape(rows * heads, new, -1), tail_values).view(
-        query.shape
-    )
+    weights = _softmax(scores.view(rows, all_heads, new, -1), mask).to(values.dtype).view(scores.shape)
+    together = weights[..., :border].transpose(0, 1).reshape(heads, rows * count, border)
+    mixed = torch.bmm(together, values).view(heads, rows, count, width).transpose(0, 1)
+    own = torch.bmm(weights[..., border:].reshape(rows * heads, count, -1), tail_values)
+    return (mixed + own.view(mixed.shape)).reshape(rows, all_heads, new, width)
 
 
 def _softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from codegen_lsp.engine.model.codegen import network_of
 from codegen_lsp.engine.model.graphs.recorders import Recorder
 from codegen_lsp.engine.model.kv import GrowingCache, KVCache
 from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
+from codegen_lsp.engine.model.networks.families import network_of
 from codegen_lsp.engine.model.passes import Pass, StepTimes
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 from codegen_lsp.engine.read_ahead import ReadAhead

@@ -22,7 +22,7 @@ def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> t
 
     Args:
         queries: (rows, heads, new, width), in float32, divided by the square root of the width.
-        keys, values: (rows, heads, positions, width).
+        keys, values: (rows, heads, positions, width); with fewer heads, each is that of neighbouring queries.
 
     Returns:
         (rows, heads, new, width) in float32; None if the kernel can't compute these.
@@ -52,7 +52,15 @@ def _attend(queries: torch.Tensor, shared: Pair, own: Pair, groups: int) -> torc
     outputs = torch.empty_like(queries)
     room = room_for(shared[0].shape[2] + own[0].shape[2])
     scratch = torch.empty(team.thread_count() * TOKENS * room)
-    counts = heads, groups, rows * new // groups, new, shared[0].shape[2], own[0].shape[2]
+    counts = (
+        heads,
+        heads // shared[0].shape[1],
+        groups,
+        rows * new // groups,
+        new,
+        shared[0].shape[2],
+        own[0].shape[2],
+    )
     strides = *shared[0].stride()[:2], *own[0].stride()[:2]
     addresses = (t.data_ptr() for t in (queries, *shared, *own, outputs, scratch))
     argument = Argument(*counts, *strides, room, *addresses)

@@ -16,6 +16,7 @@ from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter
 
 FIELDS = (
     "heads",
+    "sharing",
     "groups",
     "items",
     "new",
@@ -34,8 +35,9 @@ FIELDS = (
     "outputs",
     "scratch",
 )
-"""Numbers of heads, of groups of rows that share positions, of new tokens in a group and in a row, of shared positions
-and of a row's own ones; steps from one row or head to the next; floats of scratch for one token; addresses."""
+"""Numbers of heads, of neighbouring ones that share keys and values, of groups of rows that share positions, of new
+tokens in a group and in a row, of shared positions and of a row's own ones; steps from one row or head to the next;
+floats of scratch for one token; addresses."""
 
 TOKENS = 4
 """Number of new tokens that share one pass over the keys and values of a head."""
@@ -100,7 +102,8 @@ class _Attention(KernelWriter):
         """Compute some new tokens of one head: each sees what is shared, its row's tokens before it, and itself."""
         names, b = self.names, self.builder
         items = [self._item(head, group, b.add(first, I64(i)), I64(i)) for i in range(count)]
-        start = b.add(b.mul(group, names["shared_row"]), b.mul(head, names["shared_head"]))
+        key_head = b.sdiv(head, names["sharing"])
+        start = b.add(b.mul(group, names["shared_row"]), b.mul(key_head, names["shared_head"]))
         self._scores(names["shared"], self.shared[0], start, I64(0), items)
         self.loop(
             I64(0),
@@ -148,9 +151,10 @@ class _Attention(KernelWriter):
         row, token = b.sdiv(number, names["new"]), b.srem(number, names["new"])
         before = b.sub(names["own"], names["new"])
         place = b.add(b.mul(number, names["heads"]), head)
+        key_head = b.sdiv(head, names["sharing"])
         return _Item(
             row=b.mul(place, I64(self.head)),
-            start=b.add(b.mul(row, names["own_row"]), b.mul(head, names["own_head"])),
+            start=b.add(b.mul(row, names["own_row"]), b.mul(key_head, names["own_head"])),
             seen=b.add(before, b.add(token, I64(1))),
             scratch=b.gep(self.scratch, [b.mul(names["room"], index)], source_etype=F32),
         )

@@ -1,63 +1,81 @@
-"""What a compiled step knows of a CodeGen model: its weights as kernels read them, dimensions, and tables."""
+"""What a compiled step knows of a model: weights as kernels read them, dimensions, and the memory it computes in."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import CodeGenForCausalLM
+from transformers import PreTrainedModel
 
 from codegen_lsp.engine.model.compiled.workspace import Workspace
+from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear
 from codegen_lsp.engine.quantized.products import HalfWeights, KernelWeights
 from codegen_lsp.engine.quantized.writer import is_fast_processor, vector_width
 
 
-class StepParts:
+class StepParts(ABC):
     """The layers of one model, and what all of its programs share."""
 
-    def __init__(
-        self,
-        module: CodeGenForCausalLM,
-        weights: Mapping[nn.Module, KernelWeights],
-        turns: torch.Tensor,
-        chunks: int,
-    ) -> None:
-        """Take a model, what `weights_of` says of it, and its rotations of queries and keys as complex numbers."""
-        first: Any = module.transformer.h[0]
-        self.embed: Any = module.transformer.wte
+    embed: Any
+    """The embedding table."""
+    blocks: Sequence[Any]
+    """The layers."""
+    final_norm: Any
+    head: KernelWeights
+    """The weights that make logits of states."""
+    heads: int
+    """Number of heads of queries."""
+    sharing: int
+    """Number of heads of queries that share one of keys and values."""
+    division: int
+    """Number of heads in a chunk, or of keys: what the rotation's kernel divides heads by."""
+    width: int
+    """Numbers in a head."""
+    workspace: Workspace
+
+    def __init__(self, weights: Mapping[nn.Module, KernelWeights]) -> None:
+        """Take what `weights_of` says of a model."""
         self.weights = weights
         self.packs = next(iter(weights.values())).format != "bfloat16"
         """Whether products take inputs in integers."""
-        self.blocks: Sequence[Any] = list(module.transformer.h)
-        self.final_norm: Any = module.transformer.ln_f
-        self.head = weights[module.lm_head]
-        self.heads: int = first.attn.num_attention_heads
-        self.width: int = first.attn.head_dim
-        self.rotary: int = first.attn.pos_embd_dim
-        self.chunk = self.heads // chunks
-        self.embedding = self.heads * self.width
-        self.inner: int = first.mlp.fc_in.out_features
-        keys = turns[:, 0, 1, 0, : self.rotary // 2]
-        self.cosines = keys.real.repeat_interleave(2, -1).contiguous()
-        self.sines = torch.stack([-keys.imag, keys.imag], -1).flatten(1).contiguous()
         self.order = torch.arange(FEW_ROWS)
-        self.workspace = Workspace(self.embedding, self.inner, len(turns), packs=self.packs)
+
+    @abstractmethod
+    def rotation(self, *, is_half: bool) -> int:
+        """Return the address of the kernel that rotates queries and keys, and stores keys and values."""
+
+    @abstractmethod
+    def tables(self, start: int) -> tuple[int, int]:
+        """Return the addresses of the cosines and sines for a request whose first token is number `start` of a pass."""
+
+    @abstractmethod
+    def norm(self) -> int:
+        """Return the address of the kernel for norms."""
+
+    @abstractmethod
+    def norm_weights(self, norm: Any) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Return the weight of a norm, its bias (any tensor, if it has none) and its epsilon."""
+
+    @abstractmethod
+    def prepare(self, passes: Sequence[Pass]) -> None:
+        """Write what the kernels need to know of the tokens' positions."""
 
 
-def weights_of(module: CodeGenForCausalLM) -> Mapping[nn.Module, KernelWeights] | None:
+def weights_of(
+    module: PreTrainedModel, norm: Any, widths: Sequence[int]
+) -> Mapping[nn.Module, KernelWeights] | None:
     """Return the weights of linear layers as kernels read them; None if the kernels can't compute this model.
 
-    They need everything in memory, norms in float32, and heads of whole vectors.
+    They need everything in memory, norms in float32, and `widths` that are whole vectors.
     """
-    first: Any = module.transformer.h[0]
-    widths = (first.attn.head_dim, first.attn.pos_embd_dim)
     if (
         any(hasattr(layer, "_hf_hook") for layer in module.modules())
         or any(parameter.device.type != "cpu" for parameter in module.parameters())
-        or module.transformer.ln_f.weight.dtype != torch.float32
+        or norm.weight.dtype != torch.float32
         or any(width % vector_width() for width in widths)
     ):
         return None

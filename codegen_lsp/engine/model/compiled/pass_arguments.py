@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from codegen_lsp.engine.model.compiled import rotation
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.kv_layers import KEYS, VALUES, BufferLayer, ForkedLayer
 from codegen_lsp.engine.model.passes import Pass
-from codegen_lsp.engine.quantized import attention, elementwise
+from codegen_lsp.engine.quantized import attention
 from codegen_lsp.engine.quantized.program import Arguments, arguments
 
 PassKind = tuple[int, int, bool]
@@ -24,10 +25,9 @@ class PassArguments:
         """Take the request whose first token is number `start` of a forward pass."""
         rows, new, self.is_half = kind
         self._step, self._rows, self._new = step, rows, new
-        tables = step.cosines.data_ptr(), step.sines.data_ptr()
         rooms = step.workspace
         queries, mixed = rooms.queries[start:].data_ptr(), rooms.mixed[start:].data_ptr()
-        self._places = rooms.parts[start:].data_ptr(), queries, *tables
+        self._places = rooms.parts[start:].data_ptr(), queries, *step.tables(start)
         self._results = queries, mixed, scratch.data_ptr()
         self.rotations = [_rotation() for _ in step.blocks]
         self.attentions = [attention.Argument() for _ in step.blocks]
@@ -35,21 +35,21 @@ class PassArguments:
     def place(self, part: Pass, layers: Sequence[Any]) -> None:
         """Write where the new tokens are, and what they attend to."""
         position = part.kv.length
-        for rotation, mixing, layer in zip(self.rotations, self.attentions, layers, strict=True):
-            self._place(rotation, mixing, layer, position)
+        for turning, mixing, layer in zip(self.rotations, self.attentions, layers, strict=True):
+            self._place(turning, mixing, layer, position)
 
-    def _place(self, rotation: Arguments, mixing: Arguments, layer: BufferLayer, position: int) -> None:
+    def _place(self, turning: Arguments, mixing: Arguments, layer: BufferLayer, position: int) -> None:
         step, rows, new = self._step, self._rows, self._new
         pair = layer.pair
         size, base = pair.element_size(), pair.data_ptr()
         row_step, head_step = pair.stride()[1:3]
         keys, values = (base + which * pair.stride(0) * size for which in (KEYS, VALUES))
         before = layer.length - layer.shared_length
-        rotation[:] = [
+        turning[:] = [
             rows,
             new,
             step.heads,
-            step.chunk,
+            step.division,
             before,
             position,
             row_step,
@@ -72,6 +72,7 @@ class PassArguments:
             own_places = keys + offset, values + offset
         mixing[:] = [
             step.heads,
+            step.sharing,
             groups,
             rows * new // groups,
             new,
@@ -90,4 +91,4 @@ class PassArguments:
 
 
 def _rotation() -> Arguments:
-    return arguments(*[0] * len(elementwise.ROTATION_FIELDS))
+    return arguments(*[0] * len(rotation.FIELDS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,16 @@ from torch import nn
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassArguments, PassKind
 from codegen_lsp.engine.model.compiled.workspace import Inputs
-from codegen_lsp.engine.quantized import attention_kernel, elementwise, packing, products
+from codegen_lsp.engine.quantized import attention_kernel, packing, products
 from codegen_lsp.engine.quantized.packing import PackedRows
 from codegen_lsp.engine.quantized.program import Program, arguments
 
 
-class StepProgram:
-    """The program for one arrangement of tokens."""
+class StepProgram(ABC):
+    """The program for one arrangement of tokens; a family of models adds its layers."""
 
     def __init__(self, step: StepParts, kinds: Sequence[PassKind], kept: int) -> None:
+        """Write the program for requests of some kinds, `kept` of whose tokens need logits."""
         tokens = sum(rows * new for rows, new, _ in kinds)
         self._program = Program()
         self._step = step
@@ -40,46 +42,36 @@ class StepProgram:
         self._program.run()
         return outputs[: self._kept]
 
+    @abstractmethod
     def _add_layer(self, index: int, block: Any) -> None:
-        program, step, tokens = self._program, self._step, self._tokens
-        self._add_norm(block.ln_1, step.order, tokens)
-        self._pack(self._rows.normed, self._rows.normed_inputs, tokens)
-        program.meet()
-        self._add_product(block.attn.qkv_proj, self._rows.normed_inputs, self._rows.parts)
-        self._add_product(block.mlp.fc_in, self._rows.normed_inputs, self._rows.hidden)
-        # The columns that a thread has multiplied: no other one is waited for.
-        columns = products.columns_of(tokens)
-        gelu = arguments(tokens, step.inner, self._rows.hidden.data_ptr())
-        program.add(elementwise.gelu(columns), gelu)
-        program.meet()
+        """Add the kernels of one layer."""
+
+    def _add_rotations(self, index: int) -> None:
+        """Add what turns queries and keys, and stores keys and values."""
         for part in self.passes:
-            program.add(
-                elementwise.rotation(step.width, step.rotary, is_half=part.is_half), part.rotations[index]
-            )
-        self._pack(self._rows.hidden, self._rows.hidden_inputs, tokens)
-        program.meet()
+            self._program.add(self._step.rotation(is_half=part.is_half), part.rotations[index])
+
+    def _add_attention(self, index: int) -> None:
+        """Add what mixes values, as inputs of products; all threads meet after it."""
         for part in self.passes:
-            program.add(attention_kernel.kernel(step.width, part.is_half), part.attentions[index])
-        program.meet()
-        if step.packs:
-            self._pack(self._rows.mixed, self._rows.mixed_inputs, tokens)
-            program.meet()
-        self._add_product(block.attn.out_proj, self._rows.mixed_inputs, self._rows.states, adds=True)
-        self._add_product(block.mlp.fc_out, self._rows.hidden_inputs, self._rows.states, adds=True)
-        program.meet()
+            kernel = attention_kernel.kernel(self._step.width, part.is_half)
+            self._program.add(kernel, part.attentions[index])
+        self._program.meet()
+        if self._step.packs:
+            self._pack(self._rows.mixed, self._rows.mixed_inputs, self._tokens)
+            self._program.meet()
 
     def _pack(self, floats: torch.Tensor, inputs: Inputs, rows: int) -> None:
         if isinstance(inputs, PackedRows):
             self._program.add(packing.kernel(), packing.argument_of(floats[:rows], inputs))
 
     def _add_norm(self, norm: Any, order: torch.Tensor, rows: int) -> None:
-        """Add a layer norm of the residual stream; each thread may go on with the rows that it normed."""
-        epsilon = torch.tensor([norm.eps])
-        addresses = (
-            t.data_ptr()
-            for t in (self._rows.states, order, norm.weight, norm.bias, self._rows.normed, epsilon)
-        )
-        self._program.add(elementwise.norm(), arguments(rows, self._step.embedding, *addresses))
+        """Add a norm of the residual stream; each thread may go on with the rows that it normed."""
+        weight, bias, size = self._step.norm_weights(norm)
+        epsilon = torch.tensor([size])
+        tensors = self._rows.states, order, weight, bias, self._rows.normed, epsilon
+        addresses = (tensor.data_ptr() for tensor in tensors)
+        self._program.add(self._step.norm(), arguments(rows, self._rows.states.shape[1], *addresses))
         self._program.keep(epsilon)
 
     def _add_product(

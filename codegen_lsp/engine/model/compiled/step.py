@@ -1,4 +1,4 @@
-"""CodeGen's forward pass over few tokens as one program of compiled kernels, so that a step leaves Python once.
+"""A forward pass over few tokens as one program of compiled kernels, so that a step leaves Python once.
 
 Made for models on the processor with quantized weights, and for small ones that were trained in bfloat16; the network's
 other path computes everything else, and the same.
@@ -7,7 +7,7 @@ other path computes everything else, and the same.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -24,11 +24,17 @@ PROGRAMS = 32
 """Number of programs that are kept: one for each arrangement of tokens in requests."""
 
 
-class CompiledStep:
-    """The forward pass over up to `FEW_ROWS` tokens of one CodeGen model."""
+NewProgram = Callable[[Sequence[PassKind], int], StepProgram]
+"""Makes a program of requests of some kinds, and the number of tokens that need logits."""
 
-    def __init__(self, parts: StepParts) -> None:
+
+class CompiledStep:
+    """The forward pass over up to `FEW_ROWS` tokens of one model."""
+
+    def __init__(self, parts: StepParts, make_program: NewProgram) -> None:
+        """Compute with the parts of a model, and with programs for its family."""
         self._parts = parts
+        self._make_program = make_program
         self._program = lru_cache(PROGRAMS)(self._new_program)
         self._is_compiling = False
 
@@ -59,6 +65,7 @@ class CompiledStep:
             (part.rows, part.new, _is_half(layers[0])) for part, layers in zip(passes, caches, strict=True)
         )
         program = self._program(kinds, len(kept), team.thread_count())
+        self._parts.prepare(passes)
         embedded: torch.Tensor = self._parts.embed(flat(passes))
         self._parts.workspace.states[: len(embedded)] = embedded
         for part, layers, arrangement in zip(passes, caches, program.passes, strict=True):
@@ -70,7 +77,7 @@ class CompiledStep:
         return split_logits(outputs, passes)
 
     def _new_program(self, kinds: tuple[PassKind, ...], kept: int, _: int) -> StepProgram:
-        return StepProgram(self._parts, kinds, kept)
+        return self._make_program(kinds, kept)
 
 
 def _is_half(layer: Any) -> bool:

@@ -15,17 +15,38 @@ Inputs = PackedRows | torch.Tensor
 class Workspace:
     """Rows for up to `FEW_ROWS` tokens, and for those that fill up tiles."""
 
-    def __init__(self, width: int, inner: int, positions: int, *, packs: bool) -> None:
-        """Make room for a model of these widths; with `packs` products take inputs in integers."""
+    def __init__(
+        self,
+        width: int,
+        inner: int,
+        projected: int,
+        attended: int,
+        positions: int,
+        *,
+        packs: bool,
+        gated: bool = False,
+    ) -> None:
+        """Make room for one model.
+
+        Args:
+            width: numbers in a token's state.
+            inner: numbers between a layer's second products.
+            projected: numbers of a token's queries, keys and values together.
+            attended: numbers of its queries.
+            positions: maximum number of tokens that attention looks at.
+            packs: whether products take inputs in integers.
+            gated: whether the inner numbers have gates.
+        """
         rows = FEW_ROWS + kernels.most_rows()
         self.states = torch.zeros(rows, width)
         """The residual stream."""
         self.normed = torch.zeros(rows, width)
-        self.parts = torch.zeros(rows, 3 * width)
-        """Queries, values and keys."""
-        self.queries = torch.zeros(rows, width)
-        self.mixed = torch.zeros(rows, width)
+        self.parts = torch.zeros(rows, projected)
+        """Queries, keys and values."""
+        self.queries = torch.zeros(rows, attended)
+        self.mixed = torch.zeros(rows, attended)
         self.hidden = torch.zeros(rows, inner)
+        self.gates = torch.zeros(rows if gated else 0, inner)
         floats = (self.normed, self.mixed, self.hidden)
         inputs: list[Inputs] = [PackedRows.empty(*each.shape) if packs else each for each in floats]
         self.normed_inputs, self.mixed_inputs, self.hidden_inputs = inputs

@@ -11,20 +11,19 @@ computes attention is passed in: steps at addresses that stay (`graphs`) have th
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.functional import gelu
-from transformers import CodeGenForCausalLM, PreTrainedModel
+from transformers import CodeGenForCausalLM
 from transformers.activations import NewGELUActivation
 
 from codegen_lsp.engine.checkpoints.dimensions import chunks_of
 from codegen_lsp.engine.model.attention import attend
-from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
+from codegen_lsp.engine.model.networks.network import Network, device_of, is_in_one_place
+from codegen_lsp.engine.model.passes import Pass, flat, positions
 from codegen_lsp.engine.quantized.choice import SMALL
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
@@ -39,25 +38,27 @@ Attend = Callable[[torch.Tensor, int], torch.Tensor]
 layer; returns mixed values (tokens, heads * width)."""
 
 
-class Network:
+class CodeGenNetwork(Network):
     """The forward pass over the modules of one CodeGen model."""
 
     def __init__(self, module: CodeGenForCausalLM) -> None:
-        self._module = module
+        """Take a model with weights."""
+        super().__init__(module)
         self._static: StaticStep | None = None
         self._body: Any = module.transformer
+        self.final_norm = self._body.ln_f
+        self.layer_count = len(self._body.h)
         first: Any = module.transformer.h[0]
         self._heads: int = first.attn.num_attention_heads
         self._width: int = first.attn.head_dim
         config: Any = module.config
         self._chunks = chunks_of(config.n_layer, config.n_embd, getattr(config, "mp_num", None))
-        self._input = _device(self._body.wte)
-        self._devices = [_device(block.ln_1) for block in self._body.h]
+        self._input = device_of(self._body.wte)
+        self._devices = [device_of(block.ln_1) for block in self._body.h]
         turns = _turns(first.attn)
         self._turns = {device: turns.to(device) for device in {*self._devices}}
         # Kernels come with quantized weights: their library isn't loaded for attention alone.
         self._compiled = isinstance(module.lm_head, QuantizedLinear)
-        self._masks: dict[torch.device, torch.Tensor] = {}
         self._step = _compiled_step(module, turns, self._chunks)
         if self._step is None:
             for layer in module.modules():
@@ -67,18 +68,8 @@ class Network:
 
     def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
         """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
-        if self._step is not None and self._step.takes(passes):
-            return self._step.logits(passes)
-        if self._static is not None and (results := self._static.logits(passes)) is not None:
-            return results
-        last = deque(self._states(passes), maxlen=1)[0]
-        kept = last[kept_indices(passes).to(last.device)]
-        return split_logits(self.head(kept), passes)
-
-    def head(self, states: torch.Tensor) -> torch.Tensor:
-        """Return the logits (tokens, vocabulary) after states (tokens, width) of the last layer."""
-        logits: torch.Tensor = self._module.lm_head(self._body.ln_f(states))
-        return logits
+        results = self._static.logits(passes) if self._static is not None else None
+        return super().logits(passes) if results is None else results
 
     def record_steps(self, layout: Layout, recorder: Recorder) -> bool:
         """Record steps of few tokens, and replay them; return false if not all layers are on one device."""
@@ -90,21 +81,7 @@ class Network:
         self._static = StaticStep(self, self._turns[self._input], layout, recorder)
         return True
 
-    def compile_ahead(self, dtype: torch.dtype) -> None:
-        """Compile in the background what steps need whose keys and values have a dtype."""
-        if self._step is not None:
-            self._step.compile_ahead(is_half=dtype == torch.bfloat16)
-
-    def states(self, part: Pass, layer: int) -> torch.Tensor:
-        """Return the features (rows, t, width) after `layer` layers; those of the last layer are normalised."""
-        count = len(self._devices)
-        layer = layer if layer >= 0 else layer + count + 1
-        state = next(islice(states := self._states([part]), layer, None))
-        deque(states, maxlen=0)
-        final: torch.Tensor = self._body.ln_f(state) if layer == count else state
-        return final.view(part.rows, part.new, -1)
-
-    def _states(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
+    def states_of(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
         """Return the residual stream of passes as `layers` does; their keys and values are stored."""
         order = positions(passes)
         turns = {device: table[order.to(device)] for device, table in self._turns.items()}
@@ -156,47 +133,26 @@ class Network:
         parts = parts.view(rows, new, *parts.shape[1:]).permute(3, 0, 2, 4, 1, 5)
         layer.put(parts[1:])
         query = parts[0].reshape(rows, self._heads, new, self._width)
-        mixed = attend(query, layer, self._mask(new, parts.device), compiled=self._compiled)
+        mixed = attend(query, layer, self.mask(new, parts.device), compiled=self._compiled)
         return mixed.transpose(1, 2).reshape(rows * new, -1)
-
-    def _mask(self, new: int, device: torch.device) -> torch.Tensor | None:
-        if new == 1:
-            return None
-        mask = self._masks.get(device)
-        if mask is None or mask.shape[0] < new:
-            mask = self._masks[device] = torch.ones(new, new, dtype=torch.bool, device=device).triu_(1)
-        return mask[:new, :new]
 
 
 def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:
     """Return the compiled forward pass over few tokens, None if this model can't have one or gains nothing by it."""
     first: Any = module.transformer.h[0]
     is_quantized = isinstance(module.lm_head, QuantizedLinear)
-    if _device(module.transformer.wte).type != "cpu":
+    if device_of(module.transformer.wte).type != "cpu":
         return None
     if not isinstance(first.mlp.act, NewGELUActivation) or not (is_quantized or _is_small(module)):
         return None
-    from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
-    from codegen_lsp.engine.model.compiled.step import CompiledStep
+    from codegen_lsp.engine.model.compiled.codegen_step import compiled_step
 
-    weights = weights_of(module)
-    return None if weights is None else CompiledStep(StepParts(module, weights, turns, chunks))
-
-
-def is_in_one_place(module: nn.Module) -> bool:
-    """Return whether all weights are on one device, and nothing brings them there when they are used."""
-    hooked = any(hasattr(part, "_hf_hook") for part in module.modules())
-    return not hooked and len({weight.device for weight in module.parameters()}) == 1
+    return compiled_step(module, turns, chunks)
 
 
 def _is_small(module: CodeGenForCausalLM) -> bool:
     """Return whether a model's steps consist mostly of calls, so that a copy of its weights for kernels pays."""
     return module.num_parameters() < SMALL
-
-
-def network_of(module: PreTrainedModel) -> Network | None:
-    """Return the forward pass for a CodeGen model, None for other architectures."""
-    return Network(module) if type(module) is CodeGenForCausalLM else None
 
 
 @torch.no_grad()
@@ -224,15 +180,6 @@ def _turns(attention: Any) -> torch.Tensor:
     turns[:, : rotary // 2] = torch.complex(angles.cos(), angles.sin())
     scales = torch.tensor([1 / math.sqrt(attention.head_dim), 1.0])
     return (turns[:, None, :] * scales[None, :, None])[:, None, :, None]
-
-
-def _device(part: Any) -> torch.device:
-    """Return the device of a module's weights, or the one that they are brought to from disk for use."""
-    hook = getattr(part, "_hf_hook", None)
-    if hook is not None and getattr(hook, "execution_device", None) is not None:
-        return torch.device(hook.execution_device)
-    device: torch.device = part.weight.device
-    return device
 
 
 def _activation(activation: nn.Module, *, has_kernels: bool) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -1,0 +1,113 @@
+"""CodeGen's compiled step: attention and the products of a layer read the same norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import CodeGenForCausalLM
+
+from codegen_lsp.engine.model.compiled import rotation
+from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
+from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
+from codegen_lsp.engine.model.compiled.program import StepProgram
+from codegen_lsp.engine.model.compiled.step import CompiledStep
+from codegen_lsp.engine.model.compiled.workspace import Workspace
+from codegen_lsp.engine.model.passes import Pass
+from codegen_lsp.engine.quantized import elementwise, products
+from codegen_lsp.engine.quantized.products import KernelWeights
+from codegen_lsp.engine.quantized.program import arguments
+
+
+class CodeGenParts(StepParts):
+    """The layers of one CodeGen model."""
+
+    def __init__(
+        self,
+        module: CodeGenForCausalLM,
+        weights: Mapping[nn.Module, KernelWeights],
+        turns: torch.Tensor,
+        chunks: int,
+    ) -> None:
+        """Take a model, what `weights_of` says of it, and its rotations of queries and keys as complex numbers."""
+        super().__init__(weights)
+        first: Any = module.transformer.h[0]
+        self.embed = module.transformer.wte
+        self.blocks = list(module.transformer.h)
+        self.final_norm = module.transformer.ln_f
+        self.head = weights[module.lm_head]
+        self.heads = first.attn.num_attention_heads
+        self.sharing = 1
+        self.width = first.attn.head_dim
+        self.division = self.heads // chunks
+        self.inner: int = first.mlp.fc_in.out_features
+        self._rotary: int = first.attn.pos_embd_dim
+        keys = turns[:, 0, 1, 0, : self._rotary // 2]
+        self._cosines = keys.real.repeat_interleave(2, -1).contiguous()
+        self._sines = torch.stack([-keys.imag, keys.imag], -1).flatten(1).contiguous()
+        embedding = self.heads * self.width
+        self.workspace = Workspace(
+            embedding, self.inner, 3 * embedding, embedding, len(turns), packs=self.packs
+        )
+
+    def rotation(self, *, is_half: bool) -> int:
+        """Return the address of the kernel that turns neighbouring numbers."""
+        return rotation.of_pairs(self.width, self._rotary, is_half=is_half)
+
+    def tables(self, start: int) -> tuple[int, int]:
+        """Return the addresses of the tables for all positions."""
+        del start
+        return self._cosines.data_ptr(), self._sines.data_ptr()
+
+    def prepare(self, passes: Sequence[Pass]) -> None:
+        """Do nothing: the tables are for all positions."""
+
+    def norm(self) -> int:
+        """Return the address of the kernel for layer norms."""
+        return elementwise.norm()
+
+    def norm_weights(self, norm: Any) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Return the weight, bias and epsilon of a layer norm."""
+        return norm.weight, norm.bias, norm.eps
+
+
+class CodeGenProgram(StepProgram):
+    """The program for one arrangement of tokens in a CodeGen model."""
+
+    _step: CodeGenParts
+
+    def _add_layer(self, index: int, block: Any) -> None:
+        program, step, rooms, tokens = self._program, self._step, self._rows, self._tokens
+        self._add_norm(block.ln_1, step.order, tokens)
+        self._pack(rooms.normed, rooms.normed_inputs, tokens)
+        program.meet()
+        self._add_product(block.attn.qkv_proj, rooms.normed_inputs, rooms.parts)
+        self._add_product(block.mlp.fc_in, rooms.normed_inputs, rooms.hidden)
+        # The columns that a thread has multiplied: no other one is waited for.
+        columns = products.columns_of(tokens)
+        program.add(elementwise.gelu(columns), arguments(tokens, step.inner, rooms.hidden.data_ptr()))
+        program.meet()
+        self._add_rotations(index)
+        self._pack(rooms.hidden, rooms.hidden_inputs, tokens)
+        program.meet()
+        self._add_attention(index)
+        self._add_product(block.attn.out_proj, rooms.mixed_inputs, rooms.states, adds=True)
+        self._add_product(block.mlp.fc_out, rooms.hidden_inputs, rooms.states, adds=True)
+        program.meet()
+
+
+def compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:
+    """Return the compiled forward pass of a model over few tokens; None if the kernels can't compute it."""
+    first: Any = module.transformer.h[0]
+    widths = (first.attn.head_dim, first.attn.pos_embd_dim)
+    weights = weights_of(module, module.transformer.ln_f, widths)
+    if weights is None:
+        return None
+    parts = CodeGenParts(module, weights, turns, chunks)
+
+    def new_program(kinds: Sequence[PassKind], kept: int) -> StepProgram:
+        return CodeGenProgram(parts, kinds, kept)
+
+    return CompiledStep(parts, new_program)

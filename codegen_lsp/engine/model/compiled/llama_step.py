@@ -1,0 +1,136 @@
+"""The compiled step of Llama and its relatives: gated units after attention, and queries that share keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from codegen_lsp.engine.model.compiled import rotation
+from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
+from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
+from codegen_lsp.engine.model.compiled.program import StepProgram
+from codegen_lsp.engine.model.compiled.step import CompiledStep
+from codegen_lsp.engine.model.compiled.workspace import Workspace
+from codegen_lsp.engine.model.passes import Pass, positions
+from codegen_lsp.engine.quantized import elementwise, products
+from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.products import KernelWeights
+from codegen_lsp.engine.quantized.program import arguments
+from codegen_lsp.engine.quantized.writer import vector_width
+
+
+class LlamaParts(StepParts):
+    """The layers of one model of Llama's family."""
+
+    def __init__(self, module: Any, weights: Mapping[nn.Module, KernelWeights], context: int) -> None:
+        """Take a model, what `weights_of` says of it, and the maximum number of its tokens."""
+        super().__init__(weights)
+        body, config = module.model, module.config
+        self.embed = body.embed_tokens
+        self.blocks = list(body.layers)
+        self.final_norm = body.norm
+        self.head = weights[module.lm_head]
+        first = self.blocks[0]
+        self.width = first.self_attn.head_dim
+        self.heads = config.num_attention_heads
+        self.division = config.num_key_value_heads
+        self.sharing = self.heads // self.division
+        self.inner: int = first.mlp.up_proj.out_features
+        self._angles = body.rotary_emb
+        attended, keys = self.heads * self.width, self.division * self.width
+        self.starts = 0, attended, attended + keys
+        """Where queries, keys and values start in a token's projections."""
+        self.workspace = Workspace(
+            config.hidden_size,
+            self.inner,
+            attended + 2 * keys,
+            attended,
+            context,
+            packs=self.packs,
+            gated=True,
+        )
+        self._cosines = torch.zeros(FEW_ROWS, self.width // 2)
+        self._sines = torch.zeros(FEW_ROWS, self.width // 2)
+
+    def rotation(self, *, is_half: bool) -> int:
+        """Return the address of the kernel that turns the halves of heads."""
+        return rotation.of_halves(self.width, is_half=is_half)
+
+    def tables(self, start: int) -> tuple[int, int]:
+        """Return the addresses of the lines that `prepare` writes for a request's tokens."""
+        return self._cosines[start:].data_ptr(), self._sines[start:].data_ptr()
+
+    def prepare(self, passes: Sequence[Pass]) -> None:
+        """Write the angles of the tokens' positions."""
+        order = positions(passes)
+        cosines, sines = self._angles(self._cosines, order[None])
+        half = self.width // 2
+        self._cosines[: len(order)] = cosines[0, :, :half]
+        self._sines[: len(order)] = sines[0, :, :half]
+
+    def norm(self) -> int:
+        """Return the address of the kernel for norms by the root mean square."""
+        return elementwise.norm(centred=False)
+
+    def norm_weights(self, norm: Any) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Return the weight and epsilon of a norm, which has no bias."""
+        return norm.weight, norm.weight, norm.variance_epsilon
+
+
+class LlamaProgram(StepProgram):
+    """The program for one arrangement of tokens in a model of Llama's family."""
+
+    _step: LlamaParts
+
+    def _add_layer(self, index: int, block: Any) -> None:
+        program, step, rooms, tokens = self._program, self._step, self._rows, self._tokens
+        attention, gated = block.self_attn, block.mlp
+        self._add_inputs(block.input_layernorm)
+        projections = attention.q_proj, attention.k_proj, attention.v_proj
+        for start, projection in zip(step.starts, projections, strict=True):
+            self._add_product(projection, rooms.normed_inputs, rooms.parts[:, start:])
+        program.meet()
+        self._add_rotations(index)
+        program.meet()
+        self._add_attention(index)
+        self._add_product(attention.o_proj, rooms.mixed_inputs, rooms.states, adds=True)
+        program.meet()
+        self._add_inputs(block.post_attention_layernorm)
+        self._add_product(gated.gate_proj, rooms.normed_inputs, rooms.gates)
+        self._add_product(gated.up_proj, rooms.normed_inputs, rooms.hidden)
+        # The columns that a thread has multiplied: no other one is waited for.
+        places = rooms.gates.data_ptr(), rooms.hidden.data_ptr()
+        program.add(elementwise.silu(products.columns_of(tokens)), arguments(tokens, step.inner, *places))
+        program.meet()
+        self._pack(rooms.gates, rooms.hidden_inputs, tokens)
+        program.meet()
+        self._add_product(gated.down_proj, rooms.hidden_inputs, rooms.states, adds=True)
+        program.meet()
+
+    def _add_inputs(self, norm: Any) -> None:
+        """Add a norm of the residual stream, whose results are the inputs of products."""
+        self._add_norm(norm, self._step.order, self._tokens)
+        self._pack(self._rows.normed, self._rows.normed_inputs, self._tokens)
+        self._program.meet()
+
+
+def compiled_step(module: PreTrainedModel, context: int) -> CompiledStep | None:
+    """Return the compiled forward pass of a model over few tokens; None if the kernels can't compute it."""
+    body: Any = module.model
+    # A rotation takes whole vectors of each half of a head; the kernel for norms takes whole vectors of a row.
+    widths = (body.layers[0].self_attn.head_dim // 2, module.config.get_text_config().hidden_size)
+    weights = weights_of(module, body.norm, widths)
+    if weights is None or not all(
+        part.in_features % vector_width() == 0 or part.format != "bfloat16" for part in weights.values()
+    ):
+        return None
+    parts = LlamaParts(module, weights, context)
+
+    def new_program(kinds: Sequence[PassKind], kept: int) -> StepProgram:
+        return LlamaProgram(parts, kinds, kept)
+
+    return CompiledStep(parts, new_program)

@@ -1,0 +1,1 @@
+"""Forward passes of this engine's own, for families of models."""
