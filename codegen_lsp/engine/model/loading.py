@@ -6,8 +6,9 @@ Knows transformers, accelerate and placement. Code that comes with a checkpoint 
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ from codegen_lsp.wire.config import EngineConfig, expanded, option
 log = logging.getLogger(__name__)
 
 SMALL = 50_000_000
-"""Number of parameters below which a model computes in one thread."""
+"""Number of parameters below which a model's operators compute in one thread."""
+
+MOST_OF_SMALL = 2
+"""Maximum number of threads of such a model's steps."""
 
 PAGE = 4096
 """Bytes that the system maps at a time."""
@@ -49,7 +53,7 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     folder = locate(checkpoint, allow_pickle=config.allow_pickle, progress=progress)
     tokenizer = load_tokenizer(checkpoint, folder)
     module, blueprint = _load_module(config, folder, progress)
-    _set_threads(config.threads, blueprint.parameters)
+    counts = _set_threads(config.threads, blueprint.parameters)
     limit = getattr(module.config.get_text_config(), "max_position_embeddings", None) or 2**20
     head: Any = module.get_output_embeddings()
     vocabulary = _vocabulary(tokenizer, int(head.out_features), module, checkpoint)
@@ -57,6 +61,7 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     model = Model(module, vocabulary, checkpoint.name, context, blueprint.kv_dtype)
     model.weights, model.weights_reason = blueprint.weights, blueprint.choice.reason
     model.read_ahead = read_ahead(module)
+    model.choose_threads(counts)
     _record_steps(model)
     model.aliases = checkpoint.aliases | {config.model.lower()}
     if not checkpoint.is_natural_language:
@@ -77,15 +82,23 @@ def _record_steps(model: Model) -> None:
         log.info("steps make their calls one by one: CUDA graphs are for CodeGen models on one GPU")
 
 
-def _set_threads(count: int, parameters: int) -> None:
-    """Set the number of threads; 0 leaves it to torch, except that a small model computes in one.
+def _set_threads(count: int, parameters: int) -> Sequence[int]:
+    """Set the number of threads of torch's operators; return those that steps may choose from, if they may.
 
-    The steps of a small model are too short to share: waking a second thread takes longer than its part of the work.
+    0 leaves the number to torch, except that a small model's operators compute in one: they are too short to share,
+    since waking a second thread takes longer than its part of the work. Its steps are long enough for two.
     """
     if count:
         torch.set_num_threads(count)
     elif parameters < SMALL:
         torch.set_num_threads(1)
+        return range(1, min(_core_count(), MOST_OF_SMALL) + 1)
+    return ()
+
+
+def _core_count() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _load_module(

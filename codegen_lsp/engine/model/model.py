@@ -106,6 +106,11 @@ class Model:
         self.records_steps = self._network.record_steps(self.layout, recorder)
         return self.records_steps
 
+    def choose_threads(self, counts: Sequence[int]) -> None:
+        """Let steps of few tokens take that one of some numbers of threads which is fastest at the moment."""
+        if self._network is not None:
+            self._network.choose_threads(counts)
+
     def compile_ahead(self) -> None:
         """Make ready what steps of few tokens need: compile it in the background, or record the smallest one now.
 

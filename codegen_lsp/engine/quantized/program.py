@@ -63,15 +63,15 @@ class Program:
         """Keep what arguments hold the addresses of."""
         self._kept += tensors
 
-    def run(self) -> None:
-        """Run the kernels on all threads, and wait for their end."""
+    def run(self, threads: int = 0) -> None:
+        """Run the kernels on some threads, and wait for their end; 0 leaves their number to `team`."""
         if self._argument is None:
             operations = (ctypes.c_int64 * len(self._operations))(*self._operations)
             meeting = (ctypes.c_int64 * (3 * LINE))()
             self._kept += [operations, meeting]
             count, places = len(operations) // 2, (ctypes.addressof(part) for part in (operations, meeting))
             self._argument = (ctypes.c_int64 * len(FIELDS))(count, *places)
-        team.run(_runner(), ctypes.addressof(self._argument))
+        team.run(_runner(), ctypes.addressof(self._argument), threads)
 
 
 @cache

@@ -57,17 +57,20 @@ def yield_address() -> int:
 
 
 def thread_count() -> int:
-    """Return the number of threads that `run` uses: as many as torch's operators."""
+    """Return the number of threads that `run` uses by itself: as many as torch's operators."""
     return torch.get_num_threads() if has_threads() else 1
 
 
-def run(function: int, argument: int) -> None:
-    """Call the C function at an address on each of `thread_count` threads, with the same pointer, and wait for all."""
+def run(function: int, argument: int, threads: int = 0) -> None:
+    """Call the C function at an address on each of some threads, with the same pointer, and wait for all.
+
+    Without a number of threads they are as many as `thread_count` says.
+    """
     library = _library()
     if library is None:
         _SERIAL(function)(argument)
     else:
-        library.GOMP_parallel(function, argument, torch.get_num_threads(), 0)
+        library.GOMP_parallel(function, argument, threads or torch.get_num_threads(), 0)
 
 
 _SERIAL = ctypes.CFUNCTYPE(None, ctypes.c_void_p)

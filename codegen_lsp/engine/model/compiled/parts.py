@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear
@@ -43,6 +44,7 @@ class StepParts(ABC):
         self.packs = next(iter(weights.values())).format != "bfloat16"
         """Whether products take inputs in integers."""
         self.order = torch.arange(FEW_ROWS)
+        self.threads = ThreadChoice()
 
     @abstractmethod
     def rotation(self, *, is_half: bool) -> int:

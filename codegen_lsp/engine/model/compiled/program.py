@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,7 @@ class StepProgram(ABC):
         self._step = step
         self._tokens, self._kept = tokens, kept
         self._rows = step.workspace
-        self._program.keep(scratch := step.workspace.scratch())
+        self._program.keep(scratch := step.workspace.scratch(step.threads.most))
         starts = [sum(rows * new for rows, new, _ in kinds[:index]) for index in range(len(kinds))]
         self.passes = [PassArguments(step, *part, scratch) for part in zip(kinds, starts, strict=True)]
         for index, block in enumerate(step.blocks):
@@ -36,10 +37,13 @@ class StepProgram(ABC):
 
     def run(self, kept: torch.Tensor) -> torch.Tensor:
         """Return the logits (kept, vocabulary) of these tokens."""
+        threads = self._step.threads.of(self._tokens)
         self._kept_order[:] = kept
         outputs = torch.empty(products.room_for(self._kept), self._step.head.out_features)
         self._head_argument[products.OUTPUTS] = outputs.data_ptr()
-        self._program.run()
+        started = time.perf_counter()
+        self._program.run(threads)
+        self._step.threads.add(self._tokens, threads, time.perf_counter() - started)
         return outputs[: self._kept]
 
     @abstractmethod

@@ -16,8 +16,9 @@ import torch
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
+from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, split_logits
-from codegen_lsp.engine.quantized import kernels, team
+from codegen_lsp.engine.quantized import kernels
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
 
 PROGRAMS = 32
@@ -42,6 +43,10 @@ class CompiledStep:
         """Return whether these passes have few tokens, and the kernels for them are not being compiled just now."""
         return not self._is_compiling and sum(part.rows * part.new for part in passes) <= FEW_ROWS
 
+    def choose_threads(self, counts: Sequence[int]) -> None:
+        """Let steps take that one of some numbers of threads which is fastest at the moment."""
+        self._parts.threads = ThreadChoice(counts)
+
     def compile_ahead(self, *, is_half: bool) -> None:
         """Compile in the background what most steps need; `is_half` says whether keys and values are in bfloat16."""
         self._is_compiling = True
@@ -53,7 +58,7 @@ class CompiledStep:
             for tokens in range(1, kernels.most_rows() + 1):
                 if not threading.main_thread().is_alive():
                     break
-                self._program(((1, tokens, is_half),), 1, team.thread_count())
+                self._program(((1, tokens, is_half),), 1, self._parts.threads.most)
         finally:
             self._is_compiling = False
 
@@ -64,7 +69,7 @@ class CompiledStep:
         kinds = tuple(
             (part.rows, part.new, _is_half(layers[0])) for part, layers in zip(passes, caches, strict=True)
         )
-        program = self._program(kinds, len(kept), team.thread_count())
+        program = self._program(kinds, len(kept), self._parts.threads.most)
         self._parts.prepare(passes)
         embedded: torch.Tensor = self._parts.embed(flat(passes))
         self._parts.workspace.states[: len(embedded)] = embedded

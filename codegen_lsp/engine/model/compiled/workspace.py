@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from codegen_lsp.engine.quantized import attention, attention_kernel, kernels, team
+from codegen_lsp.engine.quantized import attention, attention_kernel, kernels
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
 from codegen_lsp.engine.quantized.packing import PackedRows
 
@@ -54,9 +54,9 @@ class Workspace:
         """Floats of scratch that attention needs for one token."""
         self._scratch = torch.empty(0)
 
-    def scratch(self) -> torch.Tensor:
-        """Return the scratch of attention for the current number of threads."""
-        size = team.thread_count() * attention_kernel.TOKENS * self.room
+    def scratch(self, threads: int) -> torch.Tensor:
+        """Return the scratch of attention for a number of threads."""
+        size = threads * attention_kernel.TOKENS * self.room
         if len(self._scratch) < size:
             self._scratch = torch.empty(size)
         return self._scratch

@@ -62,6 +62,11 @@ class Network(ABC):
         if self._step is not None:
             self._step.compile_ahead(is_half=dtype == torch.bfloat16)
 
+    def choose_threads(self, counts: Sequence[int]) -> None:
+        """Let steps of few tokens take that one of some numbers of threads which is fastest at the moment."""
+        if self._step is not None:
+            self._step.choose_threads(counts)
+
     def states(self, part: Pass, layer: int) -> torch.Tensor:
         """Return the features (rows, t, width) after `layer` layers; those of the last layer are normalised."""
         layer = layer if layer >= 0 else layer + self.layer_count + 1

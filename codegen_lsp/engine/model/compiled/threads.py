@@ -1,0 +1,53 @@
+"""How many threads compute a step.
+
+Two threads halve the step of a small model while two cores are free. While another program has one of them, each thread
+waits for the other at every kernel, and the step takes five times as long. So what was faster lately is taken, and the
+other one is tried from time to time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from statistics import median
+
+from codegen_lsp.engine.quantized import team
+
+REMEMBERED = 3
+"""Number of times that count, of each number of threads."""
+
+TRIAL = 32
+"""After how many steps another number of threads is tried."""
+
+
+class ThreadChoice:
+    """The numbers of threads that a model's steps may take, and what they took."""
+
+    def __init__(self, counts: Sequence[int] = ()) -> None:
+        """Choose among `counts`; without any, steps take as many threads as torch's operators."""
+        self._counts = counts
+        self._times: dict[tuple[int, int], deque[float]] = {}
+        self._steps = 0
+
+    @property
+    def most(self) -> int:
+        """The maximum number of threads of a step."""
+        return max(self._counts, default=0) or team.thread_count()
+
+    def of(self, tokens: int) -> int:
+        """Return how many threads the next step of `tokens` tokens takes."""
+        if not self._counts:
+            return team.thread_count()
+        unknown = [count for count in self._counts if len(self._taken(tokens, count)) < REMEMBERED]
+        if unknown:
+            return unknown[0]
+        self._steps += 1
+        ranked = sorted(self._counts, key=lambda count: median(self._taken(tokens, count)))
+        return ranked[1] if self._steps % TRIAL == 0 and len(ranked) > 1 else ranked[0]
+
+    def add(self, tokens: int, threads: int, seconds: float) -> None:
+        """Note how long a step took."""
+        self._taken(tokens, threads).append(seconds)
+
+    def _taken(self, tokens: int, threads: int) -> deque[float]:
+        return self._times.setdefault((tokens, threads), deque(maxlen=REMEMBERED))
