@@ -18,9 +18,6 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-AHEAD = 2
-"""Number of layers that are read ahead of the one that is computed."""
-
 
 @dataclass(frozen=True, slots=True)
 class FileRange:
@@ -33,6 +30,9 @@ class FileRange:
 
 class ReadAhead:
     """Reads the files of the following layers while a layer is computed."""
+
+    AHEAD = 2
+    """Number of layers that are read ahead of the one that is computed."""
 
     def __init__(self, module: PreTrainedModel) -> None:
         """Watch the layers of a model that are on disk; there may be none."""
@@ -47,7 +47,7 @@ class ReadAhead:
                 break
 
     def _entered(self, number: int) -> None:
-        following = (number + AHEAD) % len(self.layers)
+        following = (number + self.AHEAD) % len(self.layers)
         if self.layers[following]:
             self.advised += 1
             self._reader.submit(_advise, self.layers[following])

@@ -134,8 +134,9 @@ def evaluate_command(
     work: WorkFolder = DEFAULT_WORK,
 ) -> None:
     """Measure nano, the baselines and other models on held-out code; prints the figures as tables."""
-    from codegen_lsp.nano.corpus.heldout import SEED, cut_points, load, load_all
+    from codegen_lsp.nano.corpus.heldout import SEED, load, load_all
     from codegen_lsp.nano.evaluation import evaluate
+    from codegen_lsp.nano.evaluation.cuts import cut_points
 
     held_out = load_all() if every_file else load()
     if files is not None:

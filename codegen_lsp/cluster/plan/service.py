@@ -11,52 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from codegen_lsp.cluster.plan.accelerators import Accelerator
 from codegen_lsp.engine.checkpoints.dimensions import Dimensions
 from codegen_lsp.wire.config import ConfigError
-
-BYTES_PER_WEIGHT = 2
-"""Weights, keys and values in bfloat16 or float16."""
-
-BANDWIDTH_SHARE = 0.7
-"""Share of the memory bandwidth of the data sheet that decoding reaches."""
-
-ARITHMETIC_SHARE = 0.45
-"""Share of the arithmetic of the data sheet that reading a prompt reaches."""
-
-STEP_OVERHEAD = 0.001
-"""Seconds of a step that are not spent in the device."""
-
-REQUEST_OVERHEAD = 0.004
-"""Seconds of a request outside of the engine's steps: HTTP, the proxy, tokenization."""
-
-USABLE_MEMORY = 0.9
-
-
-@dataclass(frozen=True, slots=True)
-class Accelerator:
-    """One processor with the figures of its data sheet, as sold in its usual server."""
-
-    name: str
-    bandwidth: float
-    """Bytes per second."""
-    arithmetic: float
-    """Floating point operations per second in bfloat16 or float16, dense."""
-    memory: int
-    """Bytes."""
-
-
-DEVICES = {
-    device.name: device
-    for device in (
-        Accelerator("l4", 300e9, 121e12, 24 * 10**9),
-        Accelerator("a10g", 600e9, 70e12, 24 * 10**9),
-        Accelerator("l40s", 864e9, 362e12, 48 * 10**9),
-        Accelerator("a100", 2.04e12, 312e12, 80 * 10**9),
-        Accelerator("h100", 3.35e12, 989e12, 80 * 10**9),
-        Accelerator("h200", 4.8e12, 989e12, 141 * 10**9),
-        Accelerator("mi300x", 5.3e12, 1307e12, 192 * 10**9),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +40,24 @@ class Service:
         longer, and what the rows add.
         """
         return max(self.step, self.token * prefill) + self.row * max(0, rows - 1) + self.context * context
+
+
+BYTES_PER_WEIGHT = 2
+"""Weights, keys and values in bfloat16 or float16."""
+
+BANDWIDTH_SHARE = 0.7
+"""Share of the memory bandwidth of the data sheet that decoding reaches."""
+
+ARITHMETIC_SHARE = 0.45
+"""Share of the arithmetic of the data sheet that reading a prompt reaches."""
+
+STEP_OVERHEAD = 0.001
+"""Seconds of a step that are not spent in the device."""
+
+REQUEST_OVERHEAD = 0.004
+"""Seconds of a request outside of the engine's steps: HTTP, the proxy, tokenization."""
+
+USABLE_MEMORY = 0.9
 
 
 def computed(model: Dimensions, device: Accelerator, devices: int = 1) -> Service:

@@ -47,6 +47,7 @@ class PlanOptions:
             ConfigError: the model or the GPU is unknown, or the file can't be read.
         """
         from codegen_lsp.cluster.plan import service
+        from codegen_lsp.cluster.plan.accelerators import DEVICES
         from codegen_lsp.engine.checkpoints.dimensions import SIZES, dimensions_of
 
         if self.measured is not None:
@@ -54,9 +55,9 @@ class PlanOptions:
         dimensions = dimensions_of(self.model)
         if dimensions is None:
             raise ConfigError(f"expected a model of {', '.join(SIZES)}, got {self.model[:60]!r}")
-        if self.gpu.lower() not in service.DEVICES:
-            raise ConfigError(f"expected a GPU of {', '.join(service.DEVICES)}, got {self.gpu[:60]!r}")
-        return service.computed(dimensions, service.DEVICES[self.gpu.lower()], self.gpus_per_replica)
+        if self.gpu.lower() not in DEVICES:
+            raise ConfigError(f"expected a GPU of {', '.join(DEVICES)}, got {self.gpu[:60]!r}")
+        return service.computed(dimensions, DEVICES[self.gpu.lower()], self.gpus_per_replica)
 
     def goal(self) -> Goal:
         """Return the developers that the cluster must serve, and how fast."""

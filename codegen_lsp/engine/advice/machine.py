@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import ClassVar
 
 import psutil
 import torch
 
 GIB = 2**30
-SAMPLE = 2**28
-"""Bytes that a measurement reads: more than any processor's cache holds."""
-REPEATS = 4
-SHARE = 0.7
-"""How much of the free memory a model may take: the rest is for keys and values, and for other programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class MachineMemory:
     """The memory that a model would be in: that of the GPU if there is one, otherwise the processor's."""
+
+    SHARE: ClassVar[float] = 0.7
+    """How much of the free memory a model may take: the rest is for keys and values, and for other programs."""
 
     device: str
     free: int
@@ -31,7 +30,12 @@ class MachineMemory:
     @property
     def room(self) -> int:
         """Bytes that the weights of a model may take."""
-        return int(self.free * SHARE)
+        return int(self.free * self.SHARE)
+
+
+SAMPLE = 2**28
+"""Bytes that a measurement reads: more than any processor's cache holds."""
+REPEATS = 4
 
 
 def measure() -> MachineMemory:

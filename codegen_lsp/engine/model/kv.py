@@ -11,55 +11,24 @@ from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedConfig
-from transformers.cache_utils import Cache, DynamicCache
+from transformers.cache_utils import DynamicCache
 
 from codegen_lsp.engine.model.kv_forked import ForkedCache
-from codegen_lsp.engine.model.kv_layers import (
-    KEYS,
-    VALUES,
-    PlainLayer,
-    bind,
-    copy_tokens,
-    cut,
-    move_rows,
-    resized,
-    write,
-)
-from codegen_lsp.engine.model.kv_layout import GROWTH, TOKENS, Layout, Piece
+from codegen_lsp.engine.model.kv_layers import KEYS, VALUES, PlainLayer, copy_tokens, cut
+from codegen_lsp.engine.model.kv_layout import TOKENS, Layout, Piece
+from codegen_lsp.engine.model.kv_store import BufferCache
 
 
-class KVCache(Cache):
+class KVCache(BufferCache):
     """Keys and values of `rows` sequences of equal length."""
-
-    has_pieces = True
 
     def __init__(self, layout: Layout, room: int, rows: int = 1) -> None:
         """Allocate room for `room` tokens in each row; `reserve` makes more."""
-        self.layout = layout
-        self.rows = rows
-        self.mirrored = 0
-        """Number of tokens of all rows that the buffers of replayed steps have a copy of."""
         self._tails: list[torch.Tensor] = []
         """Buffers for the tails of a fork, kept for the next one: memory that was used before costs no page faults."""
         self._forked: weakref.ref[ForkedCache] | None = None
-        self._layers = [PlainLayer() for group in layout.groups for _ in range(group.layers)]
-        super().__init__(layers=list(self._layers))
-        self._bind([group.empty(rows, room) for group in layout.groups])
-
-    @property
-    def cache(self) -> Cache:
-        """The store in the form that transformers expects."""
-        return self
-
-    @property
-    def length(self) -> int:
-        """Number of tokens that are filled, for each row."""
-        return self._layers[-1].length
-
-    @property
-    def room(self) -> int:
-        """Number of tokens that the buffers can hold, for each row."""
-        return self._buffers[0].shape[4]
+        layers = [PlainLayer() for group in layout.groups for _ in range(group.layers)]
+        super().__init__(layout, layers, [group.empty(rows, room) for group in layout.groups], rows)
 
     @property
     def nbytes(self) -> int:
@@ -71,17 +40,11 @@ class KVCache(Cache):
         pairs = [layer.pair[:, 0, :, :length] for layer in self._layers]
         return [(pair[KEYS], pair[VALUES]) for pair in pairs]
 
-    def reserve(self, tokens: int) -> None:
-        """Make room for `tokens` more tokens in each row."""
-        if self.length + tokens > self.room:
-            room = self.length + max(tokens, GROWTH, self.room // 4)
-            self._bind(resized(self.layout, self._buffers, (self.rows, self.rows), self.length, room))
-
     @torch.inference_mode()
     def repeat(self, rows: int, more: int) -> KVCache:
         """Return a store of `rows` rows that each hold a copy of the only row, with room for `more` tokens."""
         copies = KVCache(self.layout, 0, rows)
-        copies._bind(resized(self.layout, self._buffers, (1, rows), self.length, self.length + more))
+        copies._bind(self._resized(rows, self.length + more))
         copies._set_length(self.length)
         return copies
 
@@ -104,13 +67,6 @@ class KVCache(Cache):
             self._tails = [group.empty(rows, room) for group in self.layout.groups]
         return self._tails
 
-    @torch.inference_mode()
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop all rows but these (ascending indices)."""
-        move_rows(self._buffers, rows, self.length)
-        self.rows, self.mirrored = len(rows), 0
-        self._bind(self._buffers)
-
     def crop(self, length: int) -> None:
         """Drop the tokens from `length` on; a negative number drops that many at the end."""
         self._set_length(length if length >= 0 else self.length + length)
@@ -128,24 +84,10 @@ class KVCache(Cache):
         copy_tokens(buffers, self._buffers, span, span)
         self._set_length(span[1])
 
-    def append(self, piece: Piece) -> None:
-        """Add the keys and values of more tokens at the end of every row."""
-        self.reserve(count := piece[0].shape[TOKENS])
-        write(self._buffers, piece, self.length)
-        self._set_length(self.length + count)
-
     @torch.inference_mode()
     def copy(self, start: int, stop: int) -> Piece:
         """Return a copy of row 0's keys and values of the tokens from `start` to `stop`."""
         return cut(self._buffers, start, stop)
-
-    def _bind(self, buffers: list[torch.Tensor]) -> None:
-        self._buffers = buffers
-        bind(self._layers, buffers, self.rows)
-
-    def _set_length(self, length: int) -> None:
-        for layer in self._layers:
-            layer.length = length
 
 
 class GrowingCache:

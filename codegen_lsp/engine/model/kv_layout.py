@@ -11,18 +11,6 @@ from itertools import groupby
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-Piece = tuple[torch.Tensor, ...]
-"""The keys and values of some tokens: a tensor (layers, 2, heads, tokens, width) for each group of layers."""
-
-TOKENS = 3
-"""The dimension of a piece's tensors that counts tokens."""
-
-ROOM = 128
-"""Number of tokens that decoding allocates room for at first; requests may need more."""
-
-GROWTH = 128
-"""Minimum number of tokens by which a full buffer grows."""
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -77,3 +65,16 @@ class Layout:
             kinds.append((keys.shape[1], keys.shape[3], keys.dtype, keys.device))
         groups = [Group(len(list(same)), *kind) for kind, same in groupby(kinds)]
         return cls(tuple(groups)) if groups else None
+
+
+Piece = tuple[torch.Tensor, ...]
+"""The keys and values of some tokens: a tensor (layers, 2, heads, tokens, width) for each group of layers."""
+
+TOKENS = 3
+"""The dimension of a piece's tensors that counts tokens."""
+
+ROOM = 128
+"""Number of tokens that decoding allocates room for at first; requests may need more."""
+
+GROWTH = 128
+"""Minimum number of tokens by which a full buffer grows."""

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from codegen_lsp.engine.decode.reading import Reading
     from codegen_lsp.engine.model.model import Model
 
-MAX_RUNNING = 16
-"""Maximum number of requests that take turns; each holds a KV cache. Only one of them may be a background request."""
-
-CLIENT_SHARE = 4
-"""One client on the network may have this fraction of the places for waiting and for running requests."""
-
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -98,6 +92,13 @@ class Job:
                 param="n" if request.n > 1 else "max_tokens",
                 code="out-of-memory",
             )
+
+
+MAX_RUNNING = 16
+"""Maximum number of requests that take turns; each holds a KV cache. Only one of them may be a background request."""
+
+CLIENT_SHARE = 4
+"""One client on the network may have this fraction of the places for waiting and for running requests."""
 
 
 def admissible(waiting: Sequence[Job], running: Sequence[Job], budget: int) -> list[Job]:

@@ -15,25 +15,6 @@ from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
 from codegen_lsp.lsp.code.lexer import Frame, tokens
 
-_ENDS = (";", "{", "}", ":", ",", "(", "[", "->", "=>", "|", " in")
-"""Endings of a line that is not continued on the next line, however deep that line is."""
-_ENDS_BEFORE_BRACE = (";", "{", "}", ":", ",", "(", "[")
-"""Endings of a line that a lone brace on the next line does not belong to."""
-_GOES_ON = (",", "&&", "||")
-"""Endings of a line that is continued on the next line, at the same depth too."""
-_LAST = 400
-"""Tokens before the cursor among which the start of its line, or of the line above, is looked for."""
-_CLAUSES = ("extends", "implements", "where", "with", "throws", "permits", "requires", "__attribute__")
-"""Words that start a clause of a head, as deep as the clause above."""
-_IN_WORD = re.compile(r"\w")
-_LAST_WORD = re.compile(r"(?<!\w)(\w{1,20})\s{0,20}\{\s*\Z")
-_FLAT = ("namespace", "inline namespace", "extern", "package", "module")
-"""Words of heads whose blocks often aren't indented."""
-_LABEL = re.compile(r"[\s}]*(?:[\w.\"'$-]+|(?:public|private|protected)\s+\w+|case\b.*)\s*:")
-"""A line that ends with the colon of a label or key, below which something starts."""
-_LONGEST_HEAD = 60
-"""Lines of the longest head that is looked for."""
-
 
 @dataclass(frozen=True, slots=True)
 class Head:
@@ -81,6 +62,26 @@ class Block:
         """The word right before the bracket: `try` of `val x = try {`."""
         match = _LAST_WORD.search(self.head.text) if self.head is not None else None
         return match.group(1) if match is not None else ""
+
+
+_ENDS = (";", "{", "}", ":", ",", "(", "[", "->", "=>", "|", " in")
+"""Endings of a line that is not continued on the next line, however deep that line is."""
+_ENDS_BEFORE_BRACE = (";", "{", "}", ":", ",", "(", "[")
+"""Endings of a line that a lone brace on the next line does not belong to."""
+_GOES_ON = (",", "&&", "||")
+"""Endings of a line that is continued on the next line, at the same depth too."""
+_LAST = 400
+"""Tokens before the cursor among which the start of its line, or of the line above, is looked for."""
+_CLAUSES = ("extends", "implements", "where", "with", "throws", "permits", "requires", "__attribute__")
+"""Words that start a clause of a head, as deep as the clause above."""
+_IN_WORD = re.compile(r"\w")
+_LAST_WORD = re.compile(r"(?<!\w)(\w{1,20})\s{0,20}\{\s*\Z")
+_FLAT = ("namespace", "inline namespace", "extern", "package", "module")
+"""Words of heads whose blocks often aren't indented."""
+_LABEL = re.compile(r"[\s}]*(?:[\w.\"'$-]+|(?:public|private|protected)\s+\w+|case\b.*)\s*:")
+"""A line that ends with the colon of a label or key, below which something starts."""
+_LONGEST_HEAD = 60
+"""Lines of the longest head that is looked for."""
 
 
 def block_at(place: LexedCursor) -> Block:

@@ -22,6 +22,12 @@ _LONGEST = 8000
 number."""
 _LONGEST_MODULE = 500
 """Characters of the longest name of a module, each part of which is a folder to look for."""
+_DIALECTS = {
+    "javascriptreact": "javascript",
+    "typescript": "javascript",
+    "typescriptreact": "javascript",
+    "cpp": "c",
+}
 _LOOKED_INTO = frozenset(
     [
         *("module", "program", "translation_unit", "source_file", "ERROR", "block", "statement_block"),
@@ -50,16 +56,21 @@ class Import:
     """Number of dots before a relative Python module."""
 
 
+def family(language: str) -> str:
+    """Return the language that a language shares its imports with: JavaScript for TypeScript, C for C++."""
+    return _DIALECTS.get(language, language)
+
+
 @lru_cache(maxsize=48)
 def imports_of(language: str, text: str) -> tuple[Import, ...]:
     """Return the imports of a text in order; none without a grammar for its language."""
-    tree = parse(language, encode(text)) if language in _READERS else None
+    tree = parse(language, encode(text)) if family(language) in _READERS else None
     return imports_in(language, tree.root_node) if tree is not None else ()
 
 
 def imports_in(language: str, root: Node) -> tuple[Import, ...]:
     """Return the imports of a parsed text."""
-    read = _READERS.get(language)
+    read = _READERS.get(family(language))
     if read is None:
         return ()
     imports: list[Import] = []
@@ -221,11 +232,7 @@ _Reader = Callable[[Node], Iterator[Import]]
 _READERS: dict[str, _Reader] = {
     "python": _python,
     "javascript": _javascript,
-    "javascriptreact": _javascript,
-    "typescript": _javascript,
-    "typescriptreact": _javascript,
     "c": _c,
-    "cpp": _c,
     "go": _go,
     "java": _java,
 }

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from codegen_lsp.lsp.context.imports import Import
+from codegen_lsp.lsp.context.imports import Import, family
 
 ANCESTORS = 12
 """Number of folders above a file in which absolute imports are looked for."""
@@ -47,7 +47,7 @@ def resolve(language: str, item: Import, path: str, root: str, access: FileAcces
 
     `root` is the workspace folder that holds `path`; nothing above it is looked at.
     """
-    find = _FINDERS.get(language)
+    find = _FINDERS.get(family(language))
     return tuple(dict.fromkeys(find(item, path, root, access))) if find else ()
 
 
@@ -211,11 +211,7 @@ def _source_root(path: str, root: str, access: FileAccess) -> str:
 _FINDERS: dict[str, Callable[[Import, str, str, FileAccess], Iterator[str]]] = {
     "python": _python,
     "javascript": _javascript,
-    "javascriptreact": _javascript,
-    "typescript": _javascript,
-    "typescriptreact": _javascript,
     "c": _c,
-    "cpp": _c,
     "go": _go,
     "java": _java,
 }

@@ -76,10 +76,6 @@ _TRANSPARENT = frozenset(
     ]
 )
 _REQUIRES = frozenset(["lexical_declaration", "variable_declaration"])
-_DEPTH = 40
-"""Levels of nesting that are looked into."""
-_LONG = 600
-"""Characters past which an import or a type isn't shown whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +173,12 @@ def _ending(language: str, text: str, following: str | None) -> str:
         if width == 0:
             break
     return ending
+
+
+_DEPTH = 40
+"""Levels of nesting that are looked into."""
+_LONG = 600
+"""Characters past which an import or a type isn't shown whole."""
 
 
 class OutlineReader:

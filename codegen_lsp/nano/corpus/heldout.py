@@ -1,4 +1,4 @@
-"""What models are measured on: a fixed list of held-out files, and the points where their lines are cut.
+"""What models are measured on: a fixed list of held-out files.
 
 Knows files and text, no models.
 """
@@ -8,32 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from codegen_lsp.nano.corpus import sources
 from codegen_lsp.nano.corpus.texts import held_out_text, rejection
-
-LIST = Path(__file__).with_name("held_out.json")
-"""The measured files of each held-out distribution, with the versions and hashes they had."""
-
-BUDGET = 100_000
-"""Characters per distribution: files are added in a shuffled order until their sum exceeds it.
-
-Tables, tiny files and everything else that the corpus rejects are not measured either.
-"""
-
-FILE_CAP = 50_000
-"""Maximum number of characters of one file; the end of a longer file is ignored."""
-
-SEED = 20220325
-
-FUNCTIONS = 3
-"""Minimum number of functions in a file for the typing replay."""
-
-TYPED = 8000
-"""Preferred size in bytes of a file for the typing replay: it has functions, and fits into the model's context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +22,6 @@ class HeldOutFile:
     distribution: str
     path: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A point in a held-out text: the model sees `prefix` and should complete `target`, the rest of the line."""
-
-    distribution: str
-    path: str
-    prefix: str
-    target: str
-    at_start: bool
-    """True for a cut right after the indentation, False for a cut inside the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +37,21 @@ class HeldOut:
         for file in self.files:
             taken.setdefault(file.distribution, []).append(file)
         return HeldOut(tuple(file for files in taken.values() for file in files[:count]), self.notes)
+
+
+LIST = Path(__file__).with_name("held_out.json")
+"""The measured files of each held-out distribution, with the versions and hashes they had."""
+
+BUDGET = 100_000
+"""Characters per distribution: files are added in a shuffled order until their sum exceeds it.
+
+Tables, tiny files and everything else that the corpus rejects are not measured either.
+"""
+
+FILE_CAP = 50_000
+"""Maximum number of characters of one file; the end of a longer file is ignored."""
+
+SEED = 20220325
 
 
 def choose() -> dict[str, dict[str, object]]:
@@ -122,6 +104,13 @@ def load(path: Path = LIST) -> HeldOut:
     return HeldOut(tuple(files), tuple(notes))
 
 
+FUNCTIONS = 3
+"""Minimum number of functions in a file for the typing replay."""
+
+TYPED = 8000
+"""Preferred size in bytes of a file for the typing replay: it has functions, and fits into the model's context."""
+
+
 def paths(count: int, path: Path = LIST) -> list[Path]:
     """Return the paths of `count` listed files: one of each distribution in turn, sizes close to `TYPED` first.
 
@@ -152,30 +141,3 @@ def load_all() -> HeldOut:
         if (text := held_out_text(path)) is not None and rejection(text) is None
     ]
     return HeldOut(tuple(files), ())
-
-
-def cut_points(files: Iterable[HeldOutFile], count: int, seed: int = SEED) -> list[Cut]:
-    """Return `count` cuts, spread evenly over the distributions: half at a line's start, half inside the line."""
-    lines: dict[str, list[tuple[HeldOutFile, int, str]]] = {}
-    for file in files:
-        offset = 0
-        for line in file.text.split("\n"):
-            if len(line.strip()) >= 2:
-                lines.setdefault(file.distribution, []).append((file, offset, line))
-            offset += len(line) + 1
-    generator = random.Random(seed)
-    orders = {name: generator.sample(items, len(items)) for name, items in sorted(lines.items())}
-    cuts: list[Cut] = []
-    while len(cuts) < count and any(orders.values()):
-        for name in sorted(orders):
-            if orders[name] and len(cuts) < count:
-                cuts.append(
-                    _cut(*orders[name].pop(), at_start=len(cuts) // len(orders) % 2 == 0, generator=generator)
-                )
-    return cuts
-
-
-def _cut(file: HeldOutFile, offset: int, line: str, *, at_start: bool, generator: random.Random) -> Cut:
-    indentation = len(line) - len(line.lstrip())
-    column = indentation if at_start else generator.randrange(indentation + 1, len(line))
-    return Cut(file.distribution, file.path, file.text[: offset + column], line[column:], at_start)

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codegen_lsp.nano.corpus.heldout import Cut, HeldOut, HeldOutFile
+from codegen_lsp.nano.corpus.heldout import HeldOut, HeldOutFile
+from codegen_lsp.nano.evaluation.cuts import Cut
 from codegen_lsp.nano.evaluation.predictors import BufferWords, LanguageModel, NGramPredictor, Predictor
 
 PredictorFactory = Callable[[], Predictor]

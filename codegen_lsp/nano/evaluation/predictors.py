@@ -23,15 +23,6 @@ from codegen_lsp.nano.corpus.tokenizer import load_tokenizer
 from codegen_lsp.nano.evaluation.ngram import FileCache, NGramModel, mixed
 from codegen_lsp.nano.evaluation.token_bytes import TokenBytes
 
-MAX_TOKENS = 64
-"""Maximum number of tokens in a suggestion."""
-
-WINDOW = 2048
-"""Maximum number of tokens in a model's context."""
-
-CHUNK = 256
-"""Number of tokens in one forward pass of prefill, which bounds the memory that attention needs."""
-
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -74,6 +65,10 @@ class BufferWords:
             (word for word in reversed(words) if word.startswith(typed[0]) and word != typed[0]), None
         )
         return None if nearest is None else Suggestion(nearest[len(typed[0]) :], math.nan)
+
+
+MAX_TOKENS = 64
+"""Maximum number of tokens in a suggestion."""
 
 
 class TokenPredictor:
@@ -171,6 +166,13 @@ class NGramPredictor(TokenPredictor):
         below = self.model.distribution(self._context)
         result: NDArray[np.float64] = np.log(mixed(below, self._cache.distribution(self._context, below)))
         return result
+
+
+WINDOW = 2048
+"""Maximum number of tokens in a model's context."""
+
+CHUNK = 256
+"""Number of tokens in one forward pass of prefill, which bounds the memory that attention needs."""
 
 
 class LanguageModel(TokenPredictor):

@@ -23,9 +23,6 @@ from codegen_lsp.nano.training.network import TrainingModel, new_model
 from codegen_lsp.nano.training.optimizer import build_optimizers
 from codegen_lsp.nano.training.recipes import Recipe, RecipeError, Stage
 
-SAVE_EVERY = 300.0
-"""Seconds between checkpoints."""
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -170,6 +167,10 @@ def _log_entry(run: Run, clock: Clock, loss: float, speed: float) -> LogEntry:
         "rate": round(run.recipe.rate(clock.progress(run)), 4),
         "tokens_per_second": round(speed),
     }
+
+
+SAVE_EVERY = 300.0
+"""Seconds between checkpoints."""
 
 
 def _train_piece(trainer: Trainer) -> None:

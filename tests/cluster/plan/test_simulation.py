@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from codegen_lsp.cluster.plan import traces
-from codegen_lsp.cluster.plan.service import DEVICES, Service, computed, read
+from codegen_lsp.cluster.plan.accelerators import DEVICES
+from codegen_lsp.cluster.plan.service import Service, computed, read
 from codegen_lsp.cluster.plan.simulation import Scenario, Tallies, simulate
 from codegen_lsp.cluster.plan.sizing import Goal, percentiles, size
 from codegen_lsp.cluster.plan.traces import EngineCall, Trace

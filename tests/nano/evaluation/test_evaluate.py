@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from codegen_lsp.nano.corpus import heldout, sources
-from codegen_lsp.nano.corpus.heldout import Cut, HeldOut, HeldOutFile
+from codegen_lsp.nano.corpus.heldout import HeldOut, HeldOutFile
 from codegen_lsp.nano.evaluation import evaluate
+from codegen_lsp.nano.evaluation.cuts import Cut, cut_points
 from codegen_lsp.nano.evaluation.predictors import Suggestion
 
 
@@ -102,8 +103,8 @@ def test_the_listed_files_are_those_of_all_held_out_distributions() -> None:
 
 def test_a_thousand_cuts_are_the_same_each_time_and_half_are_at_a_lines_start() -> None:
     files = heldout.load().files
-    cuts = heldout.cut_points(files, 1000)
-    assert cuts == heldout.cut_points(files, 1000)
+    cuts = cut_points(files, 1000)
+    assert cuts == cut_points(files, 1000)
     assert len(cuts) == 1000
     assert sum(item.at_start for item in cuts) == 500
     texts = {(file.distribution, file.path): file.text for file in files}
