@@ -40,15 +40,22 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaLoad:
+    """How many requests a replica works on at the same time."""
+
+    target: int = 4
+    """Requests in progress per replica above which Ray Serve starts another one."""
+    limit: int = 64
+    """Maximum number of requests in progress per replica; others go to the next replica of their session."""
+
+
+@dataclass(frozen=True, slots=True)
 class Replicas:
     """How many replicas, and what each of them gets."""
 
     minimum: int = 1
     maximum: int = 1
-    queue: int = 4
-    """Requests in progress per replica above which Ray Serve starts another one."""
-    limit: int = 64
-    """Maximum number of requests in progress per replica; others go to the next replica of their session."""
+    load: ReplicaLoad = ReplicaLoad()
     processors: float = 1
     gpus: float = 0
 
@@ -133,15 +140,15 @@ def of_vllm(
 def _deployment(replicas: Replicas) -> dict[str, Any]:
     """Return the options with which sessions meet the replica that holds their prefix, and replicas come and go."""
     return {
-        "max_ongoing_requests": replicas.limit,
-        "max_queued_requests": 4 * replicas.limit,
+        "max_ongoing_requests": replicas.load.limit,
+        "max_queued_requests": 4 * replicas.load.limit,
         "graceful_shutdown_timeout_s": 30,
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
         "autoscaling_config": {
             "min_replicas": replicas.minimum,
             "max_replicas": replicas.maximum,
-            "target_ongoing_requests": replicas.queue,
+            "target_ongoing_requests": replicas.load.target,
         },
         "request_router_config": {
             "request_router_class": ROUTER,

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from codegen_lsp.cluster import serve_config
-from codegen_lsp.cluster.serve_config import Endpoint, Replicas
+from codegen_lsp.cluster.serve_config import Endpoint, ReplicaLoad, Replicas
 from codegen_lsp.wire.config import ConfigError, EngineConfig
 
 
 def document(**endpoint: Any) -> dict[str, Any]:
     config = EngineConfig(model="2B-mono", threads=2, max_memory={"0": 2**30})
-    return serve_config.of_engines(config, Replicas.parse("1-3", queue=8), Endpoint(**endpoint))
+    return serve_config.of_engines(
+        config, Replicas.parse("1-3", load=ReplicaLoad(target=8)), Endpoint(**endpoint)
+    )
 
 
 def vllm(**endpoint: Any) -> dict[str, Any]:

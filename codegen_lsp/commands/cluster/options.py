@@ -64,7 +64,10 @@ class ClusterOptions:
         from codegen_lsp.cluster import serve_config, vllm
 
         replicas = serve_config.Replicas.parse(
-            self.replicas, queue=self.queue, limit=self.limit, processors=self.processors, gpus=self.gpus
+            self.replicas,
+            load=serve_config.ReplicaLoad(self.queue, self.limit),
+            processors=self.processors,
+            gpus=self.gpus,
         )
         config = load.config(prefix_cache=self.prefix_cache)
         endpoint = self._endpoint()

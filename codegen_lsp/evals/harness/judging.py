@@ -9,8 +9,18 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypedDict, Unpack
 
 from codegen_lsp.evals.sandbox.sandbox import Judging, Limits, Result, Sandbox
+
+
+class RunOptions(TypedDict, total=False):
+    """What `Sandbox.run` takes beside the program."""
+
+    driver: str
+    payload: object
+    judging: Judging
+    limits: Limits
 
 
 class Judges:
@@ -21,24 +31,14 @@ class Judges:
         self._sandbox = sandbox
         self.workers = workers or max(1, min(8, (os.cpu_count() or 2) // 2))
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="judge")
-        self._results: dict[tuple[str, str | None, str, Limits | None], asyncio.Future[Result]] = {}
+        self._results: dict[tuple[str, str], asyncio.Future[Result]] = {}
 
-    async def run(
-        self,
-        program: str,
-        *,
-        driver: str | None = None,
-        payload: object = None,
-        judging: Judging | None = None,
-        limits: Limits | None = None,
-    ) -> Result:
+    async def run(self, program: str, **options: Unpack[RunOptions]) -> Result:
         """Return how the program ends; see `Sandbox.run`. A program seen before is not run again."""
-        key = (program, driver, repr((payload, judging)), limits)
+        key = (program, repr(sorted(options.items())))
         if key not in self._results:
             loop = asyncio.get_running_loop()
-            work: Callable[[], Result] = lambda: self._sandbox.run(  # noqa: E731
-                program, driver=driver, payload=payload, judging=judging, limits=limits
-            )
+            work: Callable[[], Result] = lambda: self._sandbox.run(program, **options)  # noqa: E731
             self._results[key] = asyncio.ensure_future(loop.run_in_executor(self._pool, work))
         return await asyncio.shield(self._results[key])
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codegen_lsp.evals.harness.records import DataError, EvaluationError
+from codegen_lsp.evals.harness.settings import SampledSettings
 
 
 @dataclass(frozen=True)
@@ -23,29 +24,23 @@ class Problem:
         return f"{self.prompt}{completion}\n{self.test}\ncheck({self.entry_point})"
 
 
-@dataclass(frozen=True)
-class HumanEvalSettings:
-    """Settings of one evaluation; the same settings give the same samples."""
+@dataclass(frozen=True, kw_only=True)
+class HumanEvalSettings(SampledSettings):
+    """Settings of one evaluation."""
 
     samples: int = 20
     """Samples for each problem and temperature; the paper has 200."""
     temperatures: tuple[float, ...] = (0.2, 0.6, 0.8)
     """All are sampled; each k takes the best of them."""
-    top_p: float = 0.95
     max_tokens: int = 300
-    seed: int = 0
-    seconds: float = 3.0
-    """Wall-clock limit of one program."""
-    problems: int = 0
-    """Number of problems, from the first; 0 for all."""
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.max_tokens < 1 or self.seconds <= 0 or self.problems < 0:
-            raise EvaluationError("samples, tokens and seconds must be positive")
+        super().__post_init__()
+        self.require(1, "max_tokens")
         if not self.temperatures or len(set(self.temperatures)) < len(self.temperatures):
             raise EvaluationError("at least one temperature is required, and each only once")
-        if any(not 0 <= t <= 2 for t in self.temperatures):
-            raise EvaluationError("temperatures must be from 0 to 2")
+        for temperature in self.temperatures:
+            self.require_temperature(temperature)
 
 
 def read_problems(limit: int = 0) -> list[Problem]:

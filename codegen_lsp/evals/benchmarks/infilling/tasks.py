@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from codegen_lsp.evals.harness.records import DataError, EvaluationError, read_lines
+from codegen_lsp.evals.harness.records import DataError, read_lines
+from codegen_lsp.evals.harness.settings import JudgedSettings
 from codegen_lsp.lsp.code.cursor import Cursor
 
 Kind = Literal["line", "lines", "span"]
@@ -63,21 +64,20 @@ class Task:
         )
 
 
-@dataclass(frozen=True)
-class InfillingSettings:
+@dataclass(frozen=True, kw_only=True)
+class InfillingSettings(JudgedSettings):
     """Settings of one evaluation; the same settings give the same lines."""
 
     rows: int = 3
     """The language server's option `candidates`; it decodes two more rows, since a person asks by hand."""
     max_tokens: int = 64
-    seconds: float = 3.0
-    """Wall-clock limit of one program."""
     tasks: int = 0
     """Number of tasks, evenly spread over the benchmark; 0 for all."""
 
     def __post_init__(self) -> None:
-        if self.rows < 1 or self.max_tokens < 1 or self.seconds <= 0 or self.tasks < 0:
-            raise EvaluationError("rows, tokens and seconds must be positive")
+        super().__post_init__()
+        self.require(1, "rows", "max_tokens")
+        self.require(0, "tasks")
 
 
 def read_tasks(path: Path, count: int = 0) -> list[Task]:

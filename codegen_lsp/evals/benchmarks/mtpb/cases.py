@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, read_lines
+from codegen_lsp.evals.harness.settings import SampledSettings
 from codegen_lsp.evals.sandbox.sandbox import Limits
 
 Turns = Literal["multi", "single"]
@@ -38,30 +39,23 @@ class Case:
         return f"{self.problem}/{self.number}"
 
 
-@dataclass(frozen=True)
-class MtpbSettings:
-    """Settings of one evaluation; the same settings give the same samples."""
+@dataclass(frozen=True, kw_only=True)
+class MtpbSettings(SampledSettings):
+    """Settings of one evaluation."""
 
     samples: int = 40
     """Samples for each case, as in the paper."""
     turns: Turns = "multi"
     temperature: float = 0.2
-    top_p: float = 0.95
-    seed: int = 0
     seconds: float = 20.0
-    """Time limit of one program."""
-    problems: int = 0
-    """Number of problems, from the first; 0 for all."""
     cases: int = 0
     """Number of cases of each problem, from the first; 0 for all."""
 
     def __post_init__(self) -> None:
-        if self.samples < 1 or self.seconds <= 0 or min(self.problems, self.cases) < 0:
-            raise EvaluationError("samples and seconds must be positive")
-        if self.turns not in ("multi", "single"):
-            raise EvaluationError(f"turns must be multi or single, got {self.turns!r}")
-        if not 0 <= self.temperature <= 2:
-            raise EvaluationError("the temperature must be from 0 to 2")
+        super().__post_init__()
+        turns_named(self.turns)
+        self.require_temperature(self.temperature)
+        self.require(0, "cases")
 
 
 def read_cases(path: Path, problems: int = 0, cases: int = 0) -> list[Case]:
