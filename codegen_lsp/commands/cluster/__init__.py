@@ -8,9 +8,5 @@ from codegen_lsp.commands.cluster.deployment import config, down, status, up
 from codegen_lsp.commands.cluster.planning import compare, plan
 
 app = typer.Typer(help="Run a model on many replicas, and plan how many a team needs.", no_args_is_help=True)
-app.command("up")(up)
-app.command("status")(status)
-app.command("down")(down)
-app.command("config")(config)
-app.command("plan")(plan)
-app.command("compare")(compare)
+for command in (up, status, down, config, plan, compare):
+    app.command(command.__name__)(command)

@@ -14,9 +14,5 @@ from codegen_lsp.commands.evaluate.replay import replay
 app = typer.Typer(
     help="Evaluate a model on the field's benchmarks and on a person's typing.", no_args_is_help=True
 )
-app.command("humaneval")(humaneval)
-app.command("mtpb")(mtpb)
-app.command("infilling")(infilling)
-app.command("replay")(replay)
-app.command("passthrough")(passthrough)
-app.command("crossfile")(crossfile)
+for command in (humaneval, mtpb, infilling, replay, passthrough, crossfile):
+    app.command(command.__name__)(command)

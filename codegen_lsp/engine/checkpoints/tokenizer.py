@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from codegen_lsp.engine.checkpoints import files
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
+from codegen_lsp.wire.errors import CodegenError
 
 MAX_GROWTH = 1000
 """Maximum factor by which all normalizers together may make a text longer."""
@@ -88,18 +89,26 @@ def _check_growth(path: Path) -> None:
             )
 
 
-@contextlib.contextmanager
-def tokenizer_errors(folder: Path) -> Iterator[None]:
+def tokenizer_errors(folder: Path) -> contextlib.AbstractContextManager[None]:
     """Turn everything that tokenizers raises, panics included, into a CheckpointError."""
+    return library_errors(lambda reason: f"the tokenizer in {folder} can't be loaded: {reason}")
+
+
+@contextlib.contextmanager
+def library_errors(say: Callable[[str], str]) -> Iterator[None]:
+    """Turn everything that a library raises, panics included, into a CheckpointError; this package's own errors pass.
+
+    `say` returns the message for a reason, which is the start of what the library says.
+    """
     try:
         yield
-    except CheckpointError:
+    except CodegenError:
         raise
     except BaseException as error:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
-        text = " ".join(str(error).split())[:200]
-        raise CheckpointError(f"the tokenizer in {folder} can't be loaded: {text}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CheckpointError(say(reason)) from error
 
 
 @contextlib.contextmanager

@@ -23,9 +23,8 @@ from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError, LoadRepor
 from codegen_lsp.engine.checkpoints.config_limits import check_config
 from codegen_lsp.engine.checkpoints.sources.gguf_header import check_header
 from codegen_lsp.engine.checkpoints.sources.gguf_tokenizer import gguf_tokenizer
-from codegen_lsp.engine.checkpoints.tokenizer import is_panic
+from codegen_lsp.engine.checkpoints.tokenizer import library_errors
 from codegen_lsp.wire import extras
-from codegen_lsp.wire.errors import CodegenError
 from codegen_lsp.wire.folders import models_dir
 
 if TYPE_CHECKING:
@@ -41,27 +40,19 @@ FORMAT = "1"
 PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 
 
-@contextlib.contextmanager
-def gguf_errors(path: Path) -> Iterator[None]:
+def gguf_errors(path: Path) -> contextlib.AbstractContextManager[None]:
     """Turn everything that reading a GGUF file raises into a sentence."""
-    try:
-        yield
-    except CodegenError:
-        raise
-    except BaseException as error:
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
-        text = " ".join(str(error).split())[:200]
-        match = re.search(r"architecture '?([\w.-]+)'? is not supported", text)
+
+    def say(reason: str) -> str:
+        match = re.search(r"architecture '?([\w.-]+)'? is not supported", reason)
         if match:
-            raise CheckpointError(
+            return (
                 f"{path} holds a {match[1]!r} model, which transformers can't read from a GGUF file; "
                 "use the model's name on the hub"
-            ) from error
-        reason = text or type(error).__name__
-        raise CheckpointError(
-            f"{path} can't be read: {reason}; download it again if it is cut off"
-        ) from error
+            )
+        return f"{path} can't be read: {reason}; download it again if it is cut off"
+
+    return library_errors(say)
 
 
 def is_gguf(path: Path) -> bool:
