@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from codegen_lsp.lsp.context.background import BackgroundReader
-from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
+from codegen_lsp.lsp.context.snapshot import DocumentSnapshot, OpenDocument
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 from codegen_lsp.lsp.uris import canonical
@@ -32,15 +32,6 @@ VERDICT_SECONDS = 1.0
 RECENT = 12
 """Number of recently edited files whose passages are compared with the code at the cursor."""
 _WITH_PATHS = ("file", "vscode-notebook-cell")
-
-
-@dataclass(frozen=True, slots=True)
-class OpenDocument:
-    """A document as the editor has it."""
-
-    uri: str
-    language: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

