@@ -17,18 +17,10 @@ from pathlib import Path
 import pytest
 
 import codegen_lsp
+from codegen_lsp.wire.extras import EXTRAS
 
 PACKAGE = Path(codegen_lsp.__path__[0])
-HEAVY = {
-    "torch",
-    "llvmlite",
-    "transformers",
-    "accelerate",
-    "safetensors",
-    "tokenizers",
-    "starlette",
-    "uvicorn",
-}
+HEAVY = {*EXTRAS["engine"]} - {"tree_sitter_typescript"}
 EDITOR = {"pygls", "lsprotocol", "tree_sitter"}
 MODULES_AT_MOST = 13
 """Maximum number of modules in a folder, `__init__` not counted."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.checkpoints import TinyCodeGen
 
 from codegen_lsp.nano.evaluation.card import parameters
 
@@ -89,17 +90,14 @@ def test_the_commands_are_listed() -> None:
 
 
 def test_parameters_are_counted_as_transformers_counts_them() -> None:
-    from transformers import CodeGenConfig, CodeGenForCausalLM
-
-    config = CodeGenConfig(
-        vocab_size=97,
-        n_embd=48,
-        n_layer=3,
-        n_head=8,
-        rotary_dim=4,
-        n_positions=64,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    total = sum(parameter.numel() for parameter in CodeGenForCausalLM(config).parameters())
-    assert sum(parameters(config.to_dict())) == total
+    dimensions = {
+        "vocab_size": 97,
+        "n_embd": 48,
+        "n_layer": 3,
+        "n_head": 8,
+        "rotary_dim": 4,
+        "n_positions": 64,
+    }
+    model = TinyCodeGen(**dimensions).build()
+    total = sum(parameter.numel() for parameter in model.parameters())
+    assert sum(parameters(model.config.to_dict())) == total

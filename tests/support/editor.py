@@ -262,6 +262,15 @@ class Editor:
     def cancel(self, identifier: str) -> None:
         self.client.cancel_request(lsp.CancelParams(identifier))
 
+    async def cancels(self, identifier: str, request: asyncio.Future[Any]) -> bool:
+        """Cancel a request; return whether it was cancelled before it was answered."""
+        self.cancel(identifier)
+        (answer,) = await asyncio.gather(request, return_exceptions=True)
+        if isinstance(answer, JsonRpcException):
+            assert answer.code == CANCELLED
+            return True
+        return False
+
     async def last(self, uri: str | None = None) -> dict[str, Any]:
         answer = await self.command("codegen.showLastRequest", *([{"uri": uri}] if uri else []))
         assert isinstance(answer, dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from codegen_lsp.wire.answers import Choice, Completion, Usage
@@ -60,3 +61,14 @@ async def report_after_stops(
         else:
             assert stops >= 1
             return report
+
+
+def about(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a report says about an evaluation of a fake model."""
+    return {"model": "fake", "settings": settings, "walls": {"level": "x", "protection": {"files": "y"}}}
+
+
+def drawn_page(folder: Path) -> str:
+    """Return the text of an evaluation's report, after checking that it has a picture."""
+    assert (folder / "report.png").exists()
+    return (folder / "report.md").read_text(encoding="utf-8")

@@ -246,22 +246,23 @@ async def test_rows_that_go_on_differently_are_dropped_wherever_they_are() -> No
         assert len(server.requests) == 1
 
 
-async def test_a_space_that_belongs_to_the_indentation_is_left_in_the_prompt() -> None:
+@pytest.mark.parametrize(
+    ("prompt", "completions", "text"),
+    [
+        ("def f(x):\n    retur", {"def f(x):\n   ": "if x", "def f(x):\n    ": "return x"}, "n x"),
+        ("x = pri", {"x =": " other", "x = pri": "nt(1)"}, "nt(1)"),
+    ],
+    ids=["a space that belongs to the indentation", "a model that would go on differently"],
+)
+async def test_less_is_cut_off_if_no_completion_fits(
+    prompt: str, completions: dict[str, str], text: str
+) -> None:
     def respond(_: str, body: dict[str, Any]) -> Any:
-        return stream(event("return x" if body["prompt"].endswith("    ") else "if x", finish_reason="stop"))
+        return stream(event(completions[body["prompt"]], finish_reason="stop"))
 
     async with ScriptedServer(respond).running() as server:
-        assert (await healed(server, "def f(x):\n    retur")).choices[0].text == "n x"
-        assert [body["prompt"] for _, body in server.requests] == ["def f(x):\n   ", "def f(x):\n    "]
-
-
-async def test_a_model_that_would_go_on_differently_gets_the_whole_prompt() -> None:
-    def respond(_: str, body: dict[str, Any]) -> Any:
-        return stream(event("nt(1)" if body["prompt"].endswith("pri") else " other", finish_reason="stop"))
-
-    async with ScriptedServer(respond).running() as server:
-        assert (await healed(server, "x = pri")).choices[0].text == "nt(1)"
-        assert [body["prompt"] for _, body in server.requests] == ["x =", "x = pri"]
+        assert (await healed(server, prompt)).choices[0].text == text
+        assert [body["prompt"] for _, body in server.requests] == list(completions)
 
 
 def test_a_token_that_is_cut_keeps_its_end() -> None:

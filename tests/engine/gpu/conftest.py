@@ -17,18 +17,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
+WIDTHS = {"n_embd": 1024, "n_head": 16, "rotary_dim": 32, "n_positions": 2048}
+"""Dimensions of the 350M."""
+
+
 @pytest.fixture(scope="session")
 def real_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the 350M's shape with random weights, which the GPU makes in no time."""
-    shape = TinyCodeGen(
-        n_layer=20,
-        n_embd=1024,
-        n_head=16,
-        rotary_dim=32,
-        n_positions=2048,
-        vocab_size=51200,
-        initializer_range=0.02,
-    )
+    shape = TinyCodeGen(**WIDTHS, n_layer=20, vocab_size=51200, initializer_range=0.02)
     with torch.device("cuda"):
         model = shape.build()
     return save(tmp_path_factory.mktemp("models") / "350M", model.bfloat16())
@@ -37,7 +33,5 @@ def real_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clear_cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few layers of the 350M's widths, with weights so large that the likeliest token leads clearly."""
-    shape = TinyCodeGen(
-        n_layer=3, n_embd=1024, n_head=16, rotary_dim=32, seed=4, n_positions=2048, initializer_range=0.05
-    )
+    shape = TinyCodeGen(**WIDTHS, n_layer=3, seed=4, initializer_range=0.05)
     return save(tmp_path_factory.mktemp("models") / "clear-cut", shape.build())

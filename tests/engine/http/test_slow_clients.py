@@ -49,12 +49,13 @@ def connected(engine: Served, sent: bytes) -> socket.socket:
     return connection
 
 
+def head(path: str, framing: str) -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: engine\r\n{framing}\r\n\r\n".encode()
+
+
 def post(body: dict[str, Any]) -> bytes:
     data = json.dumps(body).encode()
-    return b"POST /v1/completions HTTP/1.1\r\nHost: engine\r\nContent-Length: %d\r\n\r\n%b" % (
-        len(data),
-        data,
-    )
+    return head("/v1/completions", f"Content-Length: {len(data)}") + data
 
 
 def unix_connections(engine: Served) -> list[Any]:
@@ -63,9 +64,7 @@ def unix_connections(engine: Served) -> list[Any]:
 
 
 def test_a_body_that_never_comes_is_a_timeout(engine: Served) -> None:
-    with connected(
-        engine, b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
-    ) as slow:
+    with connected(engine, head("/v1/completions", "Content-Length: 100")) as slow:
         answer = b""
         while not answer.endswith(b"}"):
             part = slow.recv(4096)
@@ -76,9 +75,7 @@ def test_a_body_that_never_comes_is_a_timeout(engine: Served) -> None:
 
 
 def test_a_body_byte_by_byte_is_a_timeout(engine: Served) -> None:
-    with connected(
-        engine, b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"
-    ) as slow:
+    with connected(engine, head("/v1/completions", "Content-Length: 9999")) as slow:
         slow.settimeout(0.05)
         answer = b""
         deadline = time.monotonic() + 30
@@ -92,9 +89,7 @@ def test_a_body_byte_by_byte_is_a_timeout(engine: Served) -> None:
 
 
 def test_a_body_that_comes_after_the_answer_holds_no_connection(engine: Served) -> None:
-    with connected(
-        engine, b"POST /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    ) as slow:
+    with connected(engine, head("/nowhere", "Transfer-Encoding: chunked")) as slow:
         slow.settimeout(0.2)
         answer, ended = b"", False
         deadline = time.monotonic() + 30

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.scripted_client import ScriptedClient, report_after_stops
+from support.scripted_client import ScriptedClient, about, drawn_page, report_after_stops
 
 from codegen_lsp.evals.benchmarks import infilling
 from codegen_lsp.evals.benchmarks.infilling import Filler, InfillingSettings, Task
@@ -170,8 +170,7 @@ async def run(
     with Folder(folder, {"model": "fake"}) as opened, Judges(walls, 2) as judges:
         records = await infilling.evaluate(filler(engine, fill), judges, opened, tasks, lambda *_: None)
         settings = infilling.settings_of(InfillingSettings(), Path("data.jsonl"))
-        about = {"model": "fake", "settings": settings, "walls": {"level": "x", "protection": {"files": "y"}}}
-        return infilling.write_report(opened, records, tasks, about)
+        return infilling.write_report(opened, records, tasks, about(settings))
 
 
 async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
@@ -181,10 +180,9 @@ async def test_evaluates_and_goes_on(tmp_path: Path, walls: Sandbox) -> None:
     assert whole["ways"]["server"]["pass_rate"]["mean"] == 1.0
     assert whole["gain_exact_match"] == 1.0
     assert whole["gain_of_each_part"] == {"prompt": 0.5, "mean": 0.5, "server": 0.0}
-    page = (tmp_path / "whole" / "report.md").read_text(encoding="utf-8")
+    page = drawn_page(tmp_path / "whole")
     assert "+100.00 points" in page
     assert "(published)" in page
-    assert (tmp_path / "whole" / "report.png").exists()
     parts = await report_after_stops(writer, 3, lambda engine: run(tmp_path / "parts", engine, walls))
     assert parts == whole
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.mtpb_programs import PROGRAMS
-from support.scripted_client import ScriptedClient, report_after_stops
+from support.scripted_client import ScriptedClient, about, drawn_page, report_after_stops
 
 from codegen_lsp.evals.benchmarks import mtpb
 from codegen_lsp.evals.benchmarks.mtpb import Case, MtpbSettings, comparison, driver
@@ -332,8 +332,7 @@ async def run(folder: Path, engine: ScriptedClient, judges: Judges) -> dict[str,
     with Folder(folder, kept) as opened:
         asker = RetryingClient(engine, pause=0)
         verdicts = await mtpb.evaluate(asker, judges, opened, settings, CASES, lambda *_: None)
-        about = {"model": "fake", "settings": kept, "walls": {"level": "x", "protection": {"files": "y"}}}
-        return mtpb.write_report(opened, verdicts, CASES, about)
+        return mtpb.write_report(opened, verdicts, CASES, about(kept))
 
 
 async def test_evaluates_and_goes_on(tmp_path: Path, judges: Judges) -> None:
@@ -342,10 +341,9 @@ async def test_evaluates_and_goes_on(tmp_path: Path, judges: Judges) -> None:
     assert whole["repaired"]["categories"]["dict"]["pass_rate"] == 1.0
     assert whole["faithful"]["turns"].keys() == {"2", "3"}
     assert 0 < whole["faithful"]["categories"]["math"]["pass_rate"] < 1
-    page = (tmp_path / "whole" / "report.md").read_text(encoding="utf-8")
+    page = drawn_page(tmp_path / "whole")
     assert "16.98" in page
     assert "faithful judge" in page
-    assert (tmp_path / "whole" / "report.png").exists()
     parts = await report_after_stops(writer, 9, lambda engine: run(tmp_path / "parts", engine, judges))
     assert parts == whole
 

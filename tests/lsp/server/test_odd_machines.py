@@ -71,15 +71,26 @@ async def test_why_a_client_can_t_be_made_reaches_the_status(
     await until(lambda: raw.status["state"] == "paused")
 
 
-async def test_this_machine_needs_nothing_of_the_environment(connect: Any, fake: FakeEngine) -> None:
-    raw = await connect(
-        {"server": fake.url},
-        SSL_CERT_FILE="/nowhere/ca.pem",
-        SSL_CERT_DIR="/nowhere",
-        SSLKEYLOGFILE="/nowhere/keys",
-        ALL_PROXY="socks5://127.0.0.1:1",
-        NO_PROXY="[::1,*,,;",
-    )
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {
+            "SSL_CERT_FILE": "/nowhere/ca.pem",
+            "SSL_CERT_DIR": "/nowhere",
+            "SSLKEYLOGFILE": "/nowhere/keys",
+            "ALL_PROXY": "socks5://127.0.0.1:1",
+            "NO_PROXY": "[::1,*,,;",
+        },
+        dict.fromkeys(
+            ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"), "/proc/nowhere"
+        ),
+    ],
+    ids=["network", "folders for logs and caches"],
+)
+async def test_this_machine_needs_nothing_of_the_environment(
+    connect: Any, fake: FakeEngine, variables: dict[str, str]
+) -> None:
+    raw = await connect({"server": fake.url}, **variables)
     assert (await settled(raw))["state"] == "ready"
 
 
@@ -106,18 +117,6 @@ async def test_a_setting_that_can_t_be_used_is_named_and_nothing_waits_for_ever(
     assert status["state"] == ("error" if "server" in bad else "ready"), status
     (name,) = bad
     assert any(f"codegen.{name}" in message for message in raw.shown), raw.shown
-
-
-async def test_no_folder_for_logs_and_caches_stops_nothing(connect: Any, fake: FakeEngine) -> None:
-    raw = await connect(
-        {"server": fake.url},
-        HOME="/proc/nowhere",
-        XDG_CACHE_HOME="/proc/nowhere",
-        XDG_STATE_HOME="/proc/nowhere",
-        XDG_RUNTIME_DIR="/proc/nowhere",
-        TMPDIR="/proc/nowhere",
-    )
-    assert (await settled(raw))["state"] == "ready"
 
 
 async def test_the_environment_s_token_stays_with_its_server(connect: Any, fake: FakeEngine) -> None:
