@@ -92,6 +92,7 @@ class BufferCache(Cache):
         """Number of tokens that the cache's own buffers hold, for each row."""
         return self.length - self._layers[-1].shared_length
 
+    @torch.inference_mode()
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` more tokens in each row."""
         if self.held + tokens > self.room:
