@@ -136,7 +136,7 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
         layers.replace_layers(module, choice.format, halves=halves)
         # Then the model no longer shares them, about which accelerate would warn.
         logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
-        layers.reserve_shared_head(module)
+        layers.reserve_shared_head(module, halves=halves)
     return Blueprint(module, dtype, choice, parameters, kv_dtype, unquantized, halves)
 
 

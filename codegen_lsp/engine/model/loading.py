@@ -137,7 +137,7 @@ def _load_module(
         log.warning("int8 is not accurate for %s (error of a matrix: %.0f %%)", folder, 100 * max(errors))
         return _load_module(replace(config, quantize="none"), folder, progress)
     if blueprint.choice.format is not None:
-        quantize_head(module)
+        quantize_head(module, halves=blueprint.halves)
         read_prompts_in(module, blueprint.prompt_dtype)
         release_memory()
     module.eval()

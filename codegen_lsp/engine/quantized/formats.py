@@ -134,3 +134,11 @@ def _rounded(groups: torch.Tensor, sizes: torch.Tensor, least: torch.Tensor) -> 
 def _divisors(scales: torch.Tensor) -> torch.Tensor:
     """Return the scales, with 1 for a row of zeros."""
     return scales.where(scales != 0, torch.ones_like(scales))
+
+
+def halved(weight: torch.Tensor) -> torch.Tensor:
+    """Return a table in the 16 bits that hold all of its values, or as it is if none do."""
+    for dtype in (torch.bfloat16, torch.float16):
+        if torch.equal(weight.to(dtype).to(weight.dtype), weight):
+            return weight.to(dtype)
+    return weight

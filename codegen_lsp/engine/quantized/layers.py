@@ -150,12 +150,14 @@ def replace_layers(module: nn.Module, number_format: Format, *, halves: bool) ->
             )
 
 
-def reserve_shared_head(module: nn.Module) -> None:
-    """Replace the shared head of a model without weights, so that the size of its copy counts."""
+def reserve_shared_head(module: nn.Module, *, halves: bool) -> None:
+    """Replace the shared head of a model without weights, and the table, as `quantize_head` does with weights."""
     head = _head(module)
     if head is not None and type(head) is nn.Linear:
         layer = QuantizedLinear(head.in_features, head.out_features, "int8", head.bias)
         module.set_output_embeddings(layer)  # type: ignore[operator]
+        if (table := _wide_table(module)) is not None and halves:
+            module.set_input_embeddings(StoredEmbedding(table))  # type: ignore[operator]
 
 
 def read_prompts_in(module: nn.Module, dtype: torch.dtype) -> None:
@@ -168,11 +170,18 @@ def read_prompts_in(module: nn.Module, dtype: torch.dtype) -> None:
             layer.prompt_dtype = None if dtype == torch.float32 else dtype
 
 
-def quantize_head(module: nn.Module) -> None:
-    """Give a head in the model's dtype an int8 copy of its weights, also if it shares them with the embedding table."""
+def quantize_head(module: nn.Module, *, halves: bool) -> None:
+    """Give a head in the model's dtype an int8 copy of its weights, also if it shares them with the embedding table.
+
+    With `halves` the table then keeps the 16 bits of its checkpoint, as one that is not shared does from the start.
+    """
     head = _head(module)
     if head is not None and type(head) is nn.Linear:
         module.set_output_embeddings(QuantizedLinear.from_weight(head.weight, "int8", head.bias))  # type: ignore[operator]
+        if (table := _wide_table(module)) is not None and halves:
+            stored = StoredEmbedding(table)
+            stored.weight = _parameter(formats.halved(table.weight))
+            module.set_input_embeddings(stored)  # type: ignore[operator]
 
 
 def is_quantizable(module: nn.Module) -> bool:
@@ -184,6 +193,13 @@ def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     for parent in module.modules():
         for name, child in parent.named_children():
             yield parent, name, child
+
+
+def _wide_table(module: nn.Module) -> nn.Embedding | None:
+    """Return the embedding table if it holds 32 bits a number and stays in memory."""
+    table: nn.Module = module.get_input_embeddings()  # type: ignore[operator]
+    is_wide = type(table) is nn.Embedding and table.weight.dtype == torch.float32
+    return table if is_wide and not hasattr(table, "_hf_hook") else None  # type: ignore[return-value]
 
 
 def _head(module: nn.Module) -> nn.Module | None:

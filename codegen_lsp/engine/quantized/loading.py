@@ -88,7 +88,7 @@ class _Quantize(ConversionOps):
         path = name.rpartition(".")[0]
         layer = options["model"].get_submodule(path)
         if isinstance(layer, layers.StoredEmbedding):
-            return {name: _halved(weight)}
+            return {name: formats.halved(weight)}
         assert isinstance(layer, layers.QuantizedLinear)
         expected = (layer.out_features, layer.in_features)
         if tuple(weight.shape) != expected:
@@ -98,14 +98,6 @@ class _Quantize(ConversionOps):
         del layer.weight
         options["missing_keys"].discard(name)
         return {f"{path}.stored": stored, f"{path}.scales": scales}
-
-
-def _halved(weight: torch.Tensor) -> torch.Tensor:
-    """Return a table in the 16 bits that hold all of its values, or as it is if none do."""
-    for dtype in (torch.bfloat16, torch.float16):
-        if torch.equal(weight.to(dtype).to(weight.dtype), weight):
-            return weight.to(dtype)
-    return weight
 
 
 def _error(weight: torch.Tensor, stored: torch.Tensor, scales: torch.Tensor) -> float:

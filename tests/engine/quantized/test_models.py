@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +107,22 @@ def test_every_linear_layer_is_quantized_and_the_head_keeps_eight_bits(folder: P
     assert isinstance(head, QuantizedLinear)
     assert {layer.format for layer in layers if layer is not head} == {"int4"}
     assert head.format == "int8"
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_embedding_table_keeps_the_16_bits_of_its_checkpoint(tmp_path: Path, tied: bool) -> None:
+    module = small_llama(tied=tied).to(torch.bfloat16)
+    folder = save(tmp_path / "m", module)
+    model = load_model(folder, quantize="int8")
+    table: Any = model.module.get_input_embeddings()
+    assert table.weight.dtype == torch.bfloat16
+    assert torch.equal(table.weight, module.get_input_embeddings().weight)
+    planned = plan(EngineConfig(model=str(folder), quantize="int8", device_map="cpu"))
+    tensors = {t.data_ptr(): t for t in (*model.module.parameters(), *model.module.buffers())}
+    assert planned.weight_bytes == pytest.approx(sum(t.nbytes for t in tensors.values()), rel=0.02)
+    states = table(torch.tensor([[3, 599]]))
+    assert states.dtype == torch.float32
+    assert torch.equal(states[0], table.weight[[3, 599]].float())
 
 
 def test_the_plan_has_the_bytes_that_loading_takes(folder: Path) -> None:

@@ -7,6 +7,7 @@ other one is tried from time to time.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from statistics import median
@@ -19,6 +20,9 @@ REMEMBERED = 3
 TRIAL = 32
 """After how many steps another number of threads is tried."""
 
+LONGEST = 512
+"""The same after many trials that were slower: each doubles it. One that is faster is repeated at once."""
+
 
 class ThreadChoice:
     """The numbers of threads that a model's steps may take, and what they took."""
@@ -27,7 +31,7 @@ class ThreadChoice:
         """Choose among `counts`; without any, steps take as many threads as torch's operators."""
         self._counts = counts
         self._times: dict[tuple[int, int], deque[float]] = {}
-        self._steps = 0
+        self._wait = self._until_trial = TRIAL
 
     @property
     def most(self) -> int:
@@ -41,13 +45,26 @@ class ThreadChoice:
         unknown = [count for count in self._counts if len(self._taken(tokens, count)) < REMEMBERED]
         if unknown:
             return unknown[0]
-        self._steps += 1
-        ranked = sorted(self._counts, key=lambda count: median(self._taken(tokens, count)))
-        return ranked[1] if self._steps % TRIAL == 0 and len(ranked) > 1 else ranked[0]
+        best, *others = self._ranked(tokens)
+        self._until_trial -= 1
+        if self._until_trial or not others:
+            return best
+        self._until_trial = self._wait = min(2 * self._wait, LONGEST)
+        return others[0]
 
     def add(self, tokens: int, threads: int, seconds: float) -> None:
         """Note how long a step took."""
+        best = self._ranked(tokens)[0] if self._counts else threads
+        if threads != best and seconds < self._usual(tokens, best):
+            self._until_trial, self._wait = 1, TRIAL
         self._taken(tokens, threads).append(seconds)
+
+    def _ranked(self, tokens: int) -> list[int]:
+        """Return the numbers of threads, the fastest first; those without times come last."""
+        return sorted(self._counts, key=lambda count: self._usual(tokens, count))
+
+    def _usual(self, tokens: int, threads: int) -> float:
+        return median(self._taken(tokens, threads) or [math.inf])
 
     def _taken(self, tokens: int, threads: int) -> deque[float]:
         return self._times.setdefault((tokens, threads), deque(maxlen=REMEMBERED))
