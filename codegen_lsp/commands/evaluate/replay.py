@@ -80,8 +80,8 @@ def replay(
     ] = 0.0,
     files: Annotated[int, typer.Option(help="Number of files, from the first; 0 for all.", min=0)] = 0,
     other_files: Annotated[
-        bool, typer.Option("--other-files/--no-other-files", help="Show the model what other files say.")
-    ] = True,
+        FillMode, typer.Option(help="Show the model what other files say.", show_choices=True)
+    ] = "auto",
     fill_in_the_middle: Annotated[
         FillMode, typer.Option(help="Give the model the text after the cursor.", show_choices=True)
     ] = "auto",
@@ -101,7 +101,7 @@ def replay(
     chosen = [path.absolute() for path in benchmark.find_files(paths)][: files or None]
     named = {"model": absolute(engine.model), "server": engine.server, "token": engine.token}
     options = {name: value for name, value in named.items() if value is not None}
-    options["otherFiles"] = "always" if other_files else "never"
+    options["otherFiles"] = other_files
     options["fillInTheMiddle"] = fill_in_the_middle
     stored = benchmark.settings_of(settings) | {
         "other_files": other_files,
