@@ -40,6 +40,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "engine",
         "wire",
         "regular_file",
+        "cores",
         "escaping",
     ),
     "codegen_lsp.lsp": (

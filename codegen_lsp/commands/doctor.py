@@ -20,6 +20,7 @@ import typer
 
 from codegen_lsp.commands.options import AsJson, with_options
 from codegen_lsp.commands.terminal import console, say_json, styled
+from codegen_lsp.cores import core_count
 from codegen_lsp.wire import extras
 from codegen_lsp.wire.child_process import NEUTRAL_FOLDER
 
@@ -109,8 +110,7 @@ def _versions(names: Sequence[str]) -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Finding("ok", "processor", f"{platform.machine()}, {cores} cores")
+    yield Finding("ok", "processor", f"{platform.machine()}, {core_count()} cores")
 
 
 def _number_formats() -> Iterator[Finding]:

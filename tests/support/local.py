@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.decode.generate import generate
@@ -18,6 +19,7 @@ from codegen_lsp.engine.model.loading import load
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
+from codegen_lsp.engine.quantized.layers import QuantizedLinear
 from codegen_lsp.wire.answers import Choice, Completion, join_chunks
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.requests import CompletionRequest
@@ -27,6 +29,19 @@ def load_model(folder: object, **options: Any) -> Model:
     """A checkpoint in float32."""
     config = EngineConfig(model=str(folder), **{"dtype": "float32", **options})
     return load(config, locate.of(config))
+
+
+def dequantized(folder: object, quantized: Model) -> Model:
+    """The plain model with the weights that a quantized one stands for."""
+    model = load_model(folder, quantize="none")
+    for name, layer in quantized.module.named_modules():
+        if isinstance(layer, QuantizedLinear):
+            path, _, own = name.rpartition(".")
+            plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+            plain.weight = nn.Parameter(layer.dequantized())
+            plain.bias = layer.bias
+            setattr(model.module.get_submodule(path), own, plain)
+    return model
 
 
 @dataclass

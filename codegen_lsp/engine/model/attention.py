@@ -105,7 +105,7 @@ def _attend_compiled(query: torch.Tensor, layer: PlainLayer | ForkedLayer) -> to
 def _attend_forked(query: torch.Tensor, layer: ForkedLayer, mask: torch.Tensor | None) -> torch.Tensor:
     rows, all_heads, new, width = query.shape
     keys, values = layer.shared
-    tail_keys, tail_values = layer.held()
+    tail_keys, tail_values = (part.tails.flatten(0, 1) for part in layer.filled())
     border, heads = layer.prompt, len(keys)
     # Queries that share keys are more tokens of one head.
     query = query.reshape(rows, heads, -1, width)

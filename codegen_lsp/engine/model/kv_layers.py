@@ -26,8 +26,6 @@ class BufferLayer(CacheLayerMixin):
     length: int
     pair: torch.Tensor
     """Values and keys (2, rows, heads, room, width)."""
-    merged: tuple[torch.Tensor, torch.Tensor]
-    """Keys and values (rows * heads, room, width), as batched products take them."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -52,12 +50,6 @@ class BufferLayer(CacheLayerMixin):
     def shared_length(self) -> int:
         """Number of tokens that are not in this layer's own buffer."""
         return 0
-
-    def held(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the keys and values (rows * heads, tokens, width) in this layer's own buffer."""
-        count = self.length - self.shared_length
-        keys, values = self.merged
-        return keys[:, :count], values[:, :count]
 
     def put(self, states: torch.Tensor) -> None:
         """Add values and keys (2, rows, chunks, heads of a chunk, t, width) at the end."""
@@ -145,7 +137,6 @@ def bind(layers: Sequence[BufferLayer], buffers: Sequence[torch.Tensor], rows: i
         for pair in buffer[:, :, :rows]:
             layer = next(remaining)
             layer.pair, layer.keys, layer.values = pair, pair[KEYS], pair[VALUES]
-            layer.merged = layer.keys.flatten(0, 1), layer.values.flatten(0, 1)
 
 
 def move_rows(buffers: Sequence[torch.Tensor], rows: Sequence[int], length: int) -> None:

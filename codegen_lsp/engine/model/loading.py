@@ -6,7 +6,6 @@ Knows transformers, accelerate and placement. Code that comes with a checkpoint 
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from codegen_lsp.cores import core_count
 from codegen_lsp.engine.checkpoints import files, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.locate import locate
@@ -25,18 +25,15 @@ from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
 from codegen_lsp.engine.memory import release_memory
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.vocabulary import CODEGEN_END, Vocabulary, without_added
-from codegen_lsp.engine.quantized.choice import MAX_ERROR
+from codegen_lsp.engine.quantized.choice import MAX_ERROR, SMALL
 from codegen_lsp.engine.quantized.layers import quantize_head, read_prompts_in
 from codegen_lsp.engine.read_ahead import read_ahead
 from codegen_lsp.wire.config import EngineConfig, expanded, option
 
 log = logging.getLogger(__name__)
 
-SMALL = 50_000_000
-"""Number of parameters below which a model's operators compute in one thread."""
-
 MOST_OF_SMALL = 2
-"""Maximum number of threads of such a model's steps."""
+"""Maximum number of threads of a small model's steps."""
 
 PAGE = 4096
 """Bytes that the system maps at a time."""
@@ -92,13 +89,8 @@ def _set_threads(count: int, parameters: int) -> Sequence[int]:
         torch.set_num_threads(count)
     elif parameters < SMALL:
         torch.set_num_threads(1)
-        return range(1, min(_core_count(), MOST_OF_SMALL) + 1)
+        return range(1, min(core_count(), MOST_OF_SMALL) + 1)
     return ()
-
-
-def _core_count() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _load_module(

@@ -13,7 +13,10 @@ from codegen_lsp.engine.quantized import layers
 from codegen_lsp.engine.quantized.formats import FORMATS, Format
 
 SMALL = 50_000_000
-"""Number of parameters below which `auto` leaves the weights as they are: there is little to read."""
+"""Number of parameters below which a model is small.
+
+Then `auto` leaves the weights as they are, since there is little to read, and operators compute in one thread.
+"""
 
 PROBE = (4096, 2048)
 """Dimensions of the matrix that `auto` measures with: too large for a core's own cache in every format."""

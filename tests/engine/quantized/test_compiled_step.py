@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support.checkpoints import TinyCodeGen, save
-from support.local import load_model
-from torch import nn
+from support.local import dequantized, load_model
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -26,7 +25,7 @@ from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized.formats import FORMATS, Format
-from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear
+from codegen_lsp.engine.quantized.layers import FEW_ROWS
 
 LLAMA = {
     "vocab_size": 600,
@@ -91,16 +90,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A model with quantized weights, and the plain one with the weights that these stand for."""
     name, number_format = request.param
     folder = save(tmp_path_factory.mktemp("model"), BUILDERS[name]())
-    quantized, plain = load_model(folder, quantize=number_format), load_model(folder, quantize="none")
-    with torch.no_grad():
-        for path, layer in quantized.module.named_modules():
-            if isinstance(layer, QuantizedLinear):
-                parent, _, own = path.rpartition(".")
-                linear = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-                linear.weight.copy_(layer.dequantized())
-                linear.bias = layer.bias
-                setattr(plain.module.get_submodule(parent), own, linear)
-    return quantized, plain
+    quantized = load_model(folder, quantize=number_format)
+    return quantized, dequantized(folder, quantized)
 
 
 def forked(model: Model, kv: KVStore, rows: int) -> KVStore:

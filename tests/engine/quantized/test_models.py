@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from support.checkpoints import TinyCodeGen, save
-from support.local import ask, load_model, names, reference, tokens_of
+from support.local import ask, dequantized, load_model, names, reference, tokens_of
 from torch import nn
 from transformers import CodeGenForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -54,19 +54,6 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "tied-llama": lambda: small_llama(tied=True),
     }
     return save(tmp_path_factory.mktemp("checkpoint"), builders[request.param]())
-
-
-def dequantized(folder: Path, quantized: Model) -> Model:
-    """The plain model with the weights that a quantized one stands for."""
-    model = load_model(folder, quantize="none")
-    for name, layer in quantized.module.named_modules():
-        if isinstance(layer, QuantizedLinear):
-            path, _, own = name.rpartition(".")
-            plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
-            plain.weight = nn.Parameter(layer.dequantized())
-            plain.bias = layer.bias
-            setattr(model.module.get_submodule(path), own, plain)
-    return model
 
 
 @pytest.mark.parametrize("number_format", FORMATS)

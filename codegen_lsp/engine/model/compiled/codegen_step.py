@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from transformers import CodeGenForCausalLM
 
 from codegen_lsp.engine.model.compiled import rotation
 from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
-from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.step import CompiledStep
 from codegen_lsp.engine.model.compiled.workspace import Workspace
@@ -80,9 +80,7 @@ class CodeGenProgram(StepProgram):
 
     def _add_layer(self, index: int, block: Any) -> None:
         program, step, rooms, tokens = self._program, self._step, self._rows, self._tokens
-        self._add_norm(block.ln_1, step.order, tokens)
-        self._pack(rooms.normed, rooms.normed_inputs, tokens)
-        program.meet()
+        self._add_inputs(block.ln_1, step.order, tokens)
         self._add_product(block.attn.qkv_proj, rooms.normed_inputs, rooms.parts)
         self._add_product(block.mlp.fc_in, rooms.normed_inputs, rooms.hidden)
         # The columns that a thread has multiplied: no other one is waited for.
@@ -99,15 +97,14 @@ class CodeGenProgram(StepProgram):
 
 
 def compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:
-    """Return the compiled forward pass of a model over few tokens; None if the kernels can't compute it."""
+    """Return the compiled forward pass of a model over few tokens; None if the kernels can't compute it.
+
+    Its weights are in memory, and its norms in float32.
+    """
     first: Any = module.transformer.h[0]
     widths = (first.attn.head_dim, first.attn.pos_embd_dim)
-    weights = weights_of(module, module.transformer.ln_f, widths)
+    weights = weights_of(module, widths)
     if weights is None:
         return None
     parts = CodeGenParts(module, weights, turns, chunks)
-
-    def new_program(kinds: Sequence[PassKind], kept: int) -> StepProgram:
-        return CodeGenProgram(parts, kinds, kept)
-
-    return CompiledStep(parts, new_program)
+    return CompiledStep(parts, partial(CodeGenProgram, parts))

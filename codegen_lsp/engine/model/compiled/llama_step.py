@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from transformers import PreTrainedModel
 
 from codegen_lsp.engine.model.compiled import rotation
 from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
-from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.step import CompiledStep
 from codegen_lsp.engine.model.compiled.workspace import Workspace
@@ -20,7 +20,6 @@ from codegen_lsp.engine.quantized import elementwise, products
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
 from codegen_lsp.engine.quantized.products import KernelWeights
 from codegen_lsp.engine.quantized.program import arguments
-from codegen_lsp.engine.quantized.writer import vector_width
 
 
 class LlamaParts(StepParts):
@@ -89,7 +88,7 @@ class LlamaProgram(StepProgram):
     def _add_layer(self, index: int, block: Any) -> None:
         program, step, rooms, tokens = self._program, self._step, self._rows, self._tokens
         attention, gated = block.self_attn, block.mlp
-        self._add_inputs(block.input_layernorm)
+        self._add_inputs(block.input_layernorm, step.order, tokens)
         projections = attention.q_proj, attention.k_proj, attention.v_proj
         for start, projection in zip(step.starts, projections, strict=True):
             self._add_product(projection, rooms.normed_inputs, rooms.parts[:, start:])
@@ -99,7 +98,7 @@ class LlamaProgram(StepProgram):
         self._add_attention(index)
         self._add_product(attention.o_proj, rooms.mixed_inputs, rooms.states, adds=True)
         program.meet()
-        self._add_inputs(block.post_attention_layernorm)
+        self._add_inputs(block.post_attention_layernorm, step.order, tokens)
         self._add_product(gated.gate_proj, rooms.normed_inputs, rooms.gates)
         self._add_product(gated.up_proj, rooms.normed_inputs, rooms.hidden)
         # The columns that a thread has multiplied: no other one is waited for.
@@ -111,26 +110,17 @@ class LlamaProgram(StepProgram):
         self._add_product(gated.down_proj, rooms.hidden_inputs, rooms.states, adds=True)
         program.meet()
 
-    def _add_inputs(self, norm: Any) -> None:
-        """Add a norm of the residual stream, whose results are the inputs of products."""
-        self._add_norm(norm, self._step.order, self._tokens)
-        self._pack(self._rows.normed, self._rows.normed_inputs, self._tokens)
-        self._program.meet()
-
 
 def compiled_step(module: PreTrainedModel, context: int) -> CompiledStep | None:
-    """Return the compiled forward pass of a model over few tokens; None if the kernels can't compute it."""
+    """Return the compiled forward pass of a model over few tokens; None if the kernels can't compute it.
+
+    Its weights are quantized and in memory, and its norms in float32.
+    """
     body: Any = module.model
     # A rotation takes whole vectors of each half of a head; the kernel for norms takes whole vectors of a row.
     widths = (body.layers[0].self_attn.head_dim // 2, module.config.get_text_config().hidden_size)
-    weights = weights_of(module, body.norm, widths)
-    if weights is None or not all(
-        part.in_features % vector_width() == 0 or part.format != "bfloat16" for part in weights.values()
-    ):
+    weights = weights_of(module, widths)
+    if weights is None:
         return None
     parts = LlamaParts(module, weights, context)
-
-    def new_program(kinds: Sequence[PassKind], kept: int) -> StepProgram:
-        return LlamaProgram(parts, kinds, kept)
-
-    return CompiledStep(parts, new_program)
+    return CompiledStep(parts, partial(LlamaProgram, parts))

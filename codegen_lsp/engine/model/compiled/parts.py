@@ -67,19 +67,12 @@ class StepParts(ABC):
         """Write what the kernels need to know of the tokens' positions."""
 
 
-def weights_of(
-    module: PreTrainedModel, norm: Any, widths: Sequence[int]
-) -> Mapping[nn.Module, KernelWeights] | None:
-    """Return the weights of linear layers as kernels read them; None if the kernels can't compute this model.
+def weights_of(module: PreTrainedModel, widths: Sequence[int]) -> Mapping[nn.Module, KernelWeights] | None:
+    """Return the weights of linear layers in memory as kernels read them; None if the kernels can't compute this model.
 
-    They need everything in memory, norms in float32, and `widths` that are whole vectors.
+    They need `widths` that are whole vectors.
     """
-    if (
-        any(hasattr(layer, "_hf_hook") for layer in module.modules())
-        or any(parameter.device.type != "cpu" for parameter in module.parameters())
-        or norm.weight.dtype != torch.float32
-        or any(width % vector_width() for width in widths)
-    ):
+    if any(width % vector_width() for width in widths):
         return None
     weights: dict[nn.Module, KernelWeights] = {}
     for layer in module.modules():

@@ -69,14 +69,17 @@ class StepProgram(ABC):
         if isinstance(inputs, PackedRows):
             self._program.add(packing.kernel(), packing.argument_of(floats[:rows], inputs))
 
-    def _add_norm(self, norm: Any, order: torch.Tensor, rows: int) -> None:
-        """Add a norm of the residual stream; each thread may go on with the rows that it normed."""
+    def _add_inputs(self, norm: Any, order: torch.Tensor, rows: int) -> None:
+        """Add a norm of rows of the residual stream as inputs of products; all threads meet after it."""
         weight, bias, size = self._step.norm_weights(norm)
         epsilon = torch.tensor([size])
         tensors = self._rows.states, order, weight, bias, self._rows.normed, epsilon
         addresses = (tensor.data_ptr() for tensor in tensors)
         self._program.add(self._step.norm(), arguments(rows, self._rows.states.shape[1], *addresses))
         self._program.keep(epsilon)
+        # Each thread goes on with the rows that it normed.
+        self._pack(self._rows.normed, self._rows.normed_inputs, rows)
+        self._program.meet()
 
     def _add_product(
         self, layer: nn.Module, inputs: Inputs, outputs: torch.Tensor, *, adds: bool = False
@@ -90,9 +93,7 @@ class StepProgram(ABC):
     def _add_head(self) -> None:
         norm, head = self._step.final_norm, self._step.head
         self._kept_order = torch.zeros(self._kept, dtype=torch.int64)
-        self._add_norm(norm, self._kept_order, self._kept)
-        self._pack(self._rows.normed, self._rows.normed_inputs, self._kept)
-        self._program.meet()
+        self._add_inputs(norm, self._kept_order, self._kept)
         bias = head.float_bias()
         outputs = torch.empty(1, head.out_features)
         self._head_argument = products.argument_of(head, bias, self._rows.normed_inputs, outputs, self._kept)

@@ -54,7 +54,9 @@ class ThreadChoice:
 
     def add(self, tokens: int, threads: int, seconds: float) -> None:
         """Note how long a step took."""
-        best = self._ranked(tokens)[0] if self._counts else threads
+        if not self._counts:
+            return
+        best = self._ranked(tokens)[0]
         if threads != best and seconds < self._usual(tokens, best):
             self._until_trial, self._wait = 1, TRIAL
         self._taken(tokens, threads).append(seconds)

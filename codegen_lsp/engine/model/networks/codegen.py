@@ -22,7 +22,13 @@ from transformers.activations import NewGELUActivation
 
 from codegen_lsp.engine.checkpoints.dimensions import chunks_of
 from codegen_lsp.engine.model.attention import attend
-from codegen_lsp.engine.model.networks.network import Network, device_of, is_in_one_place
+from codegen_lsp.engine.model.networks.network import (
+    Network,
+    by_pass,
+    device_of,
+    has_float_norms_on_processor,
+    is_in_one_place,
+)
 from codegen_lsp.engine.model.passes import Pass, flat, positions
 from codegen_lsp.engine.quantized.choice import SMALL
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
@@ -87,12 +93,7 @@ class CodeGenNetwork(Network):
         turns = {device: table[order.to(device)] for device, table in self._turns.items()}
 
         def attend_each(parts: torch.Tensor, index: int) -> torch.Tensor:
-            mixed, start = [], 0
-            for part in passes:
-                stop = start + part.rows * part.new
-                mixed.append(self._attend(parts[start:stop], part, index))
-                start = stop
-            return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+            return by_pass(passes, lambda part, own: self._attend(parts[own], part, index))
 
         return self.layers(flat(passes).to(self._input), turns, attend_each)
 
@@ -141,7 +142,7 @@ def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int)
     """Return the compiled forward pass over few tokens, None if this model can't have one or gains nothing by it."""
     first: Any = module.transformer.h[0]
     is_quantized = isinstance(module.lm_head, QuantizedLinear)
-    if device_of(module.transformer.wte).type != "cpu":
+    if not has_float_norms_on_processor(module, module.transformer.ln_f):
         return None
     if not isinstance(first.mlp.act, NewGELUActivation) or not (is_quantized or _is_small(module)):
         return None

@@ -16,7 +16,7 @@ from transformers import LlamaForCausalLM, MistralForCausalLM, PreTrainedModel, 
 
 from codegen_lsp.engine.model.attention import attend
 from codegen_lsp.engine.model.kv_layout import Layout
-from codegen_lsp.engine.model.networks.network import Network, device_of, is_in_one_place
+from codegen_lsp.engine.model.networks.network import Network, by_pass, has_float_norms_on_processor
 from codegen_lsp.engine.model.passes import Pass, flat, positions
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
@@ -36,8 +36,6 @@ class LlamaNetwork(Network):
         self._body: Any = module.model
         self.final_norm = self._body.norm
         self.layer_count = len(self._body.layers)
-        self._heads: int = config.num_attention_heads
-        self._key_heads: int = config.num_key_value_heads
         self._width: int = self._body.layers[0].self_attn.head_dim
         self._step = compiled_step(module, config.max_position_embeddings)
 
@@ -75,13 +73,11 @@ class LlamaNetwork(Network):
         queries, keys = (_rotated(part, *turns) for part in heads)
         queries = queries.mul_(self._width**-0.5)
         values = attention.v_proj(x).view(len(x), -1, self._width)
-        mixed, start = [], 0
-        for part in passes:
-            stop = start + part.rows * part.new
-            own = (states[start:stop] for states in (queries, keys, values))
-            mixed.append(self._attend(part, index, *own))
-            start = stop
-        out: torch.Tensor = attention.o_proj(mixed[0] if len(mixed) == 1 else torch.cat(mixed))
+
+        def attend_each(part: Pass, own: slice) -> torch.Tensor:
+            return self._attend(part, index, queries[own], keys[own], values[own])
+
+        out: torch.Tensor = attention.o_proj(by_pass(passes, attend_each))
         return out
 
     def _attend(
@@ -106,9 +102,7 @@ def is_supported(module: PreTrainedModel) -> bool:
     windows = getattr(config, "sliding_window", None) is not None and not kinds
     return (
         isinstance(module.get_output_embeddings(), QuantizedLinear)
-        and is_in_one_place(module)
-        and device_of(body.norm).type == "cpu"
-        and body.norm.weight.dtype == torch.float32
+        and has_float_norms_on_processor(module, body.norm)
         and config.hidden_act == "silu"
         and body.layers[0].self_attn.scaling == body.layers[0].self_attn.head_dim ** -0.5
         and set(kinds) <= {"full_attention"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,21 @@ class Network(ABC):
         if mask is None or mask.shape[0] < new:
             mask = self._masks[device] = torch.ones(new, new, dtype=torch.bool, device=device).triu_(1)
         return mask[:new, :new]
+
+
+def by_pass(passes: Sequence[Pass], compute: Callable[[Pass, slice], torch.Tensor]) -> torch.Tensor:
+    """Return what is computed for each pass and its place among the tokens of all, one after the other."""
+    results, start = [], 0
+    for part in passes:
+        stop = start + part.rows * part.new
+        results.append(compute(part, slice(start, stop)))
+        start = stop
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def has_float_norms_on_processor(module: nn.Module, norm: Any) -> bool:
+    """Return whether a model is in memory as a whole, its norms in float32: the kernels compute nothing else."""
+    return is_in_one_place(module) and norm.weight.device.type == "cpu" and norm.weight.dtype == torch.float32
 
 
 def device_of(part: Any) -> torch.device:
