@@ -22,7 +22,7 @@ from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointErro
 from codegen_lsp.engine.checkpoints.locate import locate
 from codegen_lsp.engine.checkpoints.placement import Blueprint, blueprint_of
 from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
-from codegen_lsp.engine.memory import release_memory
+from codegen_lsp.engine.memory import large_blocks_apart, release_memory
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.vocabulary import CODEGEN_END, Vocabulary, without_added
 from codegen_lsp.engine.quantized.choice import MAX_ERROR, SMALL
@@ -49,7 +49,8 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     transformers_logging.disable_progress_bar()
     folder = locate(checkpoint, allow_pickle=config.allow_pickle, progress=progress)
     tokenizer = load_tokenizer(checkpoint, folder)
-    module, blueprint = _load_module(config, folder, progress)
+    with large_blocks_apart():
+        module, blueprint = _load_module(config, folder, progress)
     counts = _set_threads(config.threads, blueprint.parameters)
     limit = getattr(module.config.get_text_config(), "max_position_embeddings", None) or 2**20
     head: Any = module.get_output_embeddings()
