@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.context.files import BoundedReading
 from codegen_lsp.lsp.context.imported import ImportedNames, Importer
@@ -11,6 +13,8 @@ from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 
 LINES_NEAR = (40, 20)
 """Number of lines above and below the cursor whose words count as near it."""
+LINES_UP = 2000
+"""Number of lines above those in which the heads of what they are in are looked for."""
 MAX_TEXT = 512 * 1024
 """Characters of the longest document whose imports are followed."""
 
@@ -24,11 +28,10 @@ def gather(
     if real is None or place is None or len(snapshot.text) > MAX_TEXT:
         return NO_FILES
     text = lines.normalize(snapshot.text)
-    near = _near(text, snapshot.line)
+    near, line = _near(text, snapshot.line)
     shown = reading.files.shown
     pieces, names = NO_FILES.pieces, NO_FILES.names
     if imports:
-        line = min(snapshot.line, LINES_NEAR[0])
         importer = Importer(snapshot.language, text, near, line, real, place[0])
         pieces, names = ImportedNames(importer, reading, shown).follow()
     if similar:
@@ -42,6 +45,28 @@ def gather(
     return OtherFiles(pieces, names, shown(real))
 
 
-def _near(text: str, line: int) -> str:
+def _near(text: str, line: int) -> tuple[str, int]:
+    """Return the lines around the cursor, below the heads of what they are in, and the cursor's line among them."""
+    all_lines = text.split("\n")
+    line = min(line, len(all_lines) - 1)
     above, below = LINES_NEAR
-    return "\n".join(text.split("\n")[max(0, line - above) : line + below + 1])
+    start = max(0, line - above)
+    heads = _heads(all_lines, start, line)
+    return "\n".join([*heads, *all_lines[start : line + below + 1]]), len(heads) + line - start
+
+
+def _heads(all_lines: Sequence[str], start: int, line: int) -> list[str]:
+    """Return the heads of what the cursor is in, as far as they are above `start`, outermost first."""
+    heads: list[str] = []
+    indent = min((_indent(each) for each in all_lines[start:line] if each.strip()), default=0)
+    for text in reversed(all_lines[max(0, start - LINES_UP) : start]):
+        if indent == 0:
+            break
+        if text.strip() and _indent(text) < indent:
+            indent = _indent(text)
+            heads.insert(0, text)
+    return heads
+
+
+def _indent(line: str) -> int:
+    return len(lines.leading(line).expandtabs(8))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.context.definitions import Exports, exports_of, listing, variants
 from codegen_lsp.lsp.context.imports import Import, imports_of
+from codegen_lsp.lsp.context.related import bases_of, distances, result_types
 from codegen_lsp.lsp.context.resolution import FileAccess, resolve, siblings
 from codegen_lsp.lsp.prompts.others import FilePiece, PieceSource
 from codegen_lsp.lsp.prompts.outline import Definition
@@ -17,16 +18,19 @@ from codegen_lsp.lsp.prompts.outline import Definition
 DEPTH = 4
 """Number of re-exports that are followed from one file to the next."""
 MAX_PIECES = 80
-_STEP = 8
-"""Lines from one step of distance to the next."""
+MAX_RELATED = 24
+"""Number of definitions whose bases and types are followed."""
+MAX_BASES = 3
+"""Number of steps from a class to the bases of its bases."""
 _WORD = re.compile(r"[^\W\d]\w*")
 _TYPE = re.compile(r"\b[A-Z]\w*")
 _ALL = re.compile(r"^__all__\s*(?::[^=\n]*)?\+?=\s*[\[(]([^\])]*)", re.MULTILINE)
 _QUOTED = re.compile(r"[\"'](\w+)[\"']")
 _RECEIVER = re.compile(r"func \(\w*\s*\*?(\w+)")
-NEAR, USED, UNUSED = 0, 1, 2
+NEAR, RELATED, USED, UNUSED = 0, 1, 2, 3
 _WHY = {
     NEAR: "{} is used near the cursor",
+    RELATED: "{} is a base, or a type, of what is used near the cursor",
     USED: "{} is used in this file",
     UNUSED: "{} can be used in this file",
 }
@@ -50,9 +54,11 @@ class Importer:
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
+    path: str
+    definition: Definition
     rank: int
     distance: int
-    """From the cursor to where it is used, in steps of some lines."""
+    """From the cursor to where it is used, as `distances` has it."""
     number: int
     piece: FilePiece
 
@@ -66,12 +72,7 @@ class ImportedNames:
         self._access = access
         self._shown = shown
         self._words = Counter(_WORD.findall(file.text))
-        self._near: dict[str, int] = {}
-        """Words near the cursor, each with its distance."""
-        for number, line in enumerate(file.near.split("\n")):
-            for word in _WORD.findall(line):
-                distance = abs(number - file.line) // _STEP
-                self._near[word] = min(distance, self._near.get(word, distance))
+        self._near = distances(file.text, file.near, file.line)
         self._pieces: dict[tuple[str, str], _Ranked] = {}
         self._starred: set[str] | None = set()
         self._members: dict[str, frozenset[str]] = {}
@@ -90,10 +91,29 @@ class ImportedNames:
                 if definition.name in self._words:
                     rank = NEAR if definition.name in self._near else USED
                     self._keep(path, definition, rank, definition.name, "package")
-        ranked = sorted(self._pieces.values(), key=lambda each: (each.rank, each.distance, each.number))
-        pieces = tuple(each.piece for each in ranked[:MAX_PIECES])
+        self._follow_related()
+        pieces = tuple(each.piece for each in self._ranked()[:MAX_PIECES])
         starred = None if self._starred is None else frozenset(self._starred)
         return pieces, ForeignNames(starred, tuple(sorted(self._members.items())))
+
+    def _ranked(self) -> list[_Ranked]:
+        return sorted(self._pieces.values(), key=lambda each: (each.rank, each.distance, each.number))
+
+    def _follow_related(self) -> None:
+        """Take the bases of what is used near the cursor, and the types of its results and of its used members."""
+        todo = [(each, 0) for each in self._ranked() if each.rank == NEAR][:MAX_RELATED]
+        followed: set[tuple[str, str]] = set()
+        for each, steps in todo:
+            names = bases_of(each.definition)
+            names += result_types(each.definition, self._near) if steps == 0 else ()
+            for name in dict.fromkeys(names):
+                if name == each.definition.name or (each.path, name) in followed:
+                    continue
+                followed.add((each.path, name))
+                for path, definition in self._find(each.path, name, {each.path}):
+                    self._keep(path, definition, RELATED, name, "import", each.distance)
+                    is_new = steps < MAX_BASES and len(todo) < MAX_RELATED
+                    todo += [(replace(each, path=path, definition=definition), steps + 1)] if is_new else []
 
     def _follow_one(self, item: Import) -> None:
         file = self._file
@@ -140,26 +160,34 @@ class ImportedNames:
 
     def _follow_name(self, path: str, name: str, local: str, visited: set[str]) -> bool:
         """Take the definition of a name, wherever a package has it from; return whether there is one."""
+        definitions = self._find(path, name, visited)
+        for source, definition in definitions:
+            self._add(source, definition, local)
+        return bool(definitions)
+
+    def _find(self, path: str, name: str, visited: set[str]) -> list[tuple[str, Definition]]:
+        """Return the definitions of a name with their files, wherever a package has it from."""
         exports = self._exports(path)
         definitions = exports.named(name)
         if name == "default":
             definitions = tuple(d for d in exports.definitions if d.signature.startswith("export default"))
-        for definition in definitions:
-            self._add(path, definition, local)
         if definitions:
-            for method in exports.definitions if self._file.language == "go" else ():
-                receiver = _RECEIVER.match(method.signature)
-                if receiver is not None and receiver.group(1) == name:
-                    self._add(path, method, local)
-            return True
+            return [(path, definition) for definition in (*definitions, *self._methods(exports, name))]
         if len(visited) > DEPTH:
-            return False
+            return []
         for item in exports.imports:
             inner = next((source for source, alias in item.names if alias == name), name if item.star else "")
             for file in self._resolve(item, path) if inner else ():
-                if file not in visited and self._follow_name(file, inner, local, visited | {file}):
-                    return True
-        return False
+                if file not in visited and (inner_definitions := self._find(file, inner, visited | {file})):
+                    return inner_definitions
+        return []
+
+    def _methods(self, exports: Exports, name: str) -> Iterator[Definition]:
+        """Yield the methods of a type of Go, which are defined beside it."""
+        for method in exports.definitions if self._file.language == "go" else ():
+            receiver = _RECEIVER.match(method.signature)
+            if receiver is not None and receiver.group(1) == name:
+                yield method
 
     def _follow_submodule(self, item: Import, name: str, local: str) -> None:
         """Take a name of a Python package that is a module: `from pkg import mod`."""
@@ -215,12 +243,21 @@ class ImportedNames:
             rank = NEAR if definition.name in self._near else USED
         self._keep(path, definition, rank, local, "import")
 
-    def _keep(self, path: str, definition: Definition, rank: int, local: str, source: PieceSource) -> None:
+    def _keep(
+        self,
+        path: str,
+        definition: Definition,
+        rank: int,
+        local: str,
+        source: PieceSource,
+        distance: int | None = None,
+    ) -> None:
         texts = variants(definition)
         key = (path, definition.signature)
         if not texts or path == self._file.path or (key in self._pieces and self._pieces[key].rank <= rank):
             return
         why = _WHY[rank].format(local)
         piece = FilePiece(self._shown(path), texts, source, why, listing(definition))
-        distance = self._near.get(local.rpartition(".")[2], 0) if rank == NEAR else 0
-        self._pieces[key] = _Ranked(rank, distance, len(self._pieces), piece)
+        if distance is None:
+            distance = self._near.get(local.rpartition(".")[2], 0) if rank == NEAR else 0
+        self._pieces[key] = _Ranked(path, definition, rank, distance, len(self._pieces), piece)

@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 VERDICT_SECONDS = 1.0
 """How long the first request of a document waits to know whether it is excluded."""
+CONTEXT_SECONDS = 0.25
+"""How long the first request of a document waits for other files: without them, its prompt would be read twice."""
+FAR = 20
+"""Number of lines from those whose names a reading has looked at to a cursor that needs another reading."""
 RECENT = 12
 """Number of recently edited files whose passages are compared with the code at the cursor."""
 _WITH_PATHS = ("file", "vscode-notebook-cell")
@@ -55,6 +59,8 @@ class ContextKeeper:
         self._verdicts: dict[str, bool] = {}
         """Whether each document is excluded; known before its other files are."""
         self._waiting: dict[str, asyncio.Event] = {}
+        self._readings: dict[str, asyncio.Event] = {}
+        """The newest reading of other files for each document that no request has waited for yet."""
         self._lines: dict[str, int] = {}
         self._recent: OrderedDict[str, str] = OrderedDict()
         """Paths of edited and visited files, the newest last, each with its language."""
@@ -73,18 +79,19 @@ class ContextKeeper:
         return path_of(uri) is not None and self._verdicts.get(canonical(uri), True)
 
     async def settle(self, uri: str) -> None:
-        """Wait until it is known whether a document is excluded, for a short time at most."""
+        """Wait until it is known whether a document is excluded, for a short time at most.
+
+        The first request of a document waits for what other files say too, for a shorter time; no later one does.
+        """
         key = canonical(uri)
-        if path_of(uri) is None or key in self._verdicts:
+        if path_of(uri) is None:
             return
-        if key not in self._waiting:
-            self.renew(uri)
-        waiting = self._waiting.get(key)
-        if waiting is None:
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(VERDICT_SECONDS):
-                await waiting.wait()
+        if key not in self._verdicts:
+            if key not in self._waiting:
+                self.renew(uri)
+            await _wait(self._waiting.get(key), VERDICT_SECONDS)
+        if not self._verdicts.get(key, True):
+            await _wait(self._readings.pop(key, None), CONTEXT_SECONDS)
 
     # What happens --------------------------------------------------------------------------------------
 
@@ -96,6 +103,7 @@ class ContextKeeper:
         self._others.clear()
         self._verdicts.clear()
         self._waiting.clear()
+        self._readings.clear()
         self.renew_all()
 
     def renew_all(self) -> None:
@@ -112,7 +120,10 @@ class ContextKeeper:
     def visited(self, uri: str, line: int) -> None:
         """Note where the user is. In another document than before, that one was left: its changes count here now."""
         key = canonical(uri)
+        is_first = key not in self._lines
         self._lines[key] = line
+        if is_first and line > FAR and key in self._readings:
+            self.renew(uri)  # it was opened at its beginning
         if key == self._active:
             return
         is_return = bool(self._active)
@@ -134,6 +145,7 @@ class ContextKeeper:
         self._others.pop(key, None)
         self._verdicts.pop(key, None)
         self._lines.pop(key, None)
+        self._readings.pop(key, None)
         self._background.forget(key)
         waiting = self._waiting.pop(key, None)
         if waiting is not None:
@@ -162,6 +174,9 @@ class ContextKeeper:
         if path is None or document is None:
             return
         waiting = self._waiting.setdefault(key, asyncio.Event())
+        reading = asyncio.Event()
+        if key not in self._others or key in self._readings:
+            self._readings[key] = reading
         loop = asyncio.get_running_loop()
         snapshot, folders, texts = self._snapshot(path, document, desk)
         options = self._options
@@ -172,11 +187,12 @@ class ContextKeeper:
                 waiting.set()
 
         def gathered(others: OtherFiles) -> None:
+            reading.set()
             before = self._others.get(key)
-            if self._waiting.get(key) is not waiting or others == before:
+            if self._waiting.get(key) is not waiting:
                 return
-            self._others[key] = others
-            if before is None or key == self._active or not self._active:
+            self._others[key] = others  # even if they are equal: they may be given more room now
+            if others != before and (before is None or key == self._active or not self._active):
                 self.on_change(document.uri)
 
         def work() -> OtherFiles:
@@ -235,6 +251,14 @@ def _gathered(
     except Exception:  # Whatever is in the files: suggestions in this one go on.
         logger.exception("other files can't be used in %s", snapshot.path)
         return NO_FILES
+
+
+async def _wait(event: asyncio.Event | None, seconds: float) -> None:
+    """Wait for an event, for some seconds at most."""
+    if event is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
 
 def path_of(uri: str) -> str | None:

@@ -115,9 +115,9 @@ async def _generate(server: CodegenServer, cursor: Cursor, target: Any) -> Outco
     pipeline = server.session.pipeline
     assert pipeline is not None
     counter = await pipeline.counter()
-    others = pipeline.other_files(cursor.uri)
+    others, given = pipeline.other_files(cursor.uri), pipeline.given(cursor.uri)
     return await pipeline.write(
-        target.cursor(cursor), prompt.build_body(cursor, target, pipeline.limits(), counter, others)
+        target.cursor(cursor), prompt.build_body(cursor, target, pipeline.limits(), counter, others, given)
     )
 
 

@@ -71,12 +71,57 @@ class Shown:
     """The same as files, if the model's family has separators for them; then `text` is empty."""
     path: str = ""
     """With `files`: the path of the current file."""
+    budget: int = 0
+    """Number of tokens for which it was chosen."""
 
 
 NOTHING = Shown()
 NO_FILES = OtherFiles()
+_STEPS = 8
+"""Number of steps in which the current file takes the room of other files."""
+_MARGIN = 4
+"""The part of a step (1/4) that stays free for typing when other files are given their room."""
 _MISSES = 16
 """Number of pieces that don't fit after which no more are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """What the current file leaves of a prompt, in tokens."""
+
+    room: int
+    """For other files and the current file together."""
+    needed: int
+    """What the current file takes."""
+    share: int
+    """Maximum for other files."""
+    given: int | None = None
+    """What they were given in the document's last prompt; None if they were others."""
+
+    def fits(self, tokens: int) -> bool:
+        """Return whether there is room for this number of tokens of other files."""
+        return self.needed + tokens <= self.room
+
+    @property
+    def allowance(self) -> int:
+        """What other files are given anew: the current file's tokens are counted in coarse steps."""
+        step = max(1, self.room // _STEPS)
+        return min(self.share, self.room - -(-(self.needed + step // _MARGIN) // step) * step)
+
+
+def show_beside(
+    others: OtherFiles, spare: Spare, language: str, count: TokenCounter, separator: int | None = None
+) -> Shown:
+    """Return what is shown of other files beside the current one, as `show` does.
+
+    What they were given they keep as long as it fits, so that the prompt's start changes neither while the file grows
+    nor where the user goes to another place of it.
+    """
+    if spare.given is not None:
+        kept = show(others, min(spare.given, spare.share), language, count, separator)
+        if spare.fits(kept.tokens):
+            return kept
+    return show(others, spare.allowance, language, count, separator)
 
 
 @lru_cache(maxsize=16)
@@ -124,9 +169,9 @@ def show(
     if separator is not None:
         tokens = sum(heading.cost(path) + count(text) for path, text in files.items())
         texts = tuple(FileText(path, text) for path, text in files.items())
-        return Shown("", pieces, tokens + heading.cost(others.path), texts, others.path)
+        return Shown("", pieces, tokens + heading.cost(others.path), texts, others.path, budget)
     text = "\n".join([*(heading.of(path) + text for path, text in files.items()), heading.of(others.path)])
-    return Shown(text, pieces, count(text))
+    return Shown(text, pieces, count(text), budget=budget)
 
 
 class _Headings:

@@ -17,7 +17,7 @@ from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import supported
 from codegen_lsp.lsp.prompts import header, others, window
 from codegen_lsp.lsp.prompts import suffix as suffixes
-from codegen_lsp.lsp.prompts.others import NO_FILES, NOTHING, OtherFiles, Shown, ShownPiece
+from codegen_lsp.lsp.prompts.others import NO_FILES, NOTHING, OtherFiles, Shown, ShownPiece, Spare
 from codegen_lsp.lsp.prompts.token_counter import Count, TokenCounter
 from codegen_lsp.wire.fill.formats import LEFT_TO_RIGHT, FileText
 
@@ -27,8 +27,6 @@ _SLACK = 64
 """The part of the budget (1/64) that is kept free, so that a sum over lines needn't be checked against the whole:
 byte-pair encodings may have a token more for a line that ends in white space than the line by itself has."""
 _PARAGRAPHS = "\n\n\n"
-_STEPS = 8
-"""Number of steps in which the current file takes the room of other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +61,17 @@ def build(
     count: Count,
     shape: Shape | None = None,
     other_files: OtherFiles = NO_FILES,
+    given: int | None = None,
 ) -> Prompt:
     """Return the prompt at a site: at most `limits.context` tokens together with its continuation.
 
     `count` is best a `TokenCounter` that lives as long as the model: it remembers lines. `shape` is decided by the
-    site unless it is given.
+    site unless it is given. `given` is what the document's last prompt gave to the same other files (`Prompt.given`);
+    they keep it as long as it fits, so that the prompt's start stays when the user goes to another place.
     """
     shape = shape or decide_shape(site)
     max_tokens = limits.line_tokens if shape == "line" else limits.block_tokens
-    return _build(site, limits, count, shape, max_tokens, other_files)
+    return _build(site, limits, count, shape, max_tokens, other_files, given)
 
 
 def build_body(
@@ -80,13 +80,14 @@ def build_body(
     limits: PromptLimits,
     count: Count,
     other_files: OtherFiles = NO_FILES,
+    given: int | None = None,
 ) -> Prompt:
     """Return the prompt of *Write the body*: the document up to the body's first line, and all of its comments.
 
     Filters and ranking of its candidates need the site of `target.cursor(cursor)`.
     """
     site = Site.of(target.cursor(cursor))
-    return _build(site, limits, count, "block", limits.body_tokens, other_files, body=True)
+    return _build(site, limits, count, "block", limits.body_tokens, other_files, given, body=True)
 
 
 def decide_shape(site: Site) -> Shape:
@@ -136,6 +137,7 @@ def _build(
     shape: Shape,
     max_tokens: int,
     other_files: OtherFiles,
+    given: int | None,
     *,
     body: bool = False,
 ) -> Prompt:
@@ -145,12 +147,13 @@ def _build(
     max_tokens = max(1, min(max_tokens, limits.context // 2))
     # The same for both shapes, so that a bracket typed at a line's end doesn't move the window.
     reserved = max(max_tokens, min(limits.block_tokens, limits.context // 2))
-    budget = max(1, limits.context - reserved)
+    budget = most = max(1, limits.context - reserved)
     after = "" if body else suffixes.choose(site, min(limits.suffix_tokens, budget // 4), counter)
     after_tokens = counter.exact(after) + limits.fill_tokens if after else 0
     budget = max(1, budget - after_tokens)
     room = budget - budget // _SLACK
-    above = _above(site, limits, other_files, room, counter)
+    share = int((most - most // _SLACK) * min(max(limits.others_share, 0.0), 0.5))
+    above = _above(site, limits, other_files, room, share, given, counter)
     head, start, tokens = _fit(site, limits, room - above.tokens, counter)
     tokens += above.tokens
     tail = lines.normalize(cursor.prefix[start:]).removeprefix("\ufeff")
@@ -166,6 +169,7 @@ def _build(
         text=above.text + head + tail,
         above=above.text,
         pieces=above.pieces,
+        given=above.budget,
         files=above.files,
         path=above.path,
         header=head,
@@ -191,19 +195,20 @@ def _shown(site: Site) -> Site:
 
 
 def _above(
-    site: Site, limits: PromptLimits, other_files: OtherFiles, room: int, count: TokenCounter
+    site: Site,
+    limits: PromptLimits,
+    other_files: OtherFiles,
+    room: int,
+    share: int,
+    given: int | None,
+    count: TokenCounter,
 ) -> Shown:
-    """Return what is shown of other files: nothing if the current file needs the room.
-
-    What the current file needs is counted in coarse steps, so that the text changes rarely while it grows.
-    """
-    share = int(room * min(max(limits.others_share, 0.0), 0.5))
+    """Return what is shown of other files: nothing if the current file needs the room."""
     everything = window.whole(site.cursor.prefix, room, count) if other_files.pieces and share > 0 else None
     if everything is None:
         return NOTHING
-    step = max(1, room // _STEPS)
-    spare = room - -(-everything.tokens // step) * step
-    return others.show(other_files, min(share, spare), site.cursor.language, count, limits.file_separator)
+    spare = Spare(room, everything.tokens, share, given)
+    return others.show_beside(other_files, spare, site.cursor.language, count, limits.file_separator)
 
 
 def _fit(site: Site, limits: PromptLimits, budget: int, count: TokenCounter) -> tuple[str, int, int]:
@@ -312,6 +317,8 @@ class Prompt:
     """What other files say, at the prompt's start."""
     pieces: tuple[ShownPiece, ...] = ()
     """The pieces of other files in `above`, or in `files`."""
+    given: int = 0
+    """Tokens that other files may have in this document's prompts, until they change or the file needs the room."""
     files: tuple[FileText, ...] = ()
     """What other files say, if the model's family has separators for files; then `above` is empty."""
     path: str = ""

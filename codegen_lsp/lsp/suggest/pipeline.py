@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cachetools import LRUCache
+
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.engines.backend import Backend
@@ -53,6 +55,9 @@ SCORING_SECONDS = (0.1, 1.0)
 """Bounds of the time that scoring suffixes may take; within them it may take as long as the generation did.
 
 A request by hand has the upper bound: a server that reads each scored prompt anew needs longer than for its rows."""
+
+DOCUMENTS = 50
+"""Number of documents of which it is remembered what their prompts gave to other files."""
 
 MAX_SUFFIX_LAST, MAX_SUFFIX_FIRST = 128, 512
 """Maximum number of tokens of the text after the cursor, if it comes after the prefix and before it."""
@@ -94,6 +99,8 @@ class Pipeline:
         self._suggestions = suggestions
         self._on_running = on_running
         self.other_files = other_files
+        self._given: LRUCache[str, tuple[OtherFiles, int]] = LRUCache(maxsize=DOCUMENTS)
+        """What the last prompt of each document gave to which other files."""
         self._scoring_seconds = scoring_seconds
         self._generations: dict[tuple[object, ...], _SharedGeneration] = {}
         self._running = 0
@@ -213,8 +220,10 @@ class Pipeline:
             if reason is not None:
                 self._warmer.missed(cursor)
                 return Outcome(reason=reason, message=self.backend.state.message)
-            site = Site.of(replace(cursor, foreign=self.other_files(cursor.uri).names))
+            others = self.other_files(cursor.uri)
+            site = Site.of(replace(cursor, foreign=others.names))
             prompt = await self._prompt(site)
+            self._given[cursor.uri] = others, prompt.given
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)
             outcome = await self._complete(site, prompt, self.options, invoked=invoked, show_all=invoked)
@@ -254,13 +263,19 @@ class Pipeline:
 
     async def _prompt(self, site: Site) -> Prompt:
         counter, limits = await self.counter(), self.limits()
-        shape, others = SHAPES[self.options.multiline], self.other_files(site.cursor.uri)
+        uri, shape = site.cursor.uri, SHAPES[self.options.multiline]
+        others, given = self.other_files(uri), self.given(uri)
         if len(site.cursor.prefix) + len(site.cursor.suffix) < LARGE:
-            return prompts.build(site, limits, counter, shape, others)
+            return prompts.build(site, limits, counter, shape, others, given)
         # A counter of its own: two threads must not share one cache of lines.
         return await asyncio.to_thread(
-            prompts.build, site, limits, TokenCounter(counter.exact), shape, others
+            prompts.build, site, limits, TokenCounter(counter.exact), shape, others, given
         )
+
+    def given(self, uri: str) -> int | None:
+        """Return the tokens that a document's last prompt gave to other files; None if they were others."""
+        others, given = self._given.get(uri, (None, None))
+        return given if others is self.other_files(uri) else None
 
     async def _complete(
         self, site: Site, prompt: Prompt, options: Options, *, invoked: bool, show_all: bool

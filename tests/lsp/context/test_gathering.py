@@ -12,6 +12,7 @@ import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.fitting.line_checks import checker_for
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.others import FilePiece, OtherFiles, show
-from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
+from codegen_lsp.lsp.prompts.prompt import Prompt, PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 from codegen_lsp.lsp.suggest.generation import to_request, warming_request
 from codegen_lsp.wire.fill.formats import FileText
@@ -402,6 +403,57 @@ def test_the_current_file_comes_first_and_a_growing_one_changes_the_start_rarely
     assert len(set(starts)) <= 4
     alone = build(site("x = 1\n" * 159 + "‸"), limits, COUNT)
     assert prompt == alone
+
+
+def typed(others: OtherFiles, limits: PromptLimits, texts: Sequence[str]) -> list[Prompt]:
+    """The prompts of one document after another key, or at another place, each with what the last one gave."""
+    prompts: list[Prompt] = []
+    for text in texts:
+        given = prompts[-1].given if prompts else None
+        prompts.append(build(site(text), limits, COUNT, other_files=others, given=given))
+    return prompts
+
+
+FUNCTION = '\n\ndef area(shape: Shape) -> float:\n    """Area."""\n    return shape.width * shape.height\n'
+
+
+@pytest.mark.parametrize("suffix", [0, 64])
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 120), st.integers(1, 40), st.integers(300, 700))
+def test_typing_a_function_changes_what_other_files_say_in_coarse_steps(
+    suffix: int, lines: int, pieces: int, context: int
+) -> None:
+    others = others_with(*((f"def f{number}(a, b): ...",) for number in range(pieces)))
+    limits = PromptLimits(context, line_tokens=20, block_tokens=40, suffix_tokens=suffix)
+    text, below = "x = 1\n" * lines, "\ny = x + 1\n" * 9
+    keys = [f"{text}{FUNCTION[:number]}‸{below}" for number in range(len(FUNCTION) + 1)]
+    prompts = typed(others, limits, keys)
+    changes = [new for old, new in pairwise(prompts) if new.above != old.above]
+    assert len(changes) <= 2, "a quarter of the prompt is given up in two steps at most"
+    assert all(len(new.above) < len(old.above) for old, new in pairwise(prompts) if new in changes)
+    for prompt in prompts:
+        assert COUNT(prompt.text) <= prompt.tokens <= limits.context - 40
+        assert COUNT(prompt.above) <= limits.context // 4
+    room = limits.context - 40 - suffix * 2
+    if COUNT(text + FUNCTION) + len(below) < room * 5 // 8:
+        assert not changes
+        assert len({prompt.given for prompt in prompts}) == 1
+
+
+def test_other_files_keep_their_room_at_another_place_until_they_are_others() -> None:
+    others = others_with(*((f"def f{number}(a, b): ...",) for number in range(40)))
+    limits = PromptLimits(context=600, line_tokens=20, block_tokens=40)
+
+    def at(lines: int) -> str:
+        return "x = 1\n" * lines + "‸" + "y = 2\n" * (75 - lines)
+
+    low, high = typed(others, limits, [at(68), at(10)])
+    assert 0 < COUNT(low.above) < COUNT(build(site(at(10)), limits, COUNT, other_files=others).above)
+    assert high.text == low.text[: len(high.text)], "the prompt further up is all in the cache"
+    up_and_down = typed(others, limits, [at(10), at(50), at(73), at(10), at(73)])
+    assert len({prompt.above for prompt in up_and_down}) == 2
+    (fresh,) = typed(replace(others, path="renamed.py"), limits, [at(10)])
+    assert COUNT(fresh.above) > COUNT(low.above)
 
 
 def test_a_family_with_separators_gets_files_in_place_of_comments() -> None:

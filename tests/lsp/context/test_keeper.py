@@ -75,6 +75,49 @@ async def test_typing_changes_nothing_above_saving_closing_and_leaving_do(
     await starts_with(ed, main, "# helpers.py\ndef area(r): ...\n")  # the disk's again
 
 
+async def test_the_first_request_waits_for_other_files_so_that_its_prompt_is_not_read_twice(
+    editor: StartEditor, tmp_path: Path
+) -> None:
+    (tmp_path / "helpers.py").write_text("def area(r): ...\n")
+    ed = await editor()
+    await starts_with(ed, ed.open(MAIN), "# helpers.py\n")  # what takes longest was imported
+    for number in range(5):
+        uri = ed.open(MAIN, f"more_{number}.py")
+        assert (await prompt(ed, uri))["prompt"]["text"].startswith("# helpers.py\n")
+
+
+async def test_typing_a_function_leaves_every_byte_above_the_file_as_it_is(
+    editor: StartEditor, tmp_path: Path
+) -> None:
+    (tmp_path / "shapes.py").write_text(
+        "class Shape:\n    width: int = 0\n    def scaled(self, by: int) -> 'Shape': ...\n\ndef draw(s): ...\n"
+    )
+    ed = await editor()
+    main = ed.open("from shapes import Shape, draw\n\n")
+    head = "# shapes.py\nclass Shape:\n    width: int = 0\n"
+    above = (await starts_with(ed, main, head))["prompt"]["text"].partition("# a.py\n")[0]
+    line, column = 2, 0
+    for key in "def twice(shape: Shape):\n    big = shape.scaled(2)\n    draw(big)\n    return big.width\n":
+        ed.insert(main, lsp.Position(line, column), key)
+        line, column = (line + 1, 0) if key == "\n" else (line, column + 1)
+        text = (await prompt(ed, main, line, column))["prompt"]["text"]
+        assert text.partition("# a.py\n")[0] == above
+
+
+async def test_names_near_the_cursor_come_first_in_a_document_that_was_opened_at_its_beginning(
+    editor: StartEditor, tmp_path: Path
+) -> None:
+    (tmp_path / "two.py").write_text("def first(): ...\ndef second(): ...\n")
+    ed = await editor()
+    text = "from two import first, second\nfirst()\n" + "x = 1\n" * 90 + "second()\n"
+    uri = ed.open(text)
+    for _ in range(100):
+        record = await prompt(ed, uri, 92, 0)
+        if record["prompt"]["text"].startswith("# two.py\ndef second(): ...\ndef first"):
+            return
+    raise AssertionError(record["prompt"]["text"][:200])
+
+
 async def test_nothing_is_suggested_in_an_excluded_file(
     editor: StartEditor, tmp_path: Path, fake: FakeEngine
 ) -> None:
