@@ -74,6 +74,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "read_ahead",
         "memory",
         "rounding",
+        "architectures",
     ),
     "codegen_lsp.cluster": ("replica", "dashboard", "head", "serve_config", "vllm", "plan"),
     "codegen_lsp.evals": ("benchmarks", "harness", "sandbox"),

@@ -167,6 +167,7 @@ def _gpu_steps() -> Finding:
     """Say what a GPU runs, after a few products with int8 weights on it."""
     import torch
 
+    from codegen_lsp.engine.architectures import OWN_NAMES
     from codegen_lsp.engine.checkpoints.placement import pick_dtype
     from codegen_lsp.engine.quantized.gpu.products import why_not
     from codegen_lsp.wire.config import EngineConfig
@@ -178,7 +179,9 @@ def _gpu_steps() -> Finding:
         if reason is None
         else f"dequantized for each product, because the kernels can't be used ({reason})"
     )
-    seen = f"CodeGen models in {dtype}, with CUDA graphs if they are whole on one GPU; int8 weights {int8}"
+    seen = (
+        f"{OWN_NAMES} models in {dtype}, with CUDA graphs if they are whole on one GPU; int8 weights {int8}"
+    )
     return Finding("ok" if reason is None else "note", "GPU steps", seen)
 
 

@@ -31,7 +31,10 @@ class ServeOptions(LoadOptions):
         "1GiB"
     )
     context: Context = 0
-    prefill_chunk: Annotated[int, typer.Option(help="Prompt tokens that one step reads.")] = 256
+    prefill_chunk: Annotated[
+        int,
+        typer.Option(help="Prompt tokens that one step reads; 0 takes 256 on the processor, 2048 on a GPU."),
+    ] = 0
     max_waiting: Annotated[
         int, typer.Option(help="Maximum number of waiting requests; more are refused.")
     ] = 64

@@ -29,7 +29,7 @@ def complete(
     model = load(config, locate.of(config), report)
     progress = DecodeProgress()
     choices: list[Choice] = []
-    reading = Reading(model, None, progress, config.prefill_chunk)
+    reading = Reading(model, None, progress, model.prefill_chunk)
     for _ in run(model, generate(reading, request, prepare(model, request), choices.extend)):
         pass
     created = int(time.time())

@@ -111,8 +111,11 @@ class EngineConfig:
     """Maximum number of bytes of KV cache that are kept for later prompts; 0 keeps none."""
     context: int = 0
     """Maximum number of tokens of prompt and completion together; 0 takes the model's maximum."""
-    prefill_chunk: int = 256
-    """Number of prompt tokens that are read per step; a cancellation takes effect between two steps."""
+    prefill_chunk: int = 0
+    """Maximum number of prompt tokens that are read per step; 0 takes 256 on the processor, and 2,048 on a GPU.
+
+    A cancellation takes effect between two steps.
+    """
     threads: int = 0
     """Number of processor threads of a forward pass; 0 leaves it to torch."""
     allow_pickle: bool = False
@@ -136,12 +139,11 @@ class EngineConfig:
             raise ConfigError(f"expected fill-in-the-middle of {modes}, got {self.fill_in_the_middle!r}")
         if self.quantize not in QUANTIZE:
             raise ConfigError(f"expected quantize to be {', '.join(QUANTIZE)}, got {self.quantize!r}")
-        for name in ("prefix_cache", "context", "threads", "request_memory"):
+        for name in ("prefix_cache", "context", "prefill_chunk", "threads", "request_memory"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name.replace('_', '-')} must not be negative")
-        for name in ("prefill_chunk", "max_waiting"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name.replace('_', '-')} must be at least 1")
+        if self.max_waiting < 1:
+            raise ConfigError("max-waiting must be at least 1")
         device_map = self.device_map
         if device_map not in DEVICE_MAPS and not re.fullmatch(r"(cuda|xpu)(:\d+)?|mps|.+\.json", device_map):
             names = ", ".join(DEVICE_MAPS)

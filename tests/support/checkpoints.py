@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import CodeGenConfig, CodeGenForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    CodeGenConfig,
+    CodeGenForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 END = "<|endoftext|>"
 SPACES = 6
@@ -66,6 +78,53 @@ class TinyCodeGen:
             resid_pdrop=0.0,
         )
         return CodeGenForCausalLM(config).eval()
+
+
+LLAMA: dict[str, Any] = {
+    "vocab_size": 600,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.25,
+}
+SCALED_TURNS = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+RELATIVES: Mapping[str, tuple[Any, Any]] = {
+    "llama": (LlamaForCausalLM, LlamaConfig),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config),
+    "mistral": (MistralForCausalLM, MistralConfig),
+}
+
+
+def build_llama(kind: str = "llama", **fields: Any) -> PreTrainedModel:
+    """A relative of Llama whose biases and norms have numbers that a mistake would show."""
+    model, config = RELATIVES[kind]
+    torch.manual_seed(4)
+    module: PreTrainedModel = model(config(**LLAMA | fields))
+    generator = torch.Generator().manual_seed(8)
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.ndim == 1:
+                weight += (0.3 * torch.randn(weight.shape, generator=generator)).to(weight)
+    return module.eval()
+
+
+LLAMAS: Mapping[str, Callable[[], PreTrainedModel]] = {
+    "llama": build_llama,
+    "every head its own keys": lambda: build_llama(num_key_value_heads=4, rope_parameters=SCALED_TURNS),
+    "qwen2": lambda: build_llama("qwen2", tie_word_embeddings=True),
+    "mistral": lambda: build_llama("mistral", num_key_value_heads=1, head_dim=48, sliding_window=None),
+}
+"""Small relatives of Llama: grouped keys, none, biases and a shared embedding table, heads of another width."""
 
 
 def save(folder: Path, model: PreTrainedModel, **options: Any) -> Path:

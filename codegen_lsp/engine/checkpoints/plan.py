@@ -16,6 +16,7 @@ import psutil
 import torch
 from transformers import CodeGenConfig, DynamicCache, PretrainedConfig, PreTrainedModel
 
+from codegen_lsp.engine.architectures import OWN_NAMES, has_own_network
 from codegen_lsp.engine.checkpoints import files, hub, locate, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 from codegen_lsp.engine.checkpoints.dimensions import dimensions_of
@@ -98,7 +99,7 @@ def plan(config: EngineConfig) -> Plan:
         dtype=str(dtype).removeprefix("torch."),
         weights=blueprint.weights,
         weights_reason=blueprint.choice.reason,
-        steps=_steps(model_config.model_type, sizes),
+        steps=_steps(model_config, sizes),
         parameters=blueprint.parameters,
         layers=tuple(_layers(module, placed)),
         device_bytes=sizes,
@@ -145,13 +146,13 @@ def kv_bytes_per_token(config: PretrainedConfig, dtype: torch.dtype) -> int:
         raise CheckpointError(f"the model's configuration is wrong: {files.first_line(error)}") from error
 
 
-def _steps(model_type: str, sizes: dict[str, int]) -> str:
+def _steps(config: PretrainedConfig, sizes: dict[str, int]) -> str:
     """Return how a GPU makes steps of few tokens, empty if none holds layers."""
     gpus = [device for device in sizes if device.startswith("cuda")]
     if not gpus:
         return ""
-    if model_type != placement.CODEGEN:
-        return "one call after the other: CUDA graphs are for CodeGen models"
+    if not has_own_network(config):
+        return f"one call after the other: CUDA graphs are for {OWN_NAMES} models"
     if len(sizes) > 1:
         return "one call after the other: CUDA graphs are for models that are whole on one GPU"
     return "CUDA graphs, recorded when they are first made"

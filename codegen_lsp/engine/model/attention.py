@@ -28,62 +28,80 @@ from codegen_lsp.engine.model.kv_layers import BufferLayer, ForkedLayer, PlainLa
 
 
 def attend(
-    query: torch.Tensor, layer: BufferLayer, mask: torch.Tensor | None, *, compiled: bool = False
+    query: torch.Tensor,
+    layer: BufferLayer,
+    mask: torch.Tensor | None,
+    *,
+    scale: float = 1.0,
+    compiled: bool = False,
 ) -> torch.Tensor:
     """Attend from the last positions of each row to everything that the layer holds.
 
     Args:
-        query: (rows, heads, new, width), in float32, divided by the square root of the width.
+        query: (rows, heads, new, width).
         layer: holds the keys and values of the new positions already; neighbouring heads of queries may share one of
             keys and values (grouped-query attention, Ainslie et al. 2023).
         mask: (new, new), true where a new position must not see another; None for a single new position.
+        scale: what products of queries and keys are multiplied by; 1 for queries that are divided already.
         compiled: whether a kernel may compute it, if one can.
 
     Returns:
         (rows, heads, new, width) in the dtype of the products.
     """
     assert isinstance(layer, PlainLayer | ForkedLayer)
-    mixed = _attend_compiled(query, layer) if compiled and query.device.type == "cpu" else None
-    if mixed is not None:
-        return mixed
+    if compiled and query.device.type == "cpu":
+        mixed = _attend_compiled(_scaled(query, scale), layer)
+        if mixed is not None:
+            return mixed
     if isinstance(layer, ForkedLayer):
-        return _attend_forked(query, layer, mask)
-    return attend_fused(query, layer)
+        return _attend_forked(_scaled(query, scale), layer, mask)
+    return attend_fused(query, layer, scale)
 
 
-def attend_fused(query: torch.Tensor, layer: PlainLayer) -> torch.Tensor:
+def attend_fused(query: torch.Tensor, layer: PlainLayer, scale: float = 1.0) -> torch.Tensor:
     """Attend as `attend` does, in one call; the products are in the dtype of the keys, on a processor in float32."""
     keys, values = (_computable(part) for part in layer.filled())
     new, total = query.shape[2], keys.shape[2]
     mask = None if new in (1, total) else visible(new, total, query.device)
+    if mask is not None and query.is_cuda:
+        # With a mask, a GPU's fused kernels know only heads of keys that are not shared.
+        sharing = query.shape[1] // keys.shape[1]
+        keys, values = (
+            part.repeat_interleave(sharing, 1) if sharing > 1 else part for part in (keys, values)
+        )
     return scaled_dot_product_attention(
         query.to(keys.dtype),
         keys,
         values,
         attn_mask=mask,
         is_causal=new == total > 1,
-        scale=1.0,
+        scale=scale,
         enable_gqa=keys.shape[1] < query.shape[1],
     )
 
 
 def attend_padded(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor
+    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, hidden: torch.Tensor, scale: float = 1.0
 ) -> torch.Tensor:
     """Attend to what buffers hold, without what is hidden.
 
     Args:
-        query: (rows, heads, new, width), in float32, divided by the square root of the width.
-        keys: (rows, heads, tokens, width), finite also where they are hidden; as are the values.
+        query: (rows, heads, new, width).
+        keys: (rows, heads, tokens, width), finite also where they are hidden; as are the values. Neighbouring heads of
+            queries may share one.
         hidden: (rows, 1, new, tokens), true where a new position must not see a token.
+        scale: as for `attend`.
 
     Returns:
         (rows, heads, new, width) in the dtype of the products.
     """
-    scores = query @ keys.float().transpose(2, 3)
-    weights = scores.masked_fill_(hidden, -torch.inf).softmax(-1)
+    rows, heads, new, width = query.shape
+    # Queries that share keys are more tokens of one head.
+    grouped = _scaled(query, scale).reshape(rows, keys.shape[1], -1, width)
+    scores = grouped @ keys.float().transpose(2, 3)
+    weights = scores.view(rows, heads, new, -1).masked_fill_(hidden, -torch.inf).softmax(-1)
     values = _computable(values)
-    return weights.to(values.dtype) @ values
+    return (weights.to(values.dtype).view(scores.shape) @ values).view(query.shape)
 
 
 @lru_cache(maxsize=2)
@@ -127,6 +145,11 @@ def _softmax(scores: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     if mask is not None:
         scores[..., -mask.shape[0] :].masked_fill_(mask, -torch.inf)
     return scores.softmax(-1)
+
+
+def _scaled(query: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return queries in float32, multiplied as their products with keys would be."""
+    return query.float() if scale == 1 else query.float() * scale
 
 
 def _computable(values: torch.Tensor) -> torch.Tensor:

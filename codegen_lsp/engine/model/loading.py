@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from codegen_lsp.cores import core_count
+from codegen_lsp.engine.architectures import OWN_NAMES
 from codegen_lsp.engine.checkpoints import files, placement
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.locate import locate
@@ -57,6 +58,7 @@ def load(config: EngineConfig, checkpoint: Checkpoint, progress: LoadReport | No
     vocabulary = _vocabulary(tokenizer, int(head.out_features), module, checkpoint)
     context = min(config.context or limit, limit)
     model = Model(module, vocabulary, checkpoint.name, context, blueprint.kv_dtype)
+    model.prefill_chunk = config.prefill_chunk or model.prefill_chunk
     model.weights, model.weights_reason = blueprint.weights, blueprint.choice.reason
     model.read_ahead = read_ahead(module)
     model.choose_threads(counts)
@@ -77,7 +79,7 @@ def _record_steps(model: Model) -> None:
         name = torch.cuda.get_device_name(model.input_device)
         log.info("steps of few tokens run as CUDA graphs on %s", name)
     else:
-        log.info("steps make their calls one by one: CUDA graphs are for CodeGen models on one GPU")
+        log.info("steps make their calls one by one: CUDA graphs are for %s models on one GPU", OWN_NAMES)
 
 
 def _set_threads(count: int, parameters: int) -> Sequence[int]:

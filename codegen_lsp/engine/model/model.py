@@ -24,6 +24,17 @@ from codegen_lsp.engine.model.vocabulary import Vocabulary
 from codegen_lsp.engine.read_ahead import ReadAhead
 from codegen_lsp.wire.fill.formats import FillChoice
 
+CHUNK = 256
+"""Number of prompt tokens that a step reads on the processor: a keystroke waits for the running step."""
+
+GPU_CHUNK = 2048
+"""The same on a GPU, which waits for Python at each step, and for int8 weights that are dequantized."""
+
+
+def prefill_chunk_on(device: torch.device) -> int:
+    """Return the maximum number of prompt tokens that a step reads on a device, if none is configured."""
+    return GPU_CHUNK if device.type == "cuda" else CHUNK
+
 
 class Model:
     """A causal language model in memory."""
@@ -59,6 +70,8 @@ class Model:
         """What reads layers from disk ahead of their use, if some are there."""
         self.aliases = frozenset({name.lower()})
         self.input_device = _input_device(module)
+        self.prefill_chunk = prefill_chunk_on(self.input_device)
+        """Maximum number of prompt tokens that a step reads."""
         self._selects_logits = "logits_to_keep" in inspect.signature(module.forward).parameters
         self.layout = self._probe()
         self._network = network_of(module) if self.layout is not None else None

@@ -74,7 +74,7 @@ class Job:
             self.deliver(choices)
 
     def reserve(self, model: Model, chunk: int, budget: int) -> None:
-        """Compute `kv_bytes`; `chunk` is the number of prompt tokens that one step reads.
+        """Compute `kv_bytes`; `chunk` is the maximum number of prompt tokens that one step scores.
 
         Raises:
             RequestError: the job needs more than `budget` bytes.

@@ -120,7 +120,9 @@ class Worker:
             NotReadyError: there is no model now.
         """
         model = self._ready_model()
-        job.reserve(model, self.config.prefill_chunk, self._slot.kv_budget)
+        from codegen_lsp.engine.decode.generate import SCORED_CHUNK
+
+        job.reserve(model, min(model.prefill_chunk, SCORED_CHUNK), self._slot.kv_budget)
         with self._changed:
             if len(self._waiting) >= self.config.max_waiting:
                 raise OverloadedError(f"{len(self._waiting)} requests are waiting; try again later")
@@ -209,7 +211,7 @@ class Worker:
         from codegen_lsp.engine.decode.shared import make
 
         planned = [job.planned for job in waiting if job.planned is not None]
-        passes = make(self.model, planned, self.config.prefill_chunk + MAX_RUNNING)
+        passes = make(self.model, planned, self.model.prefill_chunk + MAX_RUNNING)
         for job, result in zip(waiting, passes, strict=True):
             self._resume(job, result)
 
@@ -242,7 +244,7 @@ class Worker:
 
         if self.model is None:
             raise NotReadyError("the model was unloaded in the meantime; try again shortly", code="loading")
-        reading = Reading(self.model, self.cache, job.progress, self.config.prefill_chunk, job.namespace)
+        reading = Reading(self.model, self.cache, job.progress, self.model.prefill_chunk, job.namespace)
         if job.begin is not None:
             return job.begin(reading)
         return generate(reading, job.request, job.prompts, job.emit)

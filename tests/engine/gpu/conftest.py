@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.checkpoints import TinyCodeGen, save
+from support.checkpoints import LLAMAS, TinyCodeGen, build_llama, save
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,6 +28,25 @@ def real_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.device("cuda"):
         model = shape.build()
     return save(tmp_path_factory.mktemp("models") / "350M", model.bfloat16())
+
+
+QWEN = {
+    "vocab_size": 8000,
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_attention_heads": 14,
+    "num_hidden_layers": 4,
+    "max_position_embeddings": 4096,
+    "initializer_range": 0.05,
+}
+"""Dimensions of Qwen2.5-0.5B, but for the number of layers and of words."""
+
+
+@pytest.fixture(scope="session", params=[*LLAMAS, "real widths"])
+def llama_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A relative of Llama with random weights."""
+    build = LLAMAS.get(request.param, lambda: build_llama("qwen2", **QWEN))
+    return save(tmp_path_factory.mktemp("models") / "llama", build())
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.closeness import assert_as_good
 from support.local import ask, decode_together, load_model, names, reference, tokens_of
 
 from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
@@ -93,22 +94,8 @@ def case(loaded: GpuCase, caplog: pytest.LogCaptureFixture) -> Iterator[GpuCase]
 
 def check(case: GpuCase, tokens: list[int], made: list[str]) -> None:
     """Compare with transformers' `generate`: equal tokens, or a first other token that is as good as the best."""
-    model = case.model
-    expected = names(model, case.reference(tokens))
-    if made == expected:
-        return
-    first = next(
-        i for i, pair in enumerate(zip([*made, None], [*expected, None], strict=False)) if len({*pair}) > 1
-    )
-    ids = case.reference(tokens)[:first]
-    with torch.inference_mode():
-        logits = (
-            model.module(torch.tensor([[*tokens, *ids]], device=model.input_device)).logits[0, -1].float()
-        )
-    logits = logits.cpu().masked_fill(model.banned, -torch.inf).log_softmax(-1)
-    named = {model.vocabulary.text_of(token): value for token, value in enumerate(logits.tolist())}
-    chosen = named[made[first]] if first < len(made) else max(logits[e] for e in model.vocabulary.ends)
-    assert float(logits.max()) - float(chosen) <= TOLERANCE[case.dtype], (first, made, expected)
+    expected = names(case.model, case.reference(tokens))
+    assert_as_good(case.model, tokens, made, expected, TOLERANCE[case.dtype])
 
 
 def prompts(model: Model) -> list[list[int]]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.model.model import prefill_chunk_on
 from codegen_lsp.engine.scheduling.jobs import Done, Event, Job
 from codegen_lsp.engine.scheduling.metrics import Metrics
 from codegen_lsp.engine.scheduling.worker import Worker
@@ -145,6 +146,27 @@ def test_a_prefill_that_is_cancelled_leaves_its_part_in_the_cache(client: Client
     end = client.end("again")
     assert isinstance(end, Done)
     assert end.progress.cached_tokens >= 3 * 8
+
+
+@pytest.mark.parametrize("chunk", [0, 40])
+def test_a_prompt_is_read_in_steps_as_configured_or_as_the_device_takes_them(
+    tiny_folder: Path, chunk: int
+) -> None:
+    worker = make_worker(tiny_folder, prefill_chunk=chunk)
+    client = Client(worker)
+    worker.start()
+    wait_for(worker, "ready")
+    client.submit("prompt", TEXT[:350], max_tokens=1)
+    end = client.end("prompt")
+    assert isinstance(end, Done)
+    steps = -(-end.progress.prefilled_tokens // (chunk or 256))
+    assert value(worker.metrics.steps.labels("prefill")) == steps == (5 if chunk else 1)
+    assert worker.close(30)
+
+
+def test_a_gpu_reads_more_tokens_in_a_step() -> None:
+    chunks = {name: prefill_chunk_on(torch.device(name)) for name in ("cpu", "mps", "cuda:0", "cuda")}
+    assert chunks == {"cpu": 256, "mps": 256, "cuda:0": 2048, "cuda": 2048}
 
 
 def test_too_many_are_refused(tiny_folder: Path) -> None:

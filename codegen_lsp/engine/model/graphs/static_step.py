@@ -1,4 +1,4 @@
-"""CodeGen's forward pass over few tokens, recorded once for each arrangement of them and replayed from then on.
+"""A network's forward pass over few tokens, recorded once for each arrangement of them and replayed from then on.
 
 A step made from torch's calls costs a GPU mostly waiting for Python. A recorded one needs fixed addresses and fixed
 sizes: numbers of rows and of new tokens are rounded up to powers of two, and the number of tokens that attention looks
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,15 +48,25 @@ SHARE = 0.5
 
 
 class LayersSource(Protocol):
-    """The network whose steps are recorded."""
+    """The network whose steps are recorded, on one device."""
+
+    device: torch.device
+    limit: int
+    """Maximum number of positions."""
+    scale: float
+    """What products of queries and keys are multiplied by."""
 
     def layers(
         self,
         tokens: torch.Tensor,
-        turns: Mapping[torch.device, torch.Tensor],
-        attend_to: Callable[[torch.Tensor, int], torch.Tensor],
+        order: torch.Tensor,
+        attend_to: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor],
     ) -> Iterator[torch.Tensor]:
-        """Yield the residual stream (tokens, width) layer by layer."""
+        """Yield the residual stream (tokens, width) of tokens and their positions, layer by layer.
+
+        `attend_to` takes rotated queries (tokens, heads, width), values and rotated keys (tokens, 2, …, width) and the
+        index of their layer, and returns mixed values (tokens, heads * width).
+        """
 
     def head(self, states: torch.Tensor) -> torch.Tensor:
         """Return the logits (tokens, vocabulary) after states (tokens, width) of the last layer."""
@@ -79,18 +89,14 @@ class Arrangement:
 class StaticStep:
     """The recorded steps of one model on one device."""
 
-    def __init__(
-        self, network: LayersSource, turns: torch.Tensor, layout: Layout, recorder: Recorder
-    ) -> None:
-        """Record steps of a network; `turns` are its rotations of queries and keys at each position."""
+    def __init__(self, network: LayersSource, layout: Layout, recorder: Recorder) -> None:
+        """Record steps of a network whose KV caches have a layout."""
         self._network = network
         self._layout = layout
         self._recorder = recorder
-        self._device = device = turns.device
+        self._device = device = network.device
         self._dtype = layout.groups[0].dtype
-        self._longest = -(-(len(turns) + MOST) // STEP) * STEP
-        # Padding may lie beyond the last position.
-        self._turns = torch.cat([turns, turns[-1:].expand(MOST, *turns.shape[1:])])
+        self._longest = -(-(network.limit + MOST) // STEP) * STEP
         self._numbers = torch.arange(self._longest, device=device)
         self._given = torch.zeros(3 * MOST, dtype=torch.int64, device=device)
         """Tokens, their positions, and the indices of those whose logits are needed."""
@@ -171,20 +177,19 @@ class StaticStep:
         row_numbers = self._numbers[:rows, None]
         hidden = self._numbers[:span] > places[:, None, :, None]
 
-        def attend_to(parts: torch.Tensor, index: int) -> torch.Tensor:
+        def attend_to(queries: torch.Tensor, states: torch.Tensor, index: int) -> torch.Tensor:
             pair = workspace.layers[index]
             heads, width = pair.shape[2], pair.shape[4]
-            # (tokens, 3, chunks, heads of a chunk, width)
-            parts = parts.transpose(1, 2)
-            query = parts[:, 0].reshape(rows, new, heads, width).transpose(1, 2)
-            states = parts[:, 1:].reshape(rows, new, 2, heads, width).to(self._dtype)
+            query = queries.view(rows, new, -1, width).transpose(1, 2)
+            states = states.reshape(rows, new, 2, heads, width).to(self._dtype)
             pair.permute(1, 3, 0, 2, 4).index_put_((row_numbers, places), states)
             values, keys = pair[:, :rows, :, :span]
-            mixed = attend_padded(query, keys, values, hidden)
+            mixed = attend_padded(query, keys, values, hidden, self._network.scale)
             return mixed.transpose(1, 2).reshape(rows * new, -1)
 
-        turns = {self._device: self._turns[positions]}
-        last = deque(self._network.layers(tokens, turns, attend_to), maxlen=1)[0]
+        # Padding may lie beyond the last position.
+        order = positions.clamp(max=self._network.limit - 1)
+        last = deque(self._network.layers(tokens, order, attend_to), maxlen=1)[0]
         logits = self._network.head(last[kept])
         if self._logits is None:
             self._logits = torch.empty(MOST, logits.shape[1], device=self._device)

@@ -11,7 +11,7 @@ computes attention is passed in: steps at addresses that stay (`graphs`) have th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,27 +21,17 @@ from transformers import CodeGenForCausalLM
 from transformers.activations import NewGELUActivation
 
 from codegen_lsp.engine.checkpoints.dimensions import chunks_of
-from codegen_lsp.engine.model.attention import attend
 from codegen_lsp.engine.model.networks.network import (
+    Attend,
     Network,
-    by_pass,
     device_of,
     has_float_norms_on_processor,
-    is_in_one_place,
 )
-from codegen_lsp.engine.model.passes import Pass, flat, positions
 from codegen_lsp.engine.quantized.choice import SMALL
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from codegen_lsp.engine.model.compiled.step import CompiledStep
-    from codegen_lsp.engine.model.graphs.recorders import Recorder
-    from codegen_lsp.engine.model.graphs.static_step import StaticStep
-    from codegen_lsp.engine.model.kv_layout import Layout
-
-Attend = Callable[[torch.Tensor, int], torch.Tensor]
-"""Takes rotated queries, values and keys (tokens, chunks, 3, heads of a chunk, width) in float32 and the index of their
-layer; returns mixed values (tokens, heads * width)."""
 
 
 class CodeGenNetwork(Network):
@@ -50,7 +40,6 @@ class CodeGenNetwork(Network):
     def __init__(self, module: CodeGenForCausalLM) -> None:
         """Take a model with weights."""
         super().__init__(module)
-        self._static: StaticStep | None = None
         self._body: Any = module.transformer
         self.final_norm = self._body.ln_f
         self.layer_count = len(self._body.h)
@@ -59,12 +48,11 @@ class CodeGenNetwork(Network):
         self._width: int = first.attn.head_dim
         config: Any = module.config
         self._chunks = chunks_of(config.n_layer, config.n_embd, getattr(config, "mp_num", None))
-        self._input = device_of(self._body.wte)
+        self.device = device_of(self._body.wte)
+        self.limit = first.attn.max_positions
         self._devices = [device_of(block.ln_1) for block in self._body.h]
         turns = _turns(first.attn)
         self._turns = {device: turns.to(device) for device in {*self._devices}}
-        # Kernels come with quantized weights: their library isn't loaded for attention alone.
-        self._compiled = isinstance(module.lm_head, QuantizedLinear)
         self._step = _compiled_step(module, turns, self._chunks)
         if self._step is None:
             for layer in module.modules():
@@ -72,38 +60,9 @@ class CodeGenNetwork(Network):
                     _store_by_inputs(layer)
         self._activation = _activation(first.mlp.act, has_kernels=self._step is not None)
 
-    def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
-        """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
-        results = self._static.logits(passes) if self._static is not None else None
-        return super().logits(passes) if results is None else results
-
-    def record_steps(self, layout: Layout, recorder: Recorder) -> bool:
-        """Record steps of few tokens, and replay them; return false if not all layers are on one device."""
-        from codegen_lsp.engine.model.graphs.static_step import StaticStep
-
-        if not is_in_one_place(self._module):
-            return False
-        self._step = None
-        self._static = StaticStep(self, self._turns[self._input], layout, recorder)
-        return True
-
-    def states_of(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
-        """Return the residual stream of passes as `layers` does; their keys and values are stored."""
-        order = positions(passes)
+    def layers(self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend) -> Iterator[torch.Tensor]:
+        """Yield the residual stream as `Network` says."""
         turns = {device: table[order.to(device)] for device, table in self._turns.items()}
-
-        def attend_each(parts: torch.Tensor, index: int) -> torch.Tensor:
-            return by_pass(passes, lambda part, own: self._attend(parts[own], part, index))
-
-        return self.layers(flat(passes).to(self._input), turns, attend_each)
-
-    def layers(
-        self, tokens: torch.Tensor, turns: Mapping[torch.device, torch.Tensor], attend_to: Attend
-    ) -> Iterator[torch.Tensor]:
-        """Yield the residual stream (tokens, width): the output of the embedding table, then that of each layer.
-
-        `turns` are the rotations of the tokens' queries and keys, for each device.
-        """
         x: torch.Tensor = self._body.wte(tokens)
         yield x
         for index, (block, device) in enumerate(zip(self._body.h, self._devices, strict=True)):
@@ -123,19 +82,11 @@ class CodeGenNetwork(Network):
             attention.qkv_proj(x).float().view(-1, self._chunks, 3, self._heads // self._chunks, self._width)
         )
         torch.view_as_complex(parts[:, :, 0::2].unflatten(-1, (-1, 2))).mul_(turns)
-        out: torch.Tensor = attention.out_proj(attend_to(parts, index).to(x.dtype))
+        # (tokens, 3, chunks, heads of a chunk, width)
+        parts = parts.transpose(1, 2)
+        mixed = attend_to(parts[:, 0].flatten(1, 2), parts[:, 1:], index)
+        out: torch.Tensor = attention.out_proj(mixed.to(x.dtype))
         return out
-
-    def _attend(self, parts: torch.Tensor, part: Pass, index: int) -> torch.Tensor:
-        """Return the mixed values (tokens, heads * width) of one pass, whose keys and values are stored."""
-        rows, new = part.rows, part.new
-        layer: Any = part.kv.cache.layers[index]
-        # (3, rows, chunks, heads of a chunk, new, width)
-        parts = parts.view(rows, new, *parts.shape[1:]).permute(3, 0, 2, 4, 1, 5)
-        layer.put(parts[1:])
-        query = parts[0].reshape(rows, self._heads, new, self._width)
-        mixed = attend(query, layer, self.mask(new, parts.device), compiled=self._compiled)
-        return mixed.transpose(1, 2).reshape(rows * new, -1)
 
 
 def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:

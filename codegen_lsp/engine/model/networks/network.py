@@ -12,12 +12,19 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from codegen_lsp.engine.model.passes import Pass, kept_indices, split_logits
+from codegen_lsp.engine.model.attention import attend
+from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
+from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from codegen_lsp.engine.model.compiled.step import CompiledStep
     from codegen_lsp.engine.model.graphs.recorders import Recorder
+    from codegen_lsp.engine.model.graphs.static_step import StaticStep
     from codegen_lsp.engine.model.kv_layout import Layout
+
+Attend = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""Takes rotated queries (tokens, heads, width), values and rotated keys (tokens, 2, chunks, heads of a chunk, width),
+and the index of their layer; returns mixed values (tokens, heads * width)."""
 
 
 class Network(ABC):
@@ -25,31 +32,73 @@ class Network(ABC):
 
     layer_count: int
     final_norm: Any
+    device: torch.device
+    """What reads tokens: the device of the embedding table."""
+    limit: int
+    """Maximum number of positions."""
+    scale = 1.0
+    """What products of queries and keys are multiplied by."""
 
     def __init__(self, module: PreTrainedModel) -> None:
         """Take a model with weights."""
         self._module = module
         self._step: CompiledStep | None = None
+        self._static: StaticStep | None = None
         self._masks: dict[torch.device, torch.Tensor] = {}
+        # Kernels come with quantized weights: their library isn't loaded for attention alone.
+        self._compiled = isinstance(module.get_output_embeddings(), QuantizedLinear)
 
     @abstractmethod
-    def states_of(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
+    def layers(self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend) -> Iterator[torch.Tensor]:
         """Yield the residual stream (tokens, width): the output of the embedding table, then that of each layer.
 
-        Keys and values are stored.
+        Args:
+            tokens: ids (tokens), on the network's device.
+            order: their positions.
+            attend_to: what computes attention, and stores keys and values.
         """
 
-    @abstractmethod
+    def states_of(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
+        """Return the residual stream of passes as `layers` does; their keys and values are stored."""
+
+        def attend_each(queries: torch.Tensor, states: torch.Tensor, index: int) -> torch.Tensor:
+            return by_pass(
+                passes, lambda part, place: self._attend(part, index, queries[place], states[place])
+            )
+
+        return self.layers(flat(passes).to(self.device), positions(passes).to(self.device), attend_each)
+
+    def _attend(self, part: Pass, index: int, queries: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        """Return the mixed values (tokens, heads * width) of one pass, whose keys and values are stored."""
+        rows, new = part.rows, part.new
+        layer: Any = part.kv.cache.layers[index]
+        layer.put(states.view(rows, new, *states.shape[1:]).permute(2, 0, 3, 4, 1, 5))
+        query = queries.view(rows, new, *queries.shape[1:]).transpose(1, 2)
+        mask = self.mask(new, query.device)
+        mixed = attend(query, layer, mask, scale=self.scale, compiled=self._compiled)
+        return mixed.transpose(1, 2).reshape(rows * new, -1)
+
     def record_steps(self, layout: Layout, recorder: Recorder) -> bool:
-        """Record steps of few tokens, and replay them; return false if that is not possible."""
+        """Record steps of few tokens, and replay them; return false if not all layers are on one device."""
+        from codegen_lsp.engine.model.graphs.static_step import StaticStep
+
+        if not is_in_one_place(self._module):
+            return False
+        self._step = None
+        self._static = StaticStep(self, layout, recorder)
+        return True
 
     def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
         """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
+        results = self._static.logits(passes) if self._static is not None else None
+        if results is not None:
+            return results
         if self._step is not None and self._step.takes(passes):
             return self._step.logits(passes)
+        # On a GPU, a copy behind the layers would wait for them.
+        kept = kept_indices(passes).to(self.device)
         last = deque(self.states_of(passes), maxlen=1)[0]
-        kept = last[kept_indices(passes).to(last.device)]
-        return split_logits(self.head(kept), passes)
+        return split_logits(self.head(last[kept.to(last.device)]), passes)
 
     def head(self, states: torch.Tensor) -> torch.Tensor:
         """Return the logits (tokens, vocabulary) after states (tokens, width) of the last layer."""

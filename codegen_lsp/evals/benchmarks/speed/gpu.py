@@ -1,7 +1,8 @@
 """Speed on a GPU: steps that are replayed, made of calls, and with int8 weights, beside transformers' `generate`.
 
-Run as `python -m codegen_lsp.evals.benchmarks.speed.gpu [--sizes nano,350M,2B] [--rounds 5] [--out FILE.json]`. Models
-other than nano get random weights, made on the GPU. Everything is measured in turns, in one process.
+Run as `python -m codegen_lsp.evals.benchmarks.speed.gpu [--sizes nano,350M,smollm2-135m] [--rounds 5]
+[--out FILE.json]`. Models other than nano get random weights, made on the GPU. Everything is measured in turns, in one
+process.
 """
 
 from __future__ import annotations
@@ -15,19 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import CodeGenConfig, CodeGenForCausalLM, PreTrainedModel
 
-from codegen_lsp.engine.checkpoints import locate
-from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
-from codegen_lsp.engine.checkpoints.dimensions import SIZES
-from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
-from codegen_lsp.engine.model.graphs.recorders import CudaRecorder, Unrecorded
-from codegen_lsp.engine.model.model import Model
-from codegen_lsp.engine.model.vocabulary import Vocabulary
-from codegen_lsp.engine.quantized.layers import QuantizedLinear
+from codegen_lsp.evals.benchmarks.speed.gpu_models import OTHERS, model_of, module_of, quantize, read_bytes
 from codegen_lsp.evals.benchmarks.speed.ours import ModelTimes, milliseconds
-from codegen_lsp.wire.config import EngineConfig
 
 STEPS = 32
 """Number of steps of which the median counts, and of tokens that `generate` makes."""
@@ -48,49 +39,11 @@ PROBE_BYTES = 2**30
 Measurement = Callable[[], float]
 
 
-def module_of(size: str) -> PreTrainedModel:
-    """Return a model in bfloat16 on the GPU: nano, or random weights in the shape of a size."""
-    if size == "nano":
-        loader: Any = CodeGenForCausalLM
-        nano: PreTrainedModel = loader.from_pretrained(NANO_FOLDER, dtype=torch.bfloat16).to("cuda").eval()
-        return nano
-    torch.manual_seed(0)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with torch.device("cuda"):
-            made: PreTrainedModel = CodeGenForCausalLM(CodeGenConfig(**SIZES[size].config())).eval()
-        return made
-    finally:
-        torch.set_default_dtype(before)
-
-
-@torch.inference_mode()
-def quantize(module: PreTrainedModel) -> None:
-    """Give all linear layers of a model int8 weights."""
-    linear = [name for name, part in module.named_modules() if type(part) is nn.Linear]
-    for name in linear:
-        layer: Any = module.get_submodule(name)
-        path, _, child = name.rpartition(".")
-        setattr(
-            module.get_submodule(path), child, QuantizedLinear.from_weight(layer.weight, "int8", layer.bias)
-        )
-
-
-def model_of(module: PreTrainedModel, name: str, *, recorded: bool) -> Model:
-    """Return the engine's model of a module, with steps that are replayed or made of calls."""
-    tokenizer = load_tokenizer(locate.of(EngineConfig()), NANO_FOLDER)
-    size, start = int(module.config.vocab_size), int(tokenizer.eos_token_id)
-    model = Model(module, Vocabulary(tokenizer.backend_tokenizer, size, [start], start), name, 2048)
-    model.record_steps(CudaRecorder(model.input_device) if recorded else Unrecorded())
-    return model
-
-
 class Generate:
     """The `generate` of transformers."""
 
-    def __init__(self, module: PreTrainedModel, text: Sequence[int]) -> None:
-        self._module: Any = module
+    def __init__(self, module: Any, text: Sequence[int]) -> None:
+        self._module = module
         self._text = torch.tensor([text], device="cuda")
 
     def decode(self, tokens: int) -> float:
@@ -139,7 +92,7 @@ def contenders(size: str, text: list[int]) -> Iterator[tuple[str, dict[str, Meas
             "decode 1024": lambda: generate.decode(1024),
             "prefill 1024": lambda: generate.prefill(1024),
         },
-        _read_bytes(plain),
+        read_bytes(plain),
     )
     quantize(int8)
     for name, module, recorded in (
@@ -148,17 +101,11 @@ def contenders(size: str, text: list[int]) -> Iterator[tuple[str, dict[str, Meas
         ("graphs int8", int8, True),
     ):
         times = ModelTimes(model_of(module, size, recorded=recorded), text, STEPS)
-        yield name, {task: _measurement(times, *what) for task, what in TASKS.items()}, _read_bytes(module)
+        yield name, {task: _measurement(times, *what) for task, what in TASKS.items()}, read_bytes(module)
 
 
 def _measurement(times: ModelTimes, name: str, options: dict[str, int]) -> Measurement:
     return lambda: float(getattr(times, name)(**options))
-
-
-def _read_bytes(module: PreTrainedModel) -> int:
-    """Return the bytes of all weights but the embedding table, of which a step reads a row."""
-    table: Any = module.get_input_embeddings()
-    return sum(weight.nbytes for weight in module.parameters()) - int(table.weight.nbytes)
 
 
 def measure(size: str, rounds: int) -> Iterator[dict[str, Any]]:
@@ -191,7 +138,11 @@ def table(rows: Sequence[dict[str, Any]], speed: float) -> Iterator[str]:
 def main() -> int:
     """Measure, print a table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--sizes", default="nano,350M", help="nano and sizes of CodeGen, with commas between")
+    parser.add_argument(
+        "--sizes",
+        default="nano,350M",
+        help=f"nano, sizes of CodeGen, or {', '.join(OTHERS)}, with commas between",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a file for the figures as JSON")
     options = parser.parse_args()

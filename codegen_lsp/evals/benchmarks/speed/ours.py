@@ -25,8 +25,6 @@ from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.requests import CompletionRequest
 
 PROBE_BYTES = 2**28
-CHUNK = 256
-"""Tokens of a prompt that are read at once: those of the engine's default."""
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -95,13 +93,14 @@ class ModelTimes:
 
     def _read(self, tokens: int) -> KVStore:
         kv = self._model.new_cache(tokens + self._steps)
-        for start in range(0, tokens, CHUNK):
-            self._model.forward(torch.tensor([self._text[start : min(tokens, start + CHUNK)]]), kv)
+        chunk = self._model.prefill_chunk
+        for start in range(0, tokens, chunk):
+            self._model.forward(torch.tensor([self._text[start : min(tokens, start + chunk)]]), kv)
         return kv
 
     def _request(self, prompt: list[int]) -> None:
         request = CompletionRequest(prompts=(tuple(prompt),), max_tokens=1, temperature=0)
-        reading = Reading(self._model, self._prefixes, DecodeProgress(), CHUNK)
+        reading = Reading(self._model, self._prefixes, DecodeProgress(), self._model.prefill_chunk)
         for _ in run(self._model, generate(reading, request, prepare(self._model, request), lambda _: None)):
             pass
 
