@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LLAMAS = (LlamaForCausalLM, Qwen2ForCausalLM, MistralForCausalLM)
 """The architectures whose layers are Llama's, but for biases."""
 
-Turns = tuple[torch.Tensor, torch.Tensor]
+HeadTurns = tuple[torch.Tensor, torch.Tensor]
 """Cosines and sines (tokens, 1, width) of the angles by which halves of heads are turned."""
 
 
@@ -70,7 +70,7 @@ class LlamaNetwork(Network):
             x = gated.down_proj(hidden).add_(x)
             yield x
 
-    def _turns(self, order: torch.Tensor, dtype: torch.dtype) -> Turns:
+    def _turns(self, order: torch.Tensor, dtype: torch.dtype) -> HeadTurns:
         """Return the turns at some positions; the sines of first halves are negative."""
         angles = order[:, None].float() * self._frequencies
         cosines, sines = angles.cos(), angles.sin()
@@ -80,7 +80,7 @@ class LlamaNetwork(Network):
         return pairs[0][:, None].to(dtype), pairs[1][:, None].to(dtype)
 
     def _mix(
-        self, attention: Any, x: torch.Tensor, index: int, turns: Turns, attend_to: Attend
+        self, attention: Any, x: torch.Tensor, index: int, turns: HeadTurns, attend_to: Attend
     ) -> torch.Tensor:
         """Return what attention adds to the residual stream (tokens, width)."""
         heads = torch.cat([attention.k_proj(x), attention.q_proj(x)], -1).view(len(x), -1, self._width)
