@@ -23,15 +23,11 @@ CODEGEN_END = "<|endoftext|>"
 MAX_HEAL = 8
 """Maximum number of tokens that healing gives back."""
 
-SEAM = re.compile(
-    r"""
-    (?<= \S \n )  # after a line end that follows a character
-    (?= \S )      # and before a character
-    """,
-    re.VERBOSE,
-)
-"""Where a text can be cut so that its parts have the tokens of the whole: GPT-2 makes a single line end between two
-characters that are not white space a word by itself."""
+SEAM = re.compile(r"(?<=\S)(?=\n)")
+"""Where a text can be cut so that its parts have the tokens of the whole: before a line end that follows a character.
+
+No word of GPT-2's holds white space after another character.
+"""
 
 GPT2_SPACES = r"|\s+(?!\S)|\s+"
 """The end of GPT-2's word pattern: white space except its last character, which begins the next word."""

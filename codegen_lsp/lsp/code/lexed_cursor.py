@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor, around_gap, indent_steps
@@ -128,8 +128,7 @@ class LexedCursor:
     @cached_property
     def _lexed(self) -> tuple[tuple[Frame, ...], tuple[Token, ...]]:
         """What is open at the cursor, and the tokens before it."""
-        frames: list[Frame] = []
-        before = tuple(tokens(self.region, self.cursor.language, frames))
+        frames, before = _lexed_by_lines(self.region, self.cursor.language)
         if self.language.characters and (not frames or frames[-1].kind in ("bracket", "interpolation")):
             half = _HALF_CHARACTER.search(self.region, max(0, len(self.region) - 16))
             is_sure = not self.language.lifetimes or self.after.startswith("'")
@@ -211,9 +210,30 @@ _CHARACTER = language("c").quotes[0]
 """How a half-typed character literal is read on: as a string of one line."""
 
 
+def _lexed_by_lines(text: str, name: str) -> tuple[list[Frame], tuple[Token, ...]]:
+    """Return what is open at the end of a text, and its tokens: those above its last line are remembered."""
+    spec = language(name)
+    end = text.rfind("\n") + 1
+    if spec.preprocessor or spec.literal:  # what a line means depends on more than what is open above it
+        end = 0
+    open_above, above = _lexed_above(text[:end], name)
+    frames = list(open_above)
+    if frames and frames[-1].kind in ("string", "comment") and above and above[-1].start > frames[-1].start:
+        end, above = above[-1].start, above[:-1]  # the string goes on
+    return frames, (*above, *tokens(text, name, frames, end))
+
+
+@lru_cache(maxsize=8)
+def _lexed_above(text: str, name: str) -> tuple[tuple[Frame, ...], tuple[Token, ...]]:
+    """Return what is open at the end of a text, and its tokens."""
+    frames: list[Frame] = []
+    read = tuple(tokens(text, name, frames))
+    return tuple(frames), read
+
+
 def frames_before(prefix: str, name: str) -> tuple[Frame, ...]:
     """Return what is open at the end of a text; a guess in very long texts."""
-    return frames_at_end(_lexed_region(prefix), name)
+    return _lexed_above(_lexed_region(prefix), name)[0]
 
 
 def open_brackets(text: str, name: str, kinds: str = "([{") -> list[str]:

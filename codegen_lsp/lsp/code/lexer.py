@@ -56,10 +56,12 @@ class Frame(NamedTuple):
     quote: Quote | None = None
 
 
-def tokens(text: str, name: str, frames: list[Frame] | None = None) -> Iterator[Token]:
-    """Yield the tokens of a text in the language with an LSP id.
+def tokens(
+    text: str, name: str, frames: list[Frame] | None = None, position: int = 0
+) -> Iterator[Token]:
+    """Yield the tokens of a text, from an offset on, in the language with an LSP id.
 
-    `frames` are what is open at the text's start, outermost first, and are brought up to date in place: at
+    `frames` are what is open at that offset, outermost first, and are brought up to date in place: at
     the end they are what is open at the text's end. In `f("a{b}", [` of Python:
 
         open `(`, string `"a{b}"`, open `[`; frames at the end: `(`, `[`
@@ -68,7 +70,6 @@ def tokens(text: str, name: str, frames: list[Frame] | None = None) -> Iterator[
     spec = language(name)
     code, plain = _code_pattern(name), _plain_pattern(name)
     branches: list[tuple[Frame, ...]] = []
-    position = 0
     while position < len(text):
         top = frames[-1] if frames else None
         if top is not None and top.kind in ("string", "comment"):

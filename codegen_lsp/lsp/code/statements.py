@@ -10,6 +10,7 @@ import builtins
 import keyword
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from codegen_lsp.lsp.code.lexer import Frame, tokens
 
@@ -122,8 +123,9 @@ class Code:
     """It ends within a string or brackets."""
 
 
+@lru_cache(maxsize=16)
 def read(text: str) -> Code:
-    """Return the statements of a text that starts outside of strings.
+    """Return the statements of a text that starts outside of strings; the last texts are remembered.
 
     `x = (a,  # one␤  "b")␤y = 1` is two statements, `x = (a,   "")` and `y = 1`.
     """

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.languages import LANGUAGES
-from codegen_lsp.lsp.code.lexer import frames_at_end, tokens
+from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
+from codegen_lsp.lsp.code.lexer import Frame, frames_at_end, tokens
 
 
 def opened(text: str, language: str) -> list[str]:
@@ -66,6 +68,29 @@ def test_tokens_are_pieces_of_the_text_in_order(language: str, text: str) -> Non
     for token, following in pairwise(whole):
         assert token.end <= following.start
         assert text[token.start : token.end] == token.text
+
+
+TYPED = """\
+def f(a, b="x{y}"):
+    '''It's a "text (
+    of two lines.
+    '''
+    x = [1, {  # one (
+        `a ${b}`, /* c [
+        d */ \\
+        f"{g(
+"""
+
+
+@pytest.mark.parametrize("language", sorted(LANGUAGES))
+def test_a_text_that_is_typed_has_the_tokens_that_it_has_as_a_whole(language: str) -> None:
+    for end in range(len(TYPED) + 1):
+        frames: list[Frame] = []
+        whole = tuple(tokens(TYPED[:end], language, frames))
+        place = LexedCursor(Cursor("file:///a", language, None, 0, TYPED[:end], ""))
+        assert place.tokens == whole
+        # What is half typed at the end may count as one frame more.
+        assert place.frames[: len(frames)] == tuple(frames)
 
 
 BOMBS = [
