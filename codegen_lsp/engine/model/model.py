@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -66,6 +66,8 @@ class Model:
         self.weights_reason = ""
         self.records_steps = False
         """Whether steps of few tokens are recorded and replayed, as a GPU's are."""
+        self.before_kernels: Callable[[], None] = lambda: None
+        """Called in each forward pass just before kernels run, which leave Python to other threads."""
         self.read_ahead: ReadAhead | None = None
         """What reads layers from disk ahead of their use, if some are there."""
         self.aliases = frozenset({name.lower()})
@@ -175,8 +177,10 @@ class Model:
             part.kv.reserve(part.new)
         started = time.perf_counter()
         if self._network is not None:
-            results = [logits.float().cpu() for logits in self._network.logits(passes)]
+            computed = self._network.logits(passes, self.before_kernels)
+            results = [logits.float().cpu() for logits in computed]
         else:
+            self.before_kernels()
             results = [self._logits(part) for part in passes]
         if len(passes) == passes[0].rows == 1:
             self.step_times.add(passes[0].new, time.perf_counter() - started)

@@ -257,10 +257,23 @@ def _splits_as_gpt2(parts: dict[str, Any]) -> bool:
     patterns = [step["pattern"].get("Regex", "") for step in split if step.get("behavior") == "Isolated"]
     if levels[0].get("use_regex") is bool(split) or not all(map(_keeps_lines_apart, patterns)):
         return False
-    around = (parts.get("post_processor") or levels[0])["type"] != "ByteLevel" or parts.get("normalizer")
-    return not around and not any(
+    if not _adds_nothing(parts.get("post_processor")) or parts.get("normalizer"):
+        return False
+    return not any(
         token["lstrip"] or token["rstrip"] or token["single_word"] or "\n" in token["content"]
         for token in parts["added_tokens"]
+    )
+
+
+def _adds_nothing(processor: dict[str, Any] | None) -> bool:
+    """Return whether a tokenizer's last step leaves the tokens of a text as they are."""
+    if processor is None or processor["type"] == "ByteLevel":
+        return True
+    parts = processor.get("single")
+    return (
+        processor["type"] == "TemplateProcessing"
+        and isinstance(parts, list)
+        and [*map(list, parts)] == [["Sequence"]]
     )
 
 

@@ -26,7 +26,7 @@ from codegen_lsp.engine.memory import HeapTrimmer, is_out_of_memory
 from codegen_lsp.engine.scheduling.jobs import CLIENT_SHARE, MAX_RUNNING, Done, Job, admissible
 from codegen_lsp.engine.scheduling.metrics import Metrics
 from codegen_lsp.engine.scheduling.model_slot import ModelSlot
-from codegen_lsp.wire.answers import Health
+from codegen_lsp.wire.answers import Choice, Health
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
@@ -51,6 +51,9 @@ class Worker:
         self._running: list[Job] = []
         self._wants_model = True
         self._closing = False
+        self._unsent: list[tuple[Job, Sequence[Choice]]] = []
+        """New parts of choices: they are sent while kernels run. Before that, the thread that sends them would take
+        Python away from this one, which has a few short things to do for the next step."""
         self._heap = HeapTrimmer()
         self._slot = ModelSlot(config, checkpoint, lambda: self._closing)
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
@@ -206,8 +209,10 @@ class Worker:
                 self._resume(job)
         waiting = [job for job in jobs if job.planned is not None]
         if not waiting:
+            self._send()
             return
         assert self.model is not None
+        self.model.before_kernels = self._send
         from codegen_lsp.engine.decode.shared import make
 
         planned = [job.planned for job in waiting if job.planned is not None]
@@ -247,7 +252,15 @@ class Worker:
         reading = Reading(self.model, self.cache, job.progress, self.model.prefill_chunk, job.namespace)
         if job.begin is not None:
             return job.begin(reading)
-        return generate(reading, job.request, job.prompts, job.emit)
+        return generate(
+            reading, job.request, job.prompts, lambda choices: self._unsent.append((job, choices))
+        )
+
+    def _send(self) -> None:
+        """Deliver what jobs have emitted."""
+        unsent, self._unsent = self._unsent, []
+        for job, choices in unsent:
+            job.emit(choices)
 
     def _finish(self, job: Job, end: Done | WireError | None) -> None:
         """Remove a job; `end` is None if its client has left."""
@@ -265,6 +278,7 @@ class Worker:
         self.metrics.count_end(outcome)
         self._heap.trim()
         if end is not None and not job.cancelled:
+            self._send()
             job.deliver(end)
 
     def _explain(self, error: Exception) -> WireError:

@@ -56,9 +56,7 @@ class Frame(NamedTuple):
     quote: Quote | None = None
 
 
-def tokens(
-    text: str, name: str, frames: list[Frame] | None = None, position: int = 0
-) -> Iterator[Token]:
+def tokens(text: str, name: str, frames: list[Frame] | None = None, position: int = 0) -> Iterator[Token]:
     """Yield the tokens of a text, from an offset on, in the language with an LSP id.
 
     `frames` are what is open at that offset, outermost first, and are brought up to date in place: at

@@ -104,32 +104,48 @@ def rank(
     gives no log-probabilities. Of equal scores the earlier candidate comes first.
     """
     out = list(verdicts)
-    indexes = [i for i, v in enumerate(verdicts) if v.reason is None]
-    scored = _score([verdicts[i].candidate for i in indexes], site, weights)
+    kept = [v.candidate for v in verdicts if v.reason is None]
+    is_line = not any("\n" in candidate.text for candidate in kept)
+    indexes = contenders(verdicts, threshold)
+    # Only those: a score takes longer than a step of a small model.
+    scored = _score([verdicts[i].candidate for i in indexes], site, weights, is_line=is_line)
     order = sorted(zip(indexes, scored, strict=True), key=lambda pair: -pair[1].score)
     shown: list[Ranked] = []
     for index, ranked in order:
-        candidate = ranked.candidate
-        twin = next((r for r in shown if _same(r.candidate, candidate)), None)
-        if twin is not None:
-            out[index] = _dropped(
-                out[index], Reason.DUPLICATE, "duplicate: as good as the same as a better one"
-            )
-        elif _below(candidate, threshold):
-            least = f"below {threshold:.2f}"
-            sentence = f"confidence: mean log-probability {candidate.mean_logprob:.2f}, {least}"
-            out[index] = _dropped(out[index], Reason.LOW_CONFIDENCE, sentence)
+        if _has_twin(ranked.candidate, shown):
+            out[index] = _duplicate(out[index])
         else:
             shown.append(ranked)
+    for index, verdict in enumerate(verdicts):
+        candidate = verdict.candidate
+        if verdict.reason is not None or not _below(candidate, threshold):
+            continue
+        if _has_twin(candidate, shown):
+            out[index] = _duplicate(verdict)
+        else:
+            least = f"below {threshold:.2f}"
+            sentence = f"confidence: mean log-probability {candidate.mean_logprob:.2f}, {least}"
+            out[index] = _dropped(verdict, Reason.LOW_CONFIDENCE, sentence)
     return tuple(shown), tuple(out)
 
 
-def _score(candidates: Sequence[Candidate], site: Site, weights: Weights) -> list[Ranked]:
+def _has_twin(candidate: Candidate, shown: Sequence[Ranked]) -> bool:
+    return any(_same(better.candidate, candidate) for better in shown)
+
+
+def _duplicate(verdict: Verdict) -> Verdict:
+    return _dropped(verdict, Reason.DUPLICATE, "duplicate: as good as the same as a better one")
+
+
+def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_line: bool) -> list[Ranked]:
+    """Score candidates; `is_line` says whether all that were kept are single lines."""
+    if not candidates:
+        return []
     measured = [c.suffix_logprob for c in candidates if c.suffix_logprob is not None]
     average = sum(measured) / len(measured) if measured else 0.0
     errors = _errors(candidates, site.cursor)
     check = line_checks.checker_for(site)
-    power = 0.0 if any("\n" in c.text for c in candidates) else weights.tokens
+    power = weights.tokens if is_line else 0.0
     out = []
     for candidate, change in zip(candidates, errors, strict=True):
         gain = 0.0 if candidate.suffix_logprob is None else candidate.suffix_logprob - average

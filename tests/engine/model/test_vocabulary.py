@@ -1,11 +1,32 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.checkpoints import SPACES, make_tokenizer
 
+from codegen_lsp.engine.checkpoints.checkpoint import NANO, NANO_FOLDER
+from codegen_lsp.engine.checkpoints.locate import resolve
+from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
 from codegen_lsp.engine.model.vocabulary import Vocabulary, without_added
+
+
+class CountingTokenizer:
+    """A tokenizer that counts the characters that it reads."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.characters = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def encode(self, text: str, **options: Any) -> Any:
+        self.characters += len(text)
+        return self.backend.encode(text, **options)
+
 
 TOKENIZER = make_tokenizer().backend_tokenizer
 VOCABULARY = Vocabulary(TOKENIZER, 600, [0])
@@ -32,6 +53,17 @@ def test_a_long_text_gives_the_tokens_that_it_gives_as_a_whole(
 ) -> None:
     whole = joint.join(texts) * times
     assert VOCABULARY.encode(whole) == TOKENIZER.encode(whole).ids
+
+
+def test_a_key_in_a_long_text_of_nano_takes_its_last_part_alone() -> None:
+    backend = load_tokenizer(resolve(NANO), NANO_FOLDER).backend_tokenizer
+    counted: Any = CountingTokenizer(backend)
+    vocabulary = Vocabulary(counted, backend.get_vocab_size(), [0])
+    text = "class A:\n" + "    def f(self):\n        return self.x\n\n" * 100
+    vocabulary.encode(text)
+    counted.characters = 0
+    assert vocabulary.encode(text + "    d") == backend.encode(text + "    d").ids
+    assert 0 < counted.characters < len(text) // 4
 
 
 def test_ids_without_text() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -35,12 +35,13 @@ class StepProgram(ABC):
             self._add_layer(index, block)
         self._add_head()
 
-    def run(self, kept: torch.Tensor) -> torch.Tensor:
-        """Return the logits (kept, vocabulary) of these tokens."""
+    def run(self, kept: torch.Tensor, before: Callable[[], None]) -> torch.Tensor:
+        """Return the logits (kept, vocabulary) of these tokens; `before` is called just before the kernels run."""
         threads = self._step.threads.of(self._tokens)
         self._kept_order[:] = kept
         outputs = torch.empty(products.room_for(self._kept), self._step.head.out_features)
         self._head_argument[products.OUTPUTS] = outputs.data_ptr()
+        before()
         started = time.perf_counter()
         self._program.run(threads)
         self._step.threads.add(self._tokens, threads, time.perf_counter() - started)

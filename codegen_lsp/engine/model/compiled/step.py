@@ -62,8 +62,8 @@ class CompiledStep:
         finally:
             self._is_compiling = False
 
-    def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
-        """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
+    def logits(self, passes: Sequence[Pass], before: Callable[[], None]) -> list[torch.Tensor]:
+        """Read tokens as `Network` says, with `before` called just before the kernels run."""
         kept = kept_indices(passes)
         caches: list[Any] = [part.kv.cache.layers for part in passes]
         kinds = tuple(
@@ -75,7 +75,7 @@ class CompiledStep:
         self._parts.workspace.states[: len(embedded)] = embedded
         for part, layers, arrangement in zip(passes, caches, program.passes, strict=True):
             arrangement.place(part, layers)
-        outputs = program.run(kept)
+        outputs = program.run(kept, before)
         for part, layers in zip(passes, caches, strict=True):
             for layer in layers:
                 layer.length += part.new

@@ -88,13 +88,17 @@ class Network(ABC):
         self._static = StaticStep(self, layout, recorder)
         return True
 
-    def logits(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
-        """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass."""
+    def logits(self, passes: Sequence[Pass], before: Callable[[], None]) -> list[torch.Tensor]:
+        """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass.
+
+        `before` is called just before kernels run, which leave Python to other threads.
+        """
+        if self._step is not None and self._step.takes(passes):
+            return self._step.logits(passes, before)
+        before()
         results = self._static.logits(passes) if self._static is not None else None
         if results is not None:
             return results
-        if self._step is not None and self._step.takes(passes):
-            return self._step.logits(passes)
         # On a GPU, a copy behind the layers would wait for them.
         kept = kept_indices(passes).to(self.device)
         last = deque(self.states_of(passes), maxlen=1)[0]
