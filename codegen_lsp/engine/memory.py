@@ -106,8 +106,12 @@ class HeapTrimmer:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's `mallopt`."""
-APART_BYTES = 128 * 2**10
-"""Blocks of this size get pages of their own while a model is loaded: glibc's value at the start of a process."""
+APART_BYTES = 5 * 2**18
+"""Blocks of this size get pages of their own while a model is loaded.
+
+More than what the quantization of a part of a matrix takes for a moment, which would get new pages each time: loading
+took twice as long.
+"""
 TOGETHER_BYTES = 32 * 2**20
 """The same for work with a model: the largest value that glibc allows."""
 

@@ -1,6 +1,6 @@
 """How a matrix of weights is stored in int8 or int4, and what it stands for.
 
-Knows tensors only. int8 keeps one float32 scale for each output row. int4 keeps two bfloat16 numbers for each group of
+int8 keeps one float32 scale for each output row. int4 keeps two bfloat16 numbers for each group of
 32 neighbouring weights of a row, the size of a step and the least weight; a byte holds weights i and i + 16 of its
 group, each as a number of steps above the least weight.
 """
@@ -48,6 +48,11 @@ def shapes(rows: int, width: int, number_format: Format) -> tuple[tuple[int, int
     return (rows, padded(width) // 2), (rows, padded(width) // GROUP, 2)
 
 
+def stored_dtype(number_format: Format) -> torch.dtype:
+    """Return the dtype of the stored weights."""
+    return torch.int8 if number_format == "int8" else torch.uint8
+
+
 def scale_dtype(number_format: Format) -> torch.dtype:
     """Return the dtype of the scales."""
     return torch.float32 if number_format == "int8" else torch.bfloat16
@@ -56,15 +61,17 @@ def scale_dtype(number_format: Format) -> torch.dtype:
 def quantized(weight: torch.Tensor, number_format: Format) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the stored weights and scales of a matrix (rows, width)."""
     quantize = _to_int8 if number_format == "int8" else _to_int4
-    missing = padded(weight.shape[1]) - weight.shape[1]
+    rows, width = weight.shape
+    sizes, device = shapes(rows, width, number_format), weight.device
+    stored = torch.empty(sizes[0], dtype=stored_dtype(number_format), device=device)
+    scales = torch.empty(sizes[1], dtype=scale_dtype(number_format), device=device)
+    missing = padded(width) - width
     # Some rows at a time: the steps between need several copies of them in float32.
-    step = max(1, STEP // weight.shape[1])
-    parts = [
-        quantize(torch.nn.functional.pad(weight[start : start + step].float(), (0, missing)))
-        for start in range(0, len(weight), step)
-    ]
-    stored, scales = zip(*parts, strict=True)
-    return torch.cat(stored), torch.cat(scales)
+    step = max(1, STEP // width)
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        stored[part], scales[part] = quantize(torch.nn.functional.pad(weight[part].float(), (0, missing)))
+    return stored, scales
 
 
 def dequantized(stored: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:

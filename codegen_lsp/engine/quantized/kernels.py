@@ -55,6 +55,12 @@ KernelFormat = Literal["int8", "int4", "bfloat16"]
 BYTES: dict[KernelFormat, tuple[int, int]] = {"int8": (1, 1), "int4": (1, 2), "bfloat16": (2, 1)}
 """Bytes of weights, for a number of weights."""
 
+INT4_CHAINS = 4
+"""Number of sums of a single row of int4 weights that go on side by side."""
+
+LEAST_BITS = 0xFFFF0000
+"""The bits of a group's two numbers that are its least weight: a number in bfloat16 is the upper half of a float."""
+
 CHAINS = 8
 """Number of sums of floats that go on side by side: enough to hide the latency of a multiply-add on two units."""
 
@@ -143,15 +149,15 @@ class _Product(KernelWriter):
                 self.store(b.fadd(total, before), self.outputs, target)
         return ()
 
-    def _fetch(self, lines: Sequence[ir.Value], k: ir.Value) -> None:
-        """Fetch as many weights ahead as a group of each line has, before the groups that start at `k`.
+    def _fetch(self, lines: Sequence[ir.Value], k: ir.Value, groups: int = 1) -> None:
+        """Fetch as many weights ahead as some groups of each line have, before the groups that start at `k`.
 
         The lines of a tile, and those of the next one, follow each other in memory.
         """
         b = self.builder
         unit, step = BYTES[self.format]
         place = b.sdiv(b.mul(b.add(lines[0], b.mul(k, I64(len(lines)))), I64(unit)), I64(step))
-        for start in range(0, len(lines) * GROUP * unit // step, LINE):
+        for start in range(0, len(lines) * groups * GROUP * unit // step, LINE):
             self.prefetch(self.weights, b.add(place, I64(AHEAD + start)))
 
     def _int8_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
@@ -192,61 +198,100 @@ class _Product(KernelWriter):
         """Return the sums as for int8, with each group of weights scaled.
 
         A weight is a number of steps above its group's least weight, which is multiplied with the sum of the inputs.
-        A single sum is two, which need not wait for each other.
+        Blocks have as many groups as a vector has lanes. A single sum is several, which need not wait for each other.
         """
         b = self.builder
         count = len(lines) * len(rows)
-        chains = 2 if count == 1 else 1
+        chains = INT4_CHAINS if count == 1 else 1
         lines, rows = ([b.sdiv(start, I64(GROUP)) for start in starts] for starts in (lines, rows))
         groups = b.sdiv(self.k, I64(GROUP))
-        sums = self.loop(
-            I64(0), groups, 1, self.zeros(chains * count), lambda g, s: self._int4_group(g, lines, rows, s)
-        )
-        return sums if chains == 1 else [b.fadd(*sums)]
+        whole = b.sub(groups, b.srem(groups, I64(self.width)))
+
+        def one(group: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            sums = self._int4_least_of_group(group, lines, rows, sums)
+            return self._int4_group(group, lines, rows, sums)
+
+        def block(first: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            self._fetch([b.mul(line, I64(GROUP)) for line in lines], b.mul(first, I64(GROUP)), self.width)
+            sums = self._int4_least_of_block(first, lines, rows, sums)
+            if chains == 1:
+                stop = b.add(first, I64(self.width))
+                return self.loop(first, stop, 1, sums, lambda g, s: self._int4_group(g, lines, rows, s))
+            for index in range(self.width):
+                # Each group's sum goes to the chain that has waited longest.
+                sums = [*sums[1:], *self._int4_group(b.add(first, I64(index)), lines, rows, sums[:1])]
+            return sums
+
+        sums = self.loop(I64(0), whole, self.width, self.zeros(chains * count), block)
+        if chains > 1:
+            sums = [self._added(sums)]
+        return self.loop(whole, groups, 1, sums, one)
+
+    def _int4_least_of_block(
+        self, first: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        """Add the least weights of a block of groups, each multiplied with the sum of its inputs, to the first sums."""
+        b = self.builder
+        sums = list(sums)
+        totals = [self.load(self.vector, self.input_sums, b.add(row, first), F32) for row in rows]
+        upper = ir.Constant(self.integers, [LEAST_BITS] * self.width)
+        for index, line in enumerate(lines):
+            scales = self.load(self.integers, self.scales, b.add(line, first), I32)
+            least = b.bitcast(b.and_(scales, upper), self.vector)
+            for which, total in enumerate(totals, index * len(rows)):
+                sums[which] = self.multiply_add(least, total, sums[which])
+        return sums
+
+    def _int4_least_of_group(
+        self, group: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
+    ) -> list[ir.Value]:
+        """Add the least weight of a group that is in no block, multiplied with the sum of its inputs, to each sum."""
+        b = self.builder
+        sums = list(sums)
+        for index, line in enumerate(lines):
+            least = b.bitcast(b.and_(self.load(I32, self.scales, b.add(line, group)), I32(LEAST_BITS)), F32)
+            for which, row in enumerate(rows, index * len(rows)):
+                part = b.fmul(least, self.load(F32, self.input_sums, b.add(row, group)))
+                sums[which] = b.fadd(sums[which], b.insert_element(self.constant(0.0), part, I32(0)))
+        return sums
 
     def _int4_group(
         self, group: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
-    ) -> Sequence[ir.Value]:
+    ) -> list[ir.Value]:
         """Add a group of weights to the sums; lines and rows are the numbers of their first groups."""
         b = self.builder
-        self._fetch([b.mul(line, I64(GROUP)) for line in lines], b.mul(group, I64(GROUP)))
         sums = list(sums)
         inputs = [self._int4_inputs(b.add(row, group)) for row in rows]
         for index, line in enumerate(lines):
-            weights, size, least = self._int4_weights(b.add(line, group))
-            for number, (values, input_sum) in enumerate(inputs):
+            weights, size = self._int4_weights(b.add(line, group))
+            for which, values in enumerate(inputs, index * len(rows)):
                 total = ir.Constant(self.integers, [0] * self.width)
                 for value, weight in zip(values, weights, strict=True):
                     total = self.add_products(total, value, weight)
-                which = index * len(rows) + number
                 sums[which] = self.multiply_add(b.sitofp(total, self.vector), size, sums[which])
-                other = which + len(sums) - len(lines) * len(rows)
-                sums[other] = self.multiply_add(least, input_sum, sums[other])
         return sums
 
-    def _int4_inputs(self, group: ir.Value) -> tuple[list[ir.Value], ir.Value]:
-        """Return a group of inputs as vectors of 16-bit integers, and their sum spread over the lanes of a vector."""
+    def _int4_inputs(self, group: ir.Value) -> list[ir.Value]:
+        """Return a group of inputs as vectors of 16-bit integers."""
         b = self.builder
         first = b.mul(group, I64(GROUP))
         places = [b.add(first, I64(start)) for start in range(0, GROUP, self.lanes)]
-        total = self.load(self.vector, self.input_sums, b.mul(group, I64(self.width)), F32)
-        return [self.load(self.shorts, self.inputs, place, I16) for place in places], total
+        return [self.load(self.shorts, self.inputs, place, I16) for place in places]
 
-    def _int4_weights(self, group: ir.Value) -> tuple[list[ir.Value], ir.Value, ir.Value]:
-        """Return a group's numbers of steps as vectors of integers; a step and the least weight in every lane."""
+    def _int4_weights(self, group: ir.Value) -> tuple[list[ir.Value], ir.Value]:
+        """Return a group's numbers of steps as vectors of integers, and the size of a step in every lane."""
         b = self.builder
         half = GROUP // 2
         scales = self.everywhere(self.load(I32, self.scales, group), self.integers)
-        # Two numbers in bfloat16: each is the upper half of a float.
-        sixteen, upper = (ir.Constant(self.integers, [bits] * self.width) for bits in (16, 0xFFFF0000))
-        size, least = (b.bitcast(v, self.vector) for v in (b.shl(scales, sixteen), b.and_(scales, upper)))
+        # The size is a number in bfloat16, the upper half of a float, in the lower half of an integer.
+        size = b.bitcast(b.shl(scales, ir.Constant(self.integers, [16] * self.width)), self.vector)
         shorts = ir.VectorType(I16, half)
         stored = self.load(ir.VectorType(I8, half), self.weights, b.mul(group, I64(half)), I8)
         pairs = b.zext(stored, shorts)
         four, low = (ir.Constant(shorts, [bits] * half) for bits in (4, 15))
         lanes = ir.Constant(ir.VectorType(I32, GROUP), list(range(GROUP)))
         steps = b.shuffle_vector(b.and_(pairs, low), b.lshr(pairs, four), lanes)
-        return [self.lanes_of(steps, start, self.lanes) for start in range(0, GROUP, self.lanes)], size, least
+        return [self.lanes_of(steps, start, self.lanes) for start in range(0, GROUP, self.lanes)], size
 
     def _float_sums(self, lines: Sequence[ir.Value], rows: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Return the sums with weights in bfloat16 and inputs in float32."""

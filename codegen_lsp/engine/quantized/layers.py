@@ -43,8 +43,9 @@ class QuantizedLinear(nn.Module):
         self.prompt_dtype: torch.dtype | None = None
         """What many rows are multiplied in by torch; None leaves them to the kernels too."""
         stored, scales = formats.shapes(outputs, inputs, number_format)
-        dtype = torch.int8 if number_format == "int8" else torch.uint8
-        self.stored = _parameter(torch.empty(stored, dtype=dtype, device="meta"))
+        self.stored = _parameter(
+            torch.empty(stored, dtype=formats.stored_dtype(number_format), device="meta")
+        )
         self.scales = _parameter(torch.empty(scales, dtype=formats.scale_dtype(number_format), device="meta"))
         self.register_parameter("bias", None if bias is None else _parameter(bias))
 

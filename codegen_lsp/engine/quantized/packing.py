@@ -32,14 +32,14 @@ class PackedRows:
     integers: torch.Tensor
     scales: torch.Tensor
     sums: torch.Tensor
-    """The sum of the integers of each group of weights (rows, groups, lanes): a group's sum is that of its lanes."""
+    """The sum of the integers of each group of weights (rows, groups)."""
 
     @classmethod
     def empty(cls, rows: int, width: int) -> PackedRows:
         """Return rows for `width` numbers each; those that pad a row are zeros."""
         integers = torch.empty(rows, padded(width), dtype=torch.int16)
-        integers[:, width:] = 0
-        return cls(integers, torch.empty(rows), torch.empty(rows, padded(width) // GROUP, vector_width()))
+        integers[:, width:].zero_()
+        return cls(integers, torch.empty(rows), torch.empty(rows, padded(width) // GROUP))
 
 
 @cache
@@ -119,7 +119,7 @@ class _Packing(KernelWriter):
         for place in range(0, GROUP, lanes):
             integers = self.load(shorts, self.targets, b.add(start, I64(place)), I16)
             total = self.add_products(total, integers, ir.Constant(shorts, [1] * lanes))
-        self.store(b.sitofp(total, self.vector), self.sums, b.mul(b.sdiv(start, I64(GROUP)), I64(self.width)))
+        self.store(self.total([b.sitofp(total, self.vector)]), self.sums, b.sdiv(start, I64(GROUP)))
         return ()
 
 
