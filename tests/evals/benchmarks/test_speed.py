@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.checkpoints import TinyCodeGen, save
+from support.checkpoints import TinyCodeGen, save, smollm2_file
 from support.served import environment
 
 from codegen_lsp.evals.benchmarks import speed
@@ -76,6 +76,30 @@ def test_every_engine_is_measured_or_named_and_a_run_goes_on(tiny: Path, tmp_pat
     other = bench(tiny, out, *OPTIONS[:-1], "2")
     assert other.returncode == 2
     assert "other settings" in other.stderr
+
+
+def test_only_the_engines_that_are_named_take_part(tiny: Path, tmp_path: Path) -> None:
+    name = f"{OURS} int8"
+    done = bench(tiny, tmp_path / "one", *OPTIONS, "--engine", name)
+    assert [engine["name"] for engine in json.loads(done.stdout)["engines"]] == [name]
+    unknown = bench(tiny, tmp_path / "none", *OPTIONS, "--engine", "int8")
+    assert unknown.returncode == 2
+    assert "there is no engine 'int8'; use codegen-lsp float32" in unknown.stderr
+
+
+def test_engines_of_others_read_a_gguf_file_in_another_number_format(tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    names = ["llama.cpp Q8_0", "OpenVINO GenAI Q8_0"]
+    chosen = [option for name in names for option in ("--engine", name)]
+    done = bench(smollm2_file(), tmp_path / "bench", *OPTIONS, *chosen)
+    assert done.returncode == 0, done.stderr
+    engines = {engine["name"]: engine for engine in json.loads(done.stdout)["engines"]}
+    assert set(engines) == set(names)
+    assert 130 < engines[names[0]]["weight_mib"] < 150
+    assert engines[names[0]]["bits_per_byte"] > 0
+    for engine in engines.values():
+        measured = {"prefill 8", "decode 8", "prefill 32", "decode 32", "keystroke 32"}
+        assert engine["missing"].endswith("is not installed") or set(engine["milliseconds"]) == measured
 
 
 def measured(folder: Path, specs: list[speed.ContenderSpec], text: list[int]) -> dict[str, Any]:

@@ -6,6 +6,6 @@ away hits each of them alike. Ratios within one run mean more than the times.
 
 from codegen_lsp.evals.benchmarks.speed.report import write_report
 from codegen_lsp.evals.benchmarks.speed.rounds import measure
-from codegen_lsp.evals.benchmarks.speed.values import ContenderSpec, SpeedSettings, contenders
+from codegen_lsp.evals.benchmarks.speed.values import ContenderSpec, SpeedSettings, chosen, contenders
 
-__all__ = ["ContenderSpec", "SpeedSettings", "contenders", "measure", "write_report"]
+__all__ = ["ContenderSpec", "SpeedSettings", "chosen", "contenders", "measure", "write_report"]

@@ -19,6 +19,7 @@ MODULES = {
     "transformers": "peers:Transformers",
     "llama_cpp": "peers:LlamaCpp",
     "ctranslate2": "peers:CTranslate2",
+    "openvino": "peers:OpenVINO",
 }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from codegen_lsp.engine.memory import release_memory
 from codegen_lsp.evals.benchmarks.speed.gpu_models import OTHERS, model_of, module_of, quantize, read_bytes
 from codegen_lsp.evals.benchmarks.speed.ours import ModelTimes, milliseconds
 
@@ -160,7 +161,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for size in options.sizes.split(","):
         rows += measure(size, options.rounds)
-        torch.cuda.empty_cache()
+        release_memory()
         sys.stdout.write("\n".join(["", *table(rows, speed), ""]))
         sys.stdout.flush()
         if options.out is not None:

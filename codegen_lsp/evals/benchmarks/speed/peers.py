@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import statistics
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 
 from codegen_lsp.engine.checkpoints import locate
+from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
 from codegen_lsp.evals.benchmarks.speed.ours import bits_of, milliseconds
+from codegen_lsp.evals.harness.records import EvaluationError
 from codegen_lsp.wire.config import EngineConfig
 
 
@@ -150,19 +153,82 @@ class CTranslate2:
         return milliseconds(lambda: self._generator.generate_batch(prompts, **options))
 
 
+class OpenVINO:
+    """OpenVINO GenAI, which reads GGUF files of a few families, with the prompts that it keeps."""
+
+    def __init__(self, specification: dict[str, Any]) -> None:
+        self._library: Any = importlib.import_module("openvino_genai")
+        self._tensor: Any = importlib.import_module("openvino").Tensor
+        file = _gguf_file(specification)
+        threads = specification["threads"] or os.cpu_count() or 1
+        self._pipeline: Any = self._library.LLMPipeline(str(file), "CPU", INFERENCE_NUM_THREADS=threads)
+        self._text: list[int] = specification["text"]
+        self._steps: int = specification["steps"]
+        self._prompts = 0
+        self.weight_bytes = file.stat().st_size
+
+    def decode(self, tokens: int, rows: int = 1) -> float | None:
+        """Return the mean time of a step; rows are measured with the other engines only."""
+        if rows > 1:
+            return None
+        metrics = self._generate(self._text[:tokens], 1 + self._steps).perf_metrics
+        return float(metrics.get_tpot().mean)
+
+    def prefill(self, tokens: int) -> float:
+        """Return the time to the first token after a prompt whose beginning is new."""
+        self._prompts += 1
+        prompt = [self._text[self._prompts], *self._text[1:tokens]]
+        return milliseconds(lambda: self._generate(prompt, 1))
+
+    def keystroke(self, tokens: int) -> float:
+        """Return the time to the first token after a prompt that it has read but for the last token."""
+        self._generate(self._text[: tokens - 1], 1)
+        return milliseconds(lambda: self._generate(self._text[:tokens], 1))
+
+    def bits(self, count: int) -> None:
+        """Return None: it returns no probabilities of a text."""
+
+    def _generate(self, prompt: list[int], tokens: int) -> Any:
+        """Return the result of `tokens` greedy tokens after a prompt."""
+        config = self._library.GenerationConfig()
+        config.max_new_tokens = config.min_new_tokens = tokens
+        config.ignore_eos, config.do_sample = True, False
+        ids = torch.tensor([prompt])
+        inputs = self._library.TokenizedInputs(
+            self._tensor(ids.numpy()), self._tensor(torch.ones_like(ids).numpy())
+        )
+        return self._pipeline.generate(inputs, config)
+
+
 def _gguf_file(specification: dict[str, Any]) -> Path:
     """Return the file with the model in the number format of the specification, written if it is missing."""
+    folder, number_format = Path(specification["folder"]), specification["format"]
+    file = folder / f"{number_format}.gguf"
+    if not file.exists():
+        source = locate.of(EngineConfig(model=specification["model"]))
+        with tempfile.TemporaryDirectory(dir=folder) as partial:
+            written = Path(partial) / file.name
+            if source.kind == "gguf":
+                _requantize(Path(source.source), written, number_format)
+            else:
+                _export(source, written, number_format)
+            written.rename(file)
+    return file
+
+
+def _export(source: Checkpoint, file: Path, number_format: str) -> None:
+    """Write a CodeGen model as a GGUF file."""
     from codegen_lsp.engine.export.as_phi import open_source
     from codegen_lsp.engine.export.gguf_file import export_gguf
 
-    folder = Path(specification["folder"])
-    file = folder / f"{specification['format']}.gguf"
-    if not file.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            export_gguf(
-                open_source(locate.of(EngineConfig(model=specification["model"]))),
-                Path(partial) / file.name,
-                specification["format"],
-            )
-            (Path(partial) / file.name).rename(file)
-    return file
+    export_gguf(open_source(source), file, number_format)
+
+
+def _requantize(source: Path, file: Path, number_format: str) -> None:
+    """Write a GGUF file in another number format, with llama.cpp."""
+    library: Any = importlib.import_module("llama_cpp")
+    options = library.llama_model_quantize_default_params()
+    options.ftype = getattr(library, f"LLAMA_FTYPE_MOSTLY_{number_format.upper()}")
+    options.allow_requantize = True
+    if library.llama_model_quantize(os.fsencode(source), os.fsencode(file), ctypes.byref(options)):
+        raise EvaluationError(f"llama.cpp can't write {source.name} as {number_format}")

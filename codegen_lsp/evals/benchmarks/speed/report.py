@@ -101,7 +101,7 @@ def _engine_json(
     peer = engines.get(LLAMA_CPP)
     measured = [task for task in columns if engine.median(task) is not None]
     limit = engine.weight_bytes / bandwidth * 1000 if bandwidth else 0.0
-    bits, exact = engine.median("bits"), engines[REFERENCE].median("bits")
+    bits, exact = engine.median("bits"), engines.get(REFERENCE, EngineFigures(REFERENCE)).median("bits")
     return {
         "name": engine.name,
         "missing": engine.missing,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from codegen_lsp.evals.harness.records import EvaluationError
 
 OURS = "codegen-lsp"
 LLAMA_CPP = "llama.cpp Q8_0"
@@ -33,6 +35,8 @@ class SpeedSettings:
     """Number of decoding steps of a round; their median counts."""
     threads: int = 0
     """Number of processor threads of every engine; 0 takes one for each core."""
+    engines: tuple[str, ...] = ()
+    """Names of the engines that take part; empty for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,19 @@ class ContenderSpec:
     """The package that must be installed for it."""
 
 
+def chosen(names: Collection[str] = ()) -> list[ContenderSpec]:
+    """Return the machine's memory and the engines with these names; without names, all engines.
+
+    Raises:
+        EvaluationError: there is no engine with such a name.
+    """
+    specs = contenders()
+    known = [spec.name for spec in specs[1:]]
+    if unknown := [name for name in names if name not in known]:
+        raise EvaluationError(f"there is no engine {unknown[0]!r}; use {', '.join(known)}")
+    return [spec for spec in specs if not names or spec.name in (MACHINE, *names)]
+
+
 def contenders() -> list[ContenderSpec]:
     """Return all engines that can take part, the machine's memory first."""
     return [
@@ -58,6 +75,7 @@ def contenders() -> list[ContenderSpec]:
             for name in ("f16", "q8_0", "q4_0")
         ),
         ContenderSpec("CTranslate2 int8", "ctranslate2", "int8", "ctranslate2"),
+        ContenderSpec("OpenVINO GenAI Q8_0", "openvino", "q8_0", "openvino_genai"),
     ]
 
 
