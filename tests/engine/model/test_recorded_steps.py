@@ -41,20 +41,23 @@ def recording(folder: Path, **options: object) -> tuple[Model, StrictRecorder]:
     return model, recorder
 
 
-@pytest.fixture(scope="module", params=[*SHAPES, "nano", "int8"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if request.param == "nano":
-        return NANO_FOLDER
-    return save(
-        tmp_path_factory.mktemp("shape"),
-        SHAPES.get(request.param, SHAPES["plain"]).build(),
-        safe_serialization=True,
-    )
+@pytest.fixture(scope="module", params=[*SHAPES, "nano", "nano in int8"])
+def shape(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def recorded(request: pytest.FixtureRequest, folder: Path) -> tuple[Model, StrictRecorder]:
-    return recording(folder, quantize="int8" if "int8" in request.node.name else "none")
+def folder(shape: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shape not in SHAPES:
+        return NANO_FOLDER
+    return save(tmp_path_factory.mktemp("shape"), SHAPES[shape].build(), safe_serialization=True)
+
+
+@pytest.fixture(scope="module")
+def recorded(shape: str, folder: Path) -> tuple[Model, StrictRecorder]:
+    model, recorder = recording(folder, quantize="int8" if "int8" in shape else "none")
+    assert (model.weights == "int8") == ("int8" in shape)
+    return model, recorder
 
 
 def expected(model: Model, tokens: list[int], new: int = NEW) -> list[str]:
