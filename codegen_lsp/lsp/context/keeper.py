@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 VERDICT_SECONDS = 1.0
 """How long the first request of a document waits to know whether it is excluded."""
-CONTEXT_SECONDS = 0.25
-"""How long the first request of a document waits for other files: without them, its prompt would be read twice."""
 FAR = 20
 """Number of lines from those whose names a reading has looked at to a cursor that needs another reading."""
 RECENT = 12
@@ -59,8 +57,6 @@ class ContextKeeper:
         self._verdicts: dict[str, bool] = {}
         """Whether each document is excluded; known before its other files are."""
         self._waiting: dict[str, asyncio.Event] = {}
-        self._readings: dict[str, asyncio.Event] = {}
-        """The newest reading of other files for each document that no request has waited for yet."""
         self._lines: dict[str, int] = {}
         self._recent: OrderedDict[str, str] = OrderedDict()
         """Paths of edited and visited files, the newest last, each with its language."""
@@ -79,10 +75,7 @@ class ContextKeeper:
         return path_of(uri) is not None and self._verdicts.get(canonical(uri), True)
 
     async def settle(self, uri: str) -> None:
-        """Wait until it is known whether a document is excluded, for a short time at most.
-
-        The first request of a document waits for what other files say too, for a shorter time; no later one does.
-        """
+        """Wait until it is known whether a document is excluded, for a short time at most."""
         key = canonical(uri)
         if path_of(uri) is None:
             return
@@ -90,8 +83,6 @@ class ContextKeeper:
             if key not in self._waiting:
                 self.renew(uri)
             await _wait(self._waiting.get(key), VERDICT_SECONDS)
-        if not self._verdicts.get(key, True):
-            await _wait(self._readings.pop(key, None), CONTEXT_SECONDS)
 
     # What happens --------------------------------------------------------------------------------------
 
@@ -103,7 +94,6 @@ class ContextKeeper:
         self._others.clear()
         self._verdicts.clear()
         self._waiting.clear()
-        self._readings.clear()
         self.renew_all()
 
     def renew_all(self) -> None:
@@ -122,7 +112,7 @@ class ContextKeeper:
         key = canonical(uri)
         is_first = key not in self._lines
         self._lines[key] = line
-        if is_first and line > FAR and key in self._readings:
+        if is_first and line > FAR:
             self.renew(uri)  # it was opened at its beginning
         if key == self._active:
             return
@@ -145,7 +135,6 @@ class ContextKeeper:
         self._others.pop(key, None)
         self._verdicts.pop(key, None)
         self._lines.pop(key, None)
-        self._readings.pop(key, None)
         self._background.forget(key)
         waiting = self._waiting.pop(key, None)
         if waiting is not None:
@@ -174,9 +163,6 @@ class ContextKeeper:
         if path is None or document is None:
             return
         waiting = self._waiting.setdefault(key, asyncio.Event())
-        reading = asyncio.Event()
-        if key not in self._others or key in self._readings:
-            self._readings[key] = reading
         loop = asyncio.get_running_loop()
         snapshot, folders, texts = self._snapshot(path, document, desk)
         options = self._options
@@ -187,7 +173,6 @@ class ContextKeeper:
                 waiting.set()
 
         def gathered(others: OtherFiles) -> None:
-            reading.set()
             before = self._others.get(key)
             if self._waiting.get(key) is not waiting:
                 return

@@ -75,17 +75,6 @@ async def test_typing_changes_nothing_above_saving_closing_and_leaving_do(
     await starts_with(ed, main, "# helpers.py\ndef area(r): ...\n")  # the disk's again
 
 
-async def test_the_first_request_waits_for_other_files_so_that_its_prompt_is_not_read_twice(
-    editor: StartEditor, tmp_path: Path
-) -> None:
-    (tmp_path / "helpers.py").write_text("def area(r): ...\n")
-    ed = await editor()
-    await starts_with(ed, ed.open(MAIN), "# helpers.py\n")  # what takes longest was imported
-    for number in range(5):
-        uri = ed.open(MAIN, f"more_{number}.py")
-        assert (await prompt(ed, uri))["prompt"]["text"].startswith("# helpers.py\n")
-
-
 async def test_typing_a_function_leaves_every_byte_above_the_file_as_it_is(
     editor: StartEditor, tmp_path: Path
 ) -> None:
