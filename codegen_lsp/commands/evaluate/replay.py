@@ -13,7 +13,6 @@ from codegen_lsp.commands.engines import run
 from codegen_lsp.commands.evaluate.bench import Out, ReportAsJson, finish
 from codegen_lsp.commands.options import EngineChoice, Seed, absolute, with_options
 from codegen_lsp.commands.terminal import progress_bar
-from codegen_lsp.lsp.options.option_types import OtherFilesChoice
 from codegen_lsp.wire.fill.formats import FillMode
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def replay(
     ] = 0.0,
     files: Annotated[int, typer.Option(help="Number of files, from the first; 0 for all.", min=0)] = 0,
     other_files: Annotated[
-        OtherFilesChoice, typer.Option(help="Show the model what other files say.", show_choices=True)
+        FillMode, typer.Option(help="Show the model what other files say.", show_choices=True)
     ] = "auto",
     fill_in_the_middle: Annotated[
         FillMode, typer.Option(help="Give the model the text after the cursor.", show_choices=True)
