@@ -124,6 +124,10 @@ class HeadlessEditor:
         await self.client.stop()  # type: ignore[no-untyped-call]
         if self._drain is not None:
             self._drain.cancel()
+        if server is not None:
+            # The end of a process and those of its pipes reach the event loop one by one, perhaps after its last turn.
+            server._transport.close()  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
 
     async def ready(self, seconds: float = 600.0) -> None:
         """Wait until the model is loaded.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from lsprotocol import types as lsp
 from support.editor import ROOT, SERVER, Editor, StartEditor, environment
 from support.engines import engine_processes
 from support.interpreter import python_with
+from support.processes import spawned
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
 
@@ -237,15 +240,15 @@ async def test_it_works_where_there_is_no_network_at_all(editor: StartEditor) ->
 
 
 async def test_a_server_elsewhere(editor: StartEditor, tmp_path: Path) -> None:
-    address = await _serve_on_a_port(tmp_path)
-    ed = await editor({"server": address, "token": "s3cret"})
-    uri = ed.open(CODE)
-    await ed.ready()
-    assert ed.status["model"] == "nano"
-    assert await ed.inline(uri, *END, invoked=True)
-    other = await editor({"server": address, "token": "wrong"})
-    await other.until(lambda: other.status["state"] == "error")
-    assert "token" in other.status["message"]
+    async with _served_on_a_port(tmp_path) as address:
+        ed = await editor({"server": address, "token": "s3cret"})
+        uri = ed.open(CODE)
+        await ed.ready()
+        assert ed.status["model"] == "nano"
+        assert await ed.inline(uri, *END, invoked=True)
+        other = await editor({"server": address, "token": "wrong"})
+        await other.until(lambda: other.status["state"] == "error")
+        assert "token" in other.status["message"]
 
 
 def _unshare() -> str:
@@ -268,12 +271,13 @@ async def _suggested(ed: Editor, uri: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def _serve_on_a_port(folder: Path) -> str:
+@contextlib.asynccontextmanager
+async def _served_on_a_port(folder: Path) -> AsyncIterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    await asyncio.create_subprocess_exec(
+    async with spawned(
         *SERVER, "serve", "--host", "127.0.0.1", "--port", str(port), "--token", "s3cret",
         "--idle-timeout", "120", "--offload-folder", str(folder),
         env=environment(folder), cwd=folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    return f"http://127.0.0.1:{port}"
+    ):  # fmt: skip
+        yield f"http://127.0.0.1:{port}"

@@ -25,6 +25,7 @@ from codegen_lsp.lsp.options.options import FILTERED
 from codegen_lsp.wire.client import HttpEngineClient
 from support.engines import engines_in
 from support.fake_engine import until
+from support.processes import end
 
 ROOT = Path(__file__).parents[2]
 SERVER = (sys.executable, "-P", "-m", "codegen_lsp")
@@ -140,6 +141,7 @@ class Editor:
             server.kill()
         with contextlib.suppress(Exception):  # The client's complaint about a server that a test has killed.
             await self.client.stop()
+        await end(server)
 
     # State ---------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from support.editor import SERVER
 from support.fake_engine import until
+from support.processes import end
 
 
 def frame(message: Any) -> bytes:
@@ -46,8 +47,8 @@ class RawClient:
                     await self.process.wait()
             if self.process.returncode is None:
                 self.process.kill()
-                await self.process.wait()
         await asyncio.gather(*self._tasks)
+        await end(self.process)
 
     async def send(self, *messages: Any) -> None:
         """Send messages, each framed."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.fake_engine import FakeEngine
+from support.processes import spawned
 from support.scripted_server import Respond, ScriptedServer, event, reply, stream
 
 from codegen_lsp.wire.answers import Completion, join_chunks
@@ -463,7 +464,7 @@ STALE = {
 
 
 async def run(kind: str, where: str, environment: dict[str, str]) -> str:
-    process = await asyncio.create_subprocess_exec(
+    async with spawned(
         sys.executable,
         "-c",
         PROGRAM,
@@ -472,8 +473,8 @@ async def run(kind: str, where: str, environment: dict[str, str]) -> str:
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    ) as process:
+        output, errors = await asyncio.wait_for(process.communicate(), 60)
     assert errors == b""
     return output.decode().strip()
 

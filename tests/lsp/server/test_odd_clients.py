@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.editor import SERVER, environment
 from support.fake_engine import FakeEngine, until
+from support.processes import spawned
 from support.raw import RawClient, frame
 
 CODE = "def add(a, b):\n    return "
@@ -98,10 +99,10 @@ async def test_a_client_that_never_sends_initialized_is_told_and_served(
 
 
 async def test_the_server_ends_with_the_editor_s_process(tmp_path: Path) -> None:
-    editor = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE
-    )
-    async with RawClient(environment(tmp_path)) as raw:
+    async with (
+        spawned(sys.executable, "-c", "input()", stdin=asyncio.subprocess.PIPE) as editor,
+        RawClient(environment(tmp_path)) as raw,
+    ):
         params = {
             "processId": editor.pid,
             "rootUri": None,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.editor import SERVER, environment
 from support.fake_engine import FakeEngine, until
+from support.processes import spawned
 from support.raw import RawClient, frame
 
 from codegen_lsp.lsp.server.transport import FrameError, decode, read_frame
@@ -245,78 +246,78 @@ STRANGERS = [
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "lsp.sock"
-    server = await asyncio.create_subprocess_exec(
+    async with spawned(
         *SERVER, "--socket", str(path), env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
-    )
-    assert server.stderr is not None
-    assert str(path).encode() in await server.stderr.readline()
-    assert path.stat().st_mode & 0o077 == 0
-    reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(_first_message({"enabled": False}))
-    assert b"inlineCompletionProvider" in await reader.readuntil(b"serverInfo")
-    writer.write(frame({"jsonrpc": "2.0", "id": 2, "method": "shutdown"}))
-    writer.write(frame({"jsonrpc": "2.0", "method": "exit"}))
-    assert await asyncio.wait_for(server.wait(), 20) == 0
-    writer.close()
-    assert not path.exists()
+    ) as server:
+        assert server.stderr is not None
+        assert str(path).encode() in await server.stderr.readline()
+        assert path.stat().st_mode & 0o077 == 0
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(_first_message({"enabled": False}))
+        assert b"inlineCompletionProvider" in await reader.readuntil(b"serverInfo")
+        writer.write(frame({"jsonrpc": "2.0", "id": 2, "method": "shutdown"}))
+        writer.write(frame({"jsonrpc": "2.0", "method": "exit"}))
+        assert await asyncio.wait_for(server.wait(), 20) == 0
+        writer.close()
+        assert not path.exists()
 
 
 async def test_a_file_in_the_place_of_a_socket_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("mine")
-    server = await asyncio.create_subprocess_exec(
+    async with spawned(
         *SERVER, "--socket", str(path), env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
-    )
-    _, errors = await server.communicate()
-    assert server.returncode == 2
-    assert b"not a socket" in errors
-    assert path.read_text() == "mine"
+    ) as server:
+        _, errors = await server.communicate()
+        assert server.returncode == 2
+        assert b"not a socket" in errors
+        assert path.read_text() == "mine"
 
 
 async def test_over_tcp(tmp_path: Path) -> None:
-    server = await asyncio.create_subprocess_exec(
+    async with spawned(
         *SERVER,
         "--tcp",
         "127.0.0.1:0",
         env=environment(tmp_path, CODEGEN_LSP_CONNECTION_TOKEN="s3cret"),
         stderr=asyncio.subprocess.PIPE,
-    )
-    assert server.stderr is not None
-    port = int((await server.stderr.readline()).rsplit(b":", 1)[1])
-    for stranger in STRANGERS:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(stranger)
-        with contextlib.suppress(ConnectionError):
-            assert b"inlineCompletionProvider" not in await asyncio.wait_for(reader.read(), 20)
-        writer.close()
-    for leaves in (False, True):  # A client that vanishes leaves room for the next one.
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        params = {
-            "processId": None,
-            "rootUri": None,
-            "capabilities": {},
-            "initializationOptions": {"enabled": False, "connectionToken": "s3cret"},
-        }
-        writer.write(frame({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}))
-        head = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(int(head.split(b"\r\n")[0].split()[1]))
-        assert b"inlineCompletionProvider" in body
-        if leaves:
-            writer.write(frame({"jsonrpc": "2.0", "id": 2, "method": "shutdown"}))
-            writer.write(frame({"jsonrpc": "2.0", "method": "exit"}))
-        writer.close()
-        await writer.wait_closed()
-    assert await asyncio.wait_for(server.wait(), 20) == 0
+    ) as server:
+        assert server.stderr is not None
+        port = int((await server.stderr.readline()).rsplit(b":", 1)[1])
+        for stranger in STRANGERS:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(stranger)
+            with contextlib.suppress(ConnectionError):
+                assert b"inlineCompletionProvider" not in await asyncio.wait_for(reader.read(), 20)
+            writer.close()
+        for leaves in (False, True):  # A client that vanishes leaves room for the next one.
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            params = {
+                "processId": None,
+                "rootUri": None,
+                "capabilities": {},
+                "initializationOptions": {"enabled": False, "connectionToken": "s3cret"},
+            }
+            writer.write(frame({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}))
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(int(head.split(b"\r\n")[0].split()[1]))
+            assert b"inlineCompletionProvider" in body
+            if leaves:
+                writer.write(frame({"jsonrpc": "2.0", "id": 2, "method": "shutdown"}))
+                writer.write(frame({"jsonrpc": "2.0", "method": "exit"}))
+            writer.close()
+            await writer.wait_closed()
+        assert await asyncio.wait_for(server.wait(), 20) == 0
 
 
 async def test_tcp_is_for_this_machine_alone(tmp_path: Path) -> None:
-    server = await asyncio.create_subprocess_exec(
+    async with spawned(
         *SERVER, "--tcp", "0.0.0.0:0", env=environment(tmp_path), stderr=asyncio.subprocess.PIPE
-    )
-    _, errors = await server.communicate()
-    assert server.returncode == 2
-    assert b"127.0.0.1" in errors
-    assert b"Traceback" not in errors
+    ) as server:
+        _, errors = await server.communicate()
+        assert server.returncode == 2
+        assert b"127.0.0.1" in errors
+        assert b"Traceback" not in errors
 
 
 async def _ready(raw: RawClient) -> None:
