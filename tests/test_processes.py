@@ -6,6 +6,7 @@ import asyncio
 import gc
 import warnings
 
+from support.fake_engine import until
 from support.processes import spawned
 
 
@@ -15,9 +16,7 @@ def test_a_pipe_that_outlives_its_process_is_closed() -> None:
     async def leave() -> None:
         pipe = asyncio.subprocess.PIPE
         async with spawned("/bin/sh", "-c", "sleep 5 &", stdin=pipe, stdout=pipe, stderr=pipe) as process:
-            async with asyncio.timeout(30):
-                while process.returncode is None:
-                    await asyncio.sleep(0.01)
+            await until(lambda: process.returncode is not None, 30)
 
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -38,7 +38,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Two rounds instead of --rounds.")] = False,
     as_json: ReportAsJson = False,
 ) -> None:
-    """Measure decoding, prefill and keystrokes of this engine beside transformers, llama.cpp and CTranslate2."""
+    """Measure decoding, prefill and keystrokes beside transformers, llama.cpp, CTranslate2 and OpenVINO GenAI."""
     from codegen_lsp.evals.benchmarks import speed
     from codegen_lsp.evals.benchmarks.speed.text import bench_text
     from codegen_lsp.evals.harness.records import Folder

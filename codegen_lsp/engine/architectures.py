@@ -9,7 +9,8 @@ from transformers import PretrainedConfig
 OWN = {"codegen": "CodeGen", "llama": "Llama", "qwen2": "Qwen2", "mistral": "Mistral"}
 """Names of these architectures, by transformers' name for the kind of model."""
 
-OWN_NAMES = f"{', '.join([*OWN.values()][:-1])} and {[*OWN.values()][-1]}"
+*_FIRST, _LAST = OWN.values()
+OWN_NAMES = f"{', '.join(_FIRST)} and {_LAST}"
 
 
 def has_own_network(config: PretrainedConfig) -> bool:

@@ -31,9 +31,6 @@ from codegen_lsp.wire.requests import CompletionRequest
 WARM_CHUNK = 64
 """Maximum number of tokens that a step of a background request reads: a keystroke waits for the running step."""
 
-SCORED_CHUNK = 256
-"""The same for a prompt that is echoed: the logits of all tokens of a step may be held."""
-
 
 def generate(
     reading: Reading, request: CompletionRequest, prompts: Sequence[PreparedPrompt], emit: Emit
@@ -46,7 +43,7 @@ def generate(
     if request.priority > 0:
         reading = replace(reading, chunk=min(reading.chunk, WARM_CHUNK))
     if request.echo:
-        reading = replace(reading, chunk=min(reading.chunk, SCORED_CHUNK))
+        reading = replace(reading, chunk=min(reading.chunk, reading.model.scored_chunk))
     generation = Generation(reading, request, emit)
     batched = request.echo and not request.max_tokens and len(prompts) > 1 and reading.model.forks
     if batched and (yield from score_together(generation, prompts)):

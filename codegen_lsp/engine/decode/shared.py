@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -33,19 +33,23 @@ def _send(steps: Steps, logits: torch.Tensor | None) -> Planned | Step | None:
         return None
 
 
-def make(model: Model, planned: Sequence[Planned], tokens: int) -> Iterator[torch.Tensor | Exception]:
+def make(
+    model: Model, planned: Sequence[Planned], tokens: int, before: Callable[[], None] = lambda: None
+) -> Iterator[torch.Tensor | Exception]:
     """Make passes in order, as many at a time as have at most `tokens` tokens together.
 
-    Each item is the logits of a pass, or the reason why it failed.
+    Each item is the logits of a pass, or the reason why it failed. `before` is called as in `Model.forward_together`.
     """
     for group in _groups(planned, tokens if model.forks else 0):
-        yield from _make_group(model, group)
+        yield from _make_group(model, group, before)
 
 
-def _make_group(model: Model, group: Sequence[Planned]) -> Sequence[torch.Tensor | Exception]:
+def _make_group(
+    model: Model, group: Sequence[Planned], before: Callable[[], None]
+) -> Sequence[torch.Tensor | Exception]:
     lengths = [item.part.kv.length for item in group]
     try:
-        return model.forward_together([item.part for item in group])
+        return model.forward_together([item.part for item in group], before)
     except Exception as error:
         if len(group) == 1:
             return [error]
@@ -53,7 +57,7 @@ def _make_group(model: Model, group: Sequence[Planned]) -> Sequence[torch.Tensor
     results: list[torch.Tensor | Exception] = []
     for item, length in zip(group, lengths, strict=True):
         item.part.kv.crop(length)
-        results += _make_group(model, [item])
+        results += _make_group(model, [item], before)
     return results
 
 

@@ -66,8 +66,6 @@ class Model:
         self.weights_reason = ""
         self.records_steps = False
         """Whether steps of few tokens are recorded and replayed, as a GPU's are."""
-        self.before_kernels: Callable[[], None] = lambda: None
-        """Called in each forward pass just before kernels run, which leave Python to other threads."""
         self.read_ahead: ReadAhead | None = None
         """What reads layers from disk ahead of their use, if some are there."""
         self.aliases = frozenset({name.lower()})
@@ -103,6 +101,11 @@ class Model:
         else:
             tokens = rows * _grown(prompt + ROOM, prompt + decoded) + (prompt if rows > 1 else 0)
         return tokens * self.layout.bytes_per_token
+
+    @property
+    def scored_chunk(self) -> int:
+        """Maximum number of tokens of an echoed prompt that a step reads: the logits of all of them may be held."""
+        return min(self.prefill_chunk, CHUNK)
 
     @property
     def layers(self) -> int:
@@ -167,8 +170,13 @@ class Model:
         return self.forward_together([Pass(tokens, kv, keep)])[0]
 
     @torch.inference_mode()
-    def forward_together(self, passes: Sequence[Pass]) -> list[torch.Tensor]:
+    def forward_together(
+        self, passes: Sequence[Pass], before: Callable[[], None] = lambda: None
+    ) -> list[torch.Tensor]:
         """Read the tokens of several requests, in one forward pass if this model's network can.
+
+        Args:
+            before: called just before kernels run, which leave Python to other threads.
 
         Returns:
             logits (rows, kept, vocabulary) for each pass, in float32 on the processor.
@@ -177,10 +185,9 @@ class Model:
             part.kv.reserve(part.new)
         started = time.perf_counter()
         if self._network is not None:
-            computed = self._network.logits(passes, self.before_kernels)
-            results = [logits.float().cpu() for logits in computed]
+            results = [logits.float().cpu() for logits in self._network.logits(passes, before)]
         else:
-            self.before_kernels()
+            before()
             results = [self._logits(part) for part in passes]
         if len(passes) == passes[0].rows == 1:
             self.step_times.add(passes[0].new, time.perf_counter() - started)

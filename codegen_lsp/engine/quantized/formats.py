@@ -1,6 +1,6 @@
 """How a matrix of weights is stored in int8 or int4, and what it stands for.
 
-int8 keeps one float32 scale for each output row. int4 keeps two bfloat16 numbers for each group of
+Knows tensors only. int8 keeps one float32 scale for each output row. int4 keeps two bfloat16 numbers for each group of
 32 neighbouring weights of a row, the size of a step and the least weight; a byte holds weights i and i + 16 of its
 group, each as a number of steps above the least weight.
 """

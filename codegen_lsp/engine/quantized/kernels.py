@@ -208,12 +208,12 @@ class _Product(KernelWriter):
         whole = b.sub(groups, b.srem(groups, I64(self.width)))
 
         def one(group: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            sums = self._int4_least_of_group(group, lines, rows, sums)
+            sums = self._int4_least(group, lines, rows, sums, is_block=False)
             return self._int4_group(group, lines, rows, sums)
 
         def block(first: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
             self._fetch([b.mul(line, I64(GROUP)) for line in lines], b.mul(first, I64(GROUP)), self.width)
-            sums = self._int4_least_of_block(first, lines, rows, sums)
+            sums = self._int4_least(first, lines, rows, sums, is_block=True)
             if chains == 1:
                 stop = b.add(first, I64(self.width))
                 return self.loop(first, stop, 1, sums, lambda g, s: self._int4_group(g, lines, rows, s))
@@ -227,32 +227,33 @@ class _Product(KernelWriter):
             sums = [self._added(sums)]
         return self.loop(whole, groups, 1, sums, one)
 
-    def _int4_least_of_block(
-        self, first: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
+    def _int4_least(
+        self,
+        first: ir.Value,
+        lines: Sequence[ir.Value],
+        rows: Sequence[ir.Value],
+        sums: Sequence[ir.Value],
+        *,
+        is_block: bool,
     ) -> list[ir.Value]:
-        """Add the least weights of a block of groups, each multiplied with the sum of its inputs, to the first sums."""
+        """Add the least weights of a block of groups or of one, times the sums of their inputs, to the first sums."""
         b = self.builder
         sums = list(sums)
-        totals = [self.load(self.vector, self.input_sums, b.add(row, first), F32) for row in rows]
+
+        def numbers(pointer: ir.Value, place: ir.Value, vector: ir.VectorType) -> ir.Value:
+            """Return those of a block, or that of one group among zeros."""
+            if is_block:
+                return self.load(vector, pointer, place, vector.element)
+            nothing = ir.Constant(vector, [0] * self.width)
+            return b.insert_element(nothing, self.load(vector.element, pointer, place), I32(0))
+
+        totals = [numbers(self.input_sums, b.add(row, first), self.vector) for row in rows]
         upper = ir.Constant(self.integers, [LEAST_BITS] * self.width)
         for index, line in enumerate(lines):
-            scales = self.load(self.integers, self.scales, b.add(line, first), I32)
+            scales = numbers(self.scales, b.add(line, first), self.integers)
             least = b.bitcast(b.and_(scales, upper), self.vector)
             for which, total in enumerate(totals, index * len(rows)):
                 sums[which] = self.multiply_add(least, total, sums[which])
-        return sums
-
-    def _int4_least_of_group(
-        self, group: ir.Value, lines: Sequence[ir.Value], rows: Sequence[ir.Value], sums: Sequence[ir.Value]
-    ) -> list[ir.Value]:
-        """Add the least weight of a group that is in no block, multiplied with the sum of its inputs, to each sum."""
-        b = self.builder
-        sums = list(sums)
-        for index, line in enumerate(lines):
-            least = b.bitcast(b.and_(self.load(I32, self.scales, b.add(line, group)), I32(LEAST_BITS)), F32)
-            for which, row in enumerate(rows, index * len(rows)):
-                part = b.fmul(least, self.load(F32, self.input_sums, b.add(row, group)))
-                sums[which] = b.fadd(sums[which], b.insert_element(self.constant(0.0), part, I32(0)))
         return sums
 
     def _int4_group(

@@ -73,8 +73,8 @@ class Job:
         if not self.cancelled:
             self.deliver(choices)
 
-    def reserve(self, model: Model, chunk: int, budget: int) -> None:
-        """Compute `kv_bytes`; `chunk` is the maximum number of prompt tokens that one step scores.
+    def reserve(self, model: Model, budget: int) -> None:
+        """Compute `kv_bytes`.
 
         Raises:
             RequestError: the job needs more than `budget` bytes.
@@ -82,7 +82,7 @@ class Job:
         request = self.request
         longest = max((len(prompt.tokens) for prompt in self.prompts), default=0)
         # Prompts that are scored together take rows of a batch, which has at most the tokens of a chunk.
-        more = max(request.max_tokens, chunk if request.echo and len(self.prompts) > 1 else 0)
+        more = max(request.max_tokens, model.scored_chunk if request.echo and len(self.prompts) > 1 else 0)
         self.kv_bytes = model.request_bytes(longest, request.n if request.max_tokens else 1, more)
         if self.kv_bytes > budget:
             raise RequestError(

@@ -123,9 +123,7 @@ class Worker:
             NotReadyError: there is no model now.
         """
         model = self._ready_model()
-        from codegen_lsp.engine.decode.generate import SCORED_CHUNK
-
-        job.reserve(model, min(model.prefill_chunk, SCORED_CHUNK), self._slot.kv_budget)
+        job.reserve(model, self._slot.kv_budget)
         with self._changed:
             if len(self._waiting) >= self.config.max_waiting:
                 raise OverloadedError(f"{len(self._waiting)} requests are waiting; try again later")
@@ -212,11 +210,10 @@ class Worker:
             self._send()
             return
         assert self.model is not None
-        self.model.before_kernels = self._send
         from codegen_lsp.engine.decode.shared import make
 
         planned = [job.planned for job in waiting if job.planned is not None]
-        passes = make(self.model, planned, self.model.prefill_chunk + MAX_RUNNING)
+        passes = make(self.model, planned, self.model.prefill_chunk + MAX_RUNNING, self._send)
         for job, result in zip(waiting, passes, strict=True):
             self._resume(job, result)
 

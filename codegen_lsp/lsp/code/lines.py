@@ -31,6 +31,11 @@ def width(line: str, indent: str) -> int:
     return len(white.expandtabs(max(unit(indent), 1))) if "\t" in white else len(white)
 
 
+def columns(line: str) -> int:
+    """Return how far a line is indented, in columns; a tab goes to the next multiple of 8, as Python reads it."""
+    return len(leading(line).expandtabs(8))
+
+
 def unit(indent: str) -> int:
     """Return the columns of one level of indentation."""
     return len(indent) if indent.strip("\t") else 4

@@ -86,7 +86,7 @@ def _levels(above: Sequence[Statement]) -> tuple[Statement, ...]:
 
 
 def _scope(levels: Sequence[Statement], line_prefix: str) -> int | None:
-    limit = len(lines.leading(line_prefix).expandtabs(8)) if line_prefix.strip() else None
+    limit = lines.columns(line_prefix) if line_prefix.strip() else None
     heads = [s for s in levels if HEAD.match(s.code) and not s.code.startswith("@")]
     if limit is not None:
         heads = [s for s in heads if s.indent < limit]

@@ -58,15 +58,11 @@ def _near(text: str, line: int) -> tuple[str, int]:
 def _heads(all_lines: Sequence[str], start: int, line: int) -> list[str]:
     """Return the heads of what the cursor is in, as far as they are above `start`, outermost first."""
     heads: list[str] = []
-    indent = min((_indent(each) for each in all_lines[start:line] if each.strip()), default=0)
+    indent = min((lines.columns(each) for each in all_lines[start:line] if each.strip()), default=0)
     for text in reversed(all_lines[max(0, start - LINES_UP) : start]):
         if indent == 0:
             break
-        if text.strip() and _indent(text) < indent:
-            indent = _indent(text)
+        if text.strip() and lines.columns(text) < indent:
+            indent = lines.columns(text)
             heads.insert(0, text)
     return heads
-
-
-def _indent(line: str) -> int:
-    return len(lines.leading(line).expandtabs(8))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.context.definitions import Exports, exports_of, listing, variants
 from codegen_lsp.lsp.context.imports import Import, imports_of
-from codegen_lsp.lsp.context.related import bases_of, distances, result_types
+from codegen_lsp.lsp.context.related import TYPE, WORD, bases_of, distances, result_types
 from codegen_lsp.lsp.context.resolution import FileAccess, resolve, siblings
 from codegen_lsp.lsp.prompts.others import FilePiece, PieceSource
 from codegen_lsp.lsp.prompts.outline import Definition
@@ -22,8 +22,6 @@ MAX_RELATED = 24
 """Number of definitions whose bases and types are followed."""
 MAX_BASES = 3
 """Number of steps from a class to the bases of its bases."""
-_WORD = re.compile(r"[^\W\d]\w*")
-_TYPE = re.compile(r"\b[A-Z]\w*")
 _ALL = re.compile(r"^__all__\s*(?::[^=\n]*)?\+?=\s*[\[(]([^\])]*)", re.MULTILINE)
 _QUOTED = re.compile(r"[\"'](\w+)[\"']")
 _RECEIVER = re.compile(r"func \(\w*\s*\*?(\w+)")
@@ -71,7 +69,7 @@ class ImportedNames:
         self._file = file
         self._access = access
         self._shown = shown
-        self._words = Counter(_WORD.findall(file.text))
+        self._words = Counter(WORD.findall(file.text))
         self._near = distances(file.text, file.near, file.line)
         self._pieces: dict[tuple[str, str], _Ranked] = {}
         self._starred: set[str] | None = set()
@@ -82,10 +80,10 @@ class ImportedNames:
         file = self._file
         for item in imports_of(file.language, file.text):
             if item.star and file.language == "java":
-                types = sorted(set(_TYPE.findall(file.text)))
+                types = sorted(set(TYPE.findall(file.text)))
                 item = replace(item, names=tuple((name, name) for name in types), star=False)
             self._follow_one(item)
-        used = frozenset(_TYPE.findall(file.text)) if file.language == "java" else frozenset[str]()
+        used = frozenset(TYPE.findall(file.text)) if file.language == "java" else frozenset[str]()
         for path in siblings(file.language, used, file.path, file.root, self._access):
             for definition in self._exports(path).definitions:
                 if definition.name in self._words:

@@ -77,12 +77,16 @@ class ContextKeeper:
     async def settle(self, uri: str) -> None:
         """Wait until it is known whether a document is excluded, for a short time at most."""
         key = canonical(uri)
-        if path_of(uri) is None:
+        if path_of(uri) is None or key in self._verdicts:
             return
-        if key not in self._verdicts:
-            if key not in self._waiting:
-                self.renew(uri)
-            await _wait(self._waiting.get(key), VERDICT_SECONDS)
+        if key not in self._waiting:
+            self.renew(uri)
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(VERDICT_SECONDS):
+                await waiting.wait()
 
     # What happens --------------------------------------------------------------------------------------
 
@@ -236,14 +240,6 @@ def _gathered(
     except Exception:  # Whatever is in the files: suggestions in this one go on.
         logger.exception("other files can't be used in %s", snapshot.path)
         return NO_FILES
-
-
-async def _wait(event: asyncio.Event | None, seconds: float) -> None:
-    """Wait for an event, for some seconds at most."""
-    if event is not None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await event.wait()
 
 
 def path_of(uri: str) -> str | None:

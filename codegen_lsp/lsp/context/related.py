@@ -16,8 +16,8 @@ STEP = 8
 """Lines from one step of distance to the next."""
 MAX_TYPES = 4
 """Number of types of one name that are looked at."""
-_TYPE = re.compile(r"\b[A-Z]\w*")
-_WORD = re.compile(r"[^\W\d]\w*")
+TYPE = re.compile(r"\b[A-Z]\w*")
+WORD = re.compile(r"[^\W\d]\w*")
 _ANNOTATED = re.compile(r"\b([^\W\d]\w*)[ \t]*:[ \t]*([^=,()\n#]{1,120})")
 _MADE = re.compile(
     r"""\b([^\W\d]\w*)                       # the name
@@ -44,7 +44,7 @@ def distances(text: str, near: str, line: int) -> dict[str, int]:
     for number, each in enumerate(near.split("\n")):
         distance = 2 * (abs(number - line) // STEP)
         named = [kind for name in _USED.findall(each) for kind in types.get(name, ())]
-        for words, step in ((named, distance), (_WORD.findall(each), distance + 1)):
+        for words, step in ((named, distance), (WORD.findall(each), distance + 1)):
             for word in words:
                 steps[word] = min(step, steps.get(word, step))
     return steps
@@ -54,7 +54,7 @@ def types_of_names(text: str) -> dict[str, tuple[str, ...]]:
     """Return the types that a text gives to names: `def f(r: Request): c = Client()` gives `r` and `c` one each."""
     types: dict[str, dict[str, None]] = defaultdict(dict)
     for name, annotation in _ANNOTATED.findall(text):
-        types[name] |= dict.fromkeys(_TYPE.findall(annotation))
+        types[name] |= dict.fromkeys(TYPE.findall(annotation))
     for name, made in _MADE.findall(text):
         types[name][made] = None
     return {name: tuple(each)[:MAX_TYPES] for name, each in types.items() if each}
@@ -64,7 +64,7 @@ def bases_of(definition: Definition) -> list[str]:
     """Return the names in a class's list of bases."""
     signature = definition.signature
     pattern = _PYTHON_BASES if not definition.opener else _BASES
-    return [name for part in pattern.findall(signature) for name in _WORD.findall(part)]
+    return [name for part in pattern.findall(signature) for name in WORD.findall(part)]
 
 
 def result_types(definition: Definition, near: Collection[str]) -> Iterator[str]:
@@ -81,7 +81,7 @@ def result_types(definition: Definition, near: Collection[str]) -> Iterator[str]
 
 def _types(definition: Definition) -> Iterator[str]:
     if definition.whole:
-        yield from _TYPE.findall(definition.signature)
+        yield from TYPE.findall(definition.signature)
     else:
         for parts in _RESULT.findall(definition.signature):
-            yield from (name for part in parts for name in _TYPE.findall(part))
+            yield from (name for part in parts for name in TYPE.findall(part))

@@ -166,10 +166,11 @@ def _ending(language: str, text: str, following: str | None) -> str:
     ending = closers + "\n" if closers else f"\n{following}pass\n"
     width = len(following.expandtabs(8))
     for line in reversed(text.split("\n")):
-        indent = lines.leading(line)
-        if line.strip() and len(indent.expandtabs(8)) < width:
-            width = len(indent.expandtabs(8))
-            ending += f"{indent}except Exception: pass\n" if line.strip().startswith("try:") else ""
+        if line.strip() and lines.columns(line) < width:
+            width = lines.columns(line)
+            ending += (
+                f"{lines.leading(line)}except Exception: pass\n" if line.strip().startswith("try:") else ""
+            )
         if width == 0:
             break
     return ending

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -150,9 +150,9 @@ def test_passes_are_shared(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None
     widths = []
     together = tiny.forward_together
 
-    def counted(passes: Sequence[Pass]) -> list[torch.Tensor]:
+    def counted(passes: Sequence[Pass], *before: Callable[[], None]) -> list[torch.Tensor]:
         widths.append(len(passes))
-        return together(passes)
+        return together(passes, *before)
 
     monkeypatch.setattr(tiny, "forward_together", counted)
     texts = [SOURCE[start : start + 100] for start in (0, 500, 900)]

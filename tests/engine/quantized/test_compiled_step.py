@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from support.checkpoints import TinyCodeGen, save
+from support.checkpoints import TinyCodeGen, build_llama, save
 from support.local import dequantized, load_model
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.model import Model
@@ -47,30 +39,8 @@ SCALED = {
 }
 
 
-def with_values(module: PreTrainedModel) -> PreTrainedModel:
-    """Give biases and norms numbers that a mistake would show."""
-    generator = torch.Generator().manual_seed(8)
-    with torch.no_grad():
-        for weight in module.parameters():
-            if weight.ndim == 1:
-                weight += 0.3 * torch.randn(weight.shape, generator=generator)
-    return module.eval()
-
-
-def llama(**fields: Any) -> PreTrainedModel:
-    torch.manual_seed(4)
-    return with_values(LlamaForCausalLM(LlamaConfig(**LLAMA | fields)))
-
-
-def qwen() -> PreTrainedModel:
-    torch.manual_seed(4)
-    return with_values(Qwen2ForCausalLM(Qwen2Config(**LLAMA)))
-
-
-def mistral() -> PreTrainedModel:
-    torch.manual_seed(4)
-    fields = LLAMA | {"sliding_window": None, "head_dim": 48, "num_key_value_heads": 6}
-    return with_values(MistralForCausalLM(MistralConfig(**fields)))
+def llama(kind: str = "llama", **fields: Any) -> PreTrainedModel:
+    return build_llama(kind, **LLAMA | fields)
 
 
 BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
@@ -78,8 +48,8 @@ BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
     "chunks": TinyCodeGen(n_layer=3, seed=6, n_embd=256, n_head=8, rotary_dim=16).build,
     "llama": llama,
     "tied": lambda: llama(tie_word_embeddings=True, rope_parameters=SCALED),
-    "qwen": qwen,
-    "mistral": mistral,
+    "qwen": lambda: llama("qwen2"),
+    "mistral": lambda: llama("mistral", sliding_window=None, head_dim=48, num_key_value_heads=6),
 }
 
 

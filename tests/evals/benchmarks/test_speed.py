@@ -84,7 +84,7 @@ def test_only_the_engines_that_are_named_take_part(tiny: Path, tmp_path: Path) -
     assert [engine["name"] for engine in json.loads(done.stdout)["engines"]] == [name]
     unknown = bench(tiny, tmp_path / "none", *OPTIONS, "--engine", "int8")
     assert unknown.returncode == 2
-    assert "there is no engine 'int8'; use codegen-lsp float32" in unknown.stderr
+    assert "unknown engine 'int8': choose from codegen-lsp float32" in unknown.stderr
 
 
 def test_engines_of_others_read_a_gguf_file_in_another_number_format(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from codegen_lsp.headless_editor import HeadlessEditor, workspace_of
 from codegen_lsp.lsp.code.languages import EXTENSIONS
 from codegen_lsp.lsp.options.options import parse
 
+LOOK = 0.5
+"""Seconds that a person looks at a document that was opened, before the first key."""
+
 
 def find_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files named, and the source files below the folders named, in order.
@@ -102,7 +105,9 @@ async def _type_file(editor: HeadlessEditor, path: Path, settings: ReplaySetting
         draft = typist.draft(text, settings.characters, settings.gaps, seed)
     except EvaluationError as error:
         raise EvaluationError(f"{path}: {error}") from error
-    return await Typing(editor, path, draft, settings, seed).run()
+    typing = Typing(editor, path, draft, settings, seed)
+    await asyncio.sleep(LOOK)
+    return await typing.run()
 
 
 Counters = tuple[float, float] | None

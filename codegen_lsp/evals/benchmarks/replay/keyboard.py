@@ -18,8 +18,6 @@ from codegen_lsp.headless_editor import HeadlessEditor
 
 LEAST = 2
 """Shortest suggestion that is worth a key to accept, in characters."""
-LOOK = 0.5
-"""Seconds that a person looks at a document that was opened, before the first key."""
 PATIENCE = 120.0
 """Time limit of one answer at pace 0, in seconds."""
 
@@ -124,7 +122,6 @@ class Typing:
     async def run(self, deadline: float = math.inf) -> Tally:
         """Fill all gaps, and write a line above in the middle of the last one; no key is pressed after `deadline`."""
         draft = self._draft
-        await asyncio.sleep(LOOK)
         self.tally.baseline = sum(typist.keys(gap.left) for gap in draft.gaps)
         for number in draft.order:
             gap = draft.gaps[number]

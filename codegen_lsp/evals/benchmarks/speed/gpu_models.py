@@ -77,7 +77,7 @@ def module_of(size: str, device: str = "cuda") -> PreTrainedModel:
     """Return a model in bfloat16 on a device: nano, or random weights in the shape of a size.
 
     Raises:
-        KeyError: there is no such size.
+        KeyError: the size is unknown.
     """
     if size == "nano":
         loader: Any = CodeGenForCausalLM

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -34,13 +34,18 @@ def milliseconds(work: Callable[[], object]) -> float:
     return (time.perf_counter() - started) * 1000
 
 
+def threads_of(specification: Mapping[str, Any]) -> int:
+    """Return the number of threads that an engine takes, one for each core unless it is given."""
+    return int(specification["threads"] or os.cpu_count() or 1)
+
+
 class MemoryProbe:
     """The memory of this machine: how fast it can be read."""
 
     weight_bytes = PROBE_BYTES
 
     def __init__(self, specification: dict[str, Any]) -> None:
-        torch.set_num_threads(specification["threads"] or os.cpu_count() or 1)
+        torch.set_num_threads(threads_of(specification))
         self._block = torch.ones(PROBE_BYTES // 4)
 
     def bandwidth(self) -> float:

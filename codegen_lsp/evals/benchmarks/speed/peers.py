@@ -14,7 +14,7 @@ import torch
 
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
-from codegen_lsp.evals.benchmarks.speed.ours import bits_of, milliseconds
+from codegen_lsp.evals.benchmarks.speed.ours import bits_of, milliseconds, threads_of
 from codegen_lsp.evals.harness.records import EvaluationError
 from codegen_lsp.wire.config import EngineConfig
 
@@ -25,7 +25,7 @@ class Transformers:
     def __init__(self, specification: dict[str, Any]) -> None:
         from transformers import AutoModelForCausalLM
 
-        torch.set_num_threads(specification["threads"] or os.cpu_count() or 1)
+        torch.set_num_threads(threads_of(specification))
         folder = locate.locate(locate.of(EngineConfig(model=specification["model"])))
         loader: Any = AutoModelForCausalLM
         self._model: Any = loader.from_pretrained(
@@ -69,7 +69,7 @@ class LlamaCpp:
     def __init__(self, specification: dict[str, Any]) -> None:
         self._library: Any = importlib.import_module("llama_cpp")
         file = _gguf_file(specification)
-        threads = specification["threads"] or os.cpu_count() or 1
+        threads = threads_of(specification)
         self._options = {"n_threads": threads, "n_threads_batch": threads, "verbose": False}
         self._file = file
         self._text: list[int] = specification["text"]
@@ -123,7 +123,7 @@ class CTranslate2:
         if not (folder / "model.bin").exists():
             converter = ctranslate2.converters.TransformersConverter(str(source))
             converter.convert(str(folder), quantization=specification["format"], force=True)
-        threads = specification["threads"] or os.cpu_count() or 1
+        threads = threads_of(specification)
         self._generator = ctranslate2.Generator(str(folder), device="cpu", intra_threads=threads)
         tokenizer: Any = AutoTokenizer.from_pretrained(source, local_files_only=True)
         self._tokens: list[str] = tokenizer.convert_ids_to_tokens(specification["text"])
@@ -160,7 +160,7 @@ class OpenVINO:
         self._library: Any = importlib.import_module("openvino_genai")
         self._tensor: Any = importlib.import_module("openvino").Tensor
         file = _gguf_file(specification)
-        threads = specification["threads"] or os.cpu_count() or 1
+        threads = threads_of(specification)
         self._pipeline: Any = self._library.LLMPipeline(str(file), "CPU", INFERENCE_NUM_THREADS=threads)
         self._text: list[int] = specification["text"]
         self._steps: int = specification["steps"]

@@ -55,12 +55,12 @@ def chosen(names: Collection[str] = ()) -> list[ContenderSpec]:
     """Return the machine's memory and the engines with these names; without names, all engines.
 
     Raises:
-        EvaluationError: there is no engine with such a name.
+        EvaluationError: a name is not that of an engine.
     """
     specs = contenders()
     known = [spec.name for spec in specs[1:]]
     if unknown := [name for name in names if name not in known]:
-        raise EvaluationError(f"there is no engine {unknown[0]!r}; use {', '.join(known)}")
+        raise EvaluationError(f"unknown engine {unknown[0]!r}: choose from {', '.join(known)}")
     return [spec for spec in specs if not names or spec.name in (MACHINE, *names)]
 
 
