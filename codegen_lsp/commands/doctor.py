@@ -128,13 +128,13 @@ def _number_formats() -> Iterator[Finding]:
 
 def _quantized(dtype: torch.dtype) -> Finding:
     """Say whether `quantize: auto` takes int8 on the processor, and why."""
-    from codegen_lsp.engine.quantized.choice import SMALL, processor_choice
+    from codegen_lsp.engine.quantized.choice import LEAST, processor_choice
     from codegen_lsp.engine.quantized.writer import instructions
 
     choice = processor_choice(dtype)
     if choice.format is None:
         return Finding("note", "int8 weights", f"not taken by quantize auto: {choice.reason}")
-    seen = f"taken by quantize auto above {SMALL / 1e6:.0f} million parameters: {choice.reason}"
+    seen = f"taken by quantize auto above {LEAST / 1e6:.0f} million parameters: {choice.reason}"
     return Finding(
         "ok", "int8 weights", f"{seen}, with kernels for {instructions()}; on a GPU auto takes 16 bits"
     )

@@ -24,9 +24,10 @@ from codegen_lsp.engine.checkpoints.locate import locate
 from codegen_lsp.engine.checkpoints.placement import Blueprint, blueprint_of
 from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
 from codegen_lsp.engine.memory import large_blocks_apart, release_memory
+from codegen_lsp.engine.model.compiled.threads import SMALL
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.vocabulary import CODEGEN_END, Vocabulary, without_added
-from codegen_lsp.engine.quantized.choice import MAX_ERROR, SMALL
+from codegen_lsp.engine.quantized.choice import MAX_ERROR
 from codegen_lsp.engine.quantized.layers import quantize_head, read_prompts_in
 from codegen_lsp.engine.read_ahead import read_ahead
 from codegen_lsp.wire.config import EngineConfig, expanded, option

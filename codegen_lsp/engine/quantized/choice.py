@@ -12,11 +12,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from codegen_lsp.engine.quantized import layers
 from codegen_lsp.engine.quantized.formats import FORMATS, Format
 
-SMALL = 50_000_000
-"""Number of parameters below which a model is small.
-
-Then `auto` leaves the weights as they are, since there is little to read, and operators compute in one thread.
-"""
+LEAST = 5_000_000
+"""Number of parameters below which `auto` leaves the weights as they are: a processor keeps them in its own cache."""
 
 PROBE = (4096, 2048)
 """Dimensions of the matrix that `auto` measures with: too large for a core's own cache in every format."""
@@ -68,7 +65,7 @@ def choose(
             return FormatChoice(name, "as configured")
     if not on_cpu:
         return gpu_choice(module, gpu_room)
-    if module.num_parameters() < SMALL:
+    if module.num_parameters() < LEAST:
         return FormatChoice(None, "the model is small")
     return processor_choice(dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,18 @@ def medium() -> CodeGenConfig:
     return CodeGenConfig(**SIZES["350M"].config())
 
 
-def test_auto_leaves_small_models_as_they_are() -> None:
-    chosen = blueprint(placement.model_config(NANO_FOLDER))
+def test_auto_leaves_what_a_processor_s_cache_holds_as_it_is() -> None:
+    nano = placement.model_config(NANO_FOLDER)
+    chosen = blueprint(type(nano).from_dict(nano.to_dict() | {"n_layer": 1, "n_embd": 64, "n_head": 4}))
     assert chosen.choice.format is None
     assert "small" in chosen.choice.reason
 
 
-def test_auto_takes_for_larger_models_what_the_processor_measured() -> None:
+@pytest.mark.parametrize("of", [medium, lambda: placement.model_config(NANO_FOLDER)], ids=["350M", "nano"])
+def test_auto_takes_for_other_models_what_the_processor_measured(of: Callable[[], PretrainedConfig]) -> None:
     config = EngineConfig(device_map="cpu")
     measured = processor_choice(placement.pick_dtype(config))
-    assert blueprint_of(config, medium()).choice == measured
+    assert blueprint_of(config, of()).choice == measured
     assert "processor" in measured.reason
 
 

@@ -14,6 +14,9 @@ from statistics import median
 
 from codegen_lsp.engine.quantized import team
 
+SMALL = 50_000_000
+"""Number of parameters below which a model is small: what takes its time is calls, not the weights that they read."""
+
 REMEMBERED = 3
 """Number of times that count, of each number of threads."""
 

@@ -21,13 +21,13 @@ from transformers import CodeGenForCausalLM
 from transformers.activations import NewGELUActivation
 
 from codegen_lsp.engine.checkpoints.dimensions import chunks_of
+from codegen_lsp.engine.model.compiled.threads import SMALL
 from codegen_lsp.engine.model.networks.network import (
     Attend,
     Network,
     device_of,
     has_float_norms_on_processor,
 )
-from codegen_lsp.engine.quantized.choice import SMALL
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
