@@ -87,15 +87,14 @@ class Row:
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
     def _choose_healing(self, logits: torch.Tensor) -> int:
-        reaching, partial = self.vocabulary.spelling(self.pending)
-        allowed = torch.tensor(reaching + partial)
+        allowed, reaching = self._spelling()
         values = logits[allowed]
         if self.branched:
             request = self.request
             return int(allowed[sampling.draw(values, request.temperature, request.top_p, self._generator)])
         best = int(values.argmax())
-        if best < len(reaching):
-            ranked = sampling.top(values[: len(reaching)], self.rank + 1)
+        if best < reaching:
+            ranked = sampling.top(values[:reaching], self.rank + 1)
             if len(ranked) > self.rank:
                 self.branched = True
                 return int(allowed[ranked[self.rank][0]])
@@ -103,14 +102,18 @@ class Row:
             self.rank -= len(ranked) - 1
         return int(allowed[best])
 
+    def _spelling(self) -> tuple[torch.Tensor, int]:
+        """Return the ids of the tokens that may come next, and how many of them reach the end of `pending`."""
+        spelling = self.vocabulary.spelling(self.pending)
+        return torch.frombuffer(spelling.tokens, dtype=torch.int64), spelling.reaching
+
     def push(self, token: int, log_probabilities: torch.Tensor | None) -> None:
         """Add a token; `log_probabilities` (vocabulary) are those that it was chosen from, if requested."""
         raw = self.vocabulary.output_bytes(token)
         chosen = None if log_probabilities is None else float(log_probabilities[token])
         if self.pending:
             if log_probabilities is not None and chosen is not None:
-                reaching, partial = self.vocabulary.spelling(self.pending)
-                chosen -= float(log_probabilities[reaching + partial].logsumexp(0))
+                chosen -= float(log_probabilities[self._spelling()[0]].logsumexp(0))
             if self.pending.startswith(raw):
                 self.pending = self.pending[len(raw) :]
                 return

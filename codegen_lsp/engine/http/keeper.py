@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from codegen_lsp.engine.libraries import import_libraries
+from codegen_lsp.engine.memory import release_libraries
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ class Keeper:
             gc.enable()
         # The collector would write to the pages that the processes share.
         gc.freeze()
+        release_libraries()
 
     # Signals ----------------------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -67,6 +69,16 @@ def without_added(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(parts))
 
 
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """The tokens that may come next while some bytes are to be spelled."""
+
+    tokens: array[int]
+    """Ids in 64 bits: those that reach the end of the bytes (and may go beyond it), then those that spell a part."""
+    reaching: int
+    """Number of the former."""
+
+
 class Vocabulary:
     """Text to token ids and back, for a model whose logits have `size` entries."""
 
@@ -90,6 +102,7 @@ class Vocabulary:
         self._added = {i: token.content for i, token in added.items()}
         self._has_seams = _splits_as_gpt2(json.loads(tokenizer.to_str()))
         self._segment_ids = lru_cache(maxsize=1024)(self._ids_of)
+        self._spellings = lru_cache(maxsize=64)(self._spelling)
         self.bytes_of = self._all_bytes()
 
     @property
@@ -170,17 +183,17 @@ class Vocabulary:
                 break
         return count
 
-    def spelling(self, pending: bytes) -> tuple[list[int], list[int]]:
-        """Return the tokens that may come next while `pending` is to be spelled.
+    def spelling(self, pending: bytes) -> Spelling:
+        """Return the tokens that may come next while `pending` is to be spelled."""
+        # All rows of a request spell the same, and a space begins a third of a vocabulary.
+        return self._spellings(pending)
 
-        Returns:
-            those that reach its end (and may go beyond it), and those that spell a part of it.
-        """
+    def _spelling(self, pending: bytes) -> Spelling:
         low = bisect_left(self._sorted, (pending, -1))
         high = bisect_left(self._sorted, (_after(pending), -1))
-        reaching = [token for _, token in self._sorted[low:high]]
-        partial = [t for stop in range(1, len(pending)) for t in self._ids.get(pending[:stop], ())]
-        return reaching, partial
+        reaching = (token for _, token in self._sorted[low:high])
+        partial = (t for stop in range(1, len(pending)) for t in self._ids.get(pending[:stop], ()))
+        return Spelling(array("q", [*reaching, *partial]), high - low)
 
     def _starts_a_token(self, text: bytes) -> bool:
         index = bisect_left(self._sorted, (text, -1))

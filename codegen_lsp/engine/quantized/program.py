@@ -71,11 +71,12 @@ class Program:
             self._kept += [operations, meeting]
             count, places = len(operations) // 2, (ctypes.addressof(part) for part in (operations, meeting))
             self._argument = (ctypes.c_int64 * len(FIELDS))(count, *places)
-        team.run(_runner(), ctypes.addressof(self._argument), threads)
+        team.run(runner(), ctypes.addressof(self._argument), threads)
 
 
 @cache
-def _runner() -> int:
+def runner() -> int:
+    """Return the address of the kernel that runs the kernels of a program."""
     return compiled(_Runner().module)
 
 

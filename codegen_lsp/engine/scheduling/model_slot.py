@@ -13,7 +13,7 @@ import codegen_lsp
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint, CheckpointError
 from codegen_lsp.engine.libraries import import_libraries
-from codegen_lsp.engine.memory import free_memory, is_out_of_memory, release_memory
+from codegen_lsp.engine.memory import free_memory, is_out_of_memory, release_libraries, release_memory
 from codegen_lsp.wire.answers import Health
 from codegen_lsp.wire.config import EngineConfig, option
 from codegen_lsp.wire.errors import CodegenError
@@ -71,6 +71,7 @@ class ModelSlot:
             model.compile_ahead()
             model.fill = choose(model, self.config, folder)
             self._set(model)
+            release_libraries()
         except Exception as error:
             self.settled = time.monotonic()
             self.health = replace(self.health, state="error", message=self._failure(error))

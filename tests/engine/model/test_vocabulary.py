@@ -93,16 +93,22 @@ def test_healing_gives_back_the_last_token_and_what_it_could_be_a_part_of(text: 
         assert any(raw.startswith(tail) for raw in VOCABULARY.bytes_of)
 
 
+def spelled(pending: bytes) -> tuple[list[int], list[int]]:
+    """Return the tokens that reach the end of some bytes, and those that spell a part of them."""
+    spelling = VOCABULARY.spelling(pending)
+    return list(spelling.tokens[: spelling.reaching]), list(spelling.tokens[spelling.reaching :])
+
+
 def test_spaces_on_their_way_to_a_longer_run_are_given_back() -> None:
     tokens = VOCABULARY.encode("return x" + " " * (SPACES - 1))
     assert VOCABULARY.bytes_of[tokens[-1]] == b" " * (SPACES - 1)
-    reaching, _ = VOCABULARY.spelling(b" " * (SPACES - 1))
+    reaching, _ = spelled(b" " * (SPACES - 1))
     assert {VOCABULARY.bytes_of[t] for t in reaching} >= {b" " * (SPACES - 1), b" " * SPACES}
 
 
 @given(texts.map(str.encode))
 def test_every_token_that_may_come_spells_the_rest(rest: bytes) -> None:
-    reaching, partial = VOCABULARY.spelling(rest)
+    reaching, partial = spelled(rest)
     every = range(1, VOCABULARY.size)
     assert set(reaching) == {
         t for t in every if VOCABULARY.bytes_of[t] and VOCABULARY.bytes_of[t].startswith(rest)
@@ -116,7 +122,7 @@ def test_every_token_that_may_come_spells_the_rest(rest: bytes) -> None:
 
 
 def test_spelling_bytes_at_the_end_of_the_order() -> None:
-    reaching, partial = VOCABULARY.spelling(b"\xff")
+    reaching, partial = spelled(b"\xff")
     assert [VOCABULARY.bytes_of[t] for t in reaching] == [b"\xff"]
     assert partial == []
 

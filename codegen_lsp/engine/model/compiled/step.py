@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from codegen_lsp.engine.memory import release_libraries
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
@@ -20,6 +21,7 @@ from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, split_logits
 from codegen_lsp.engine.quantized import kernels
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.program import runner
 
 PROGRAMS = 32
 """Number of programs that are kept: one for each arrangement of tokens in requests."""
@@ -55,12 +57,14 @@ class CompiledStep:
 
     def _compile(self, is_half: bool) -> None:
         try:
+            runner()
             for tokens in range(1, kernels.most_rows() + 1):
                 if not threading.main_thread().is_alive():
                     break
                 self._program(((1, tokens, is_half),), 1, self._parts.threads.most)
         finally:
             self._is_compiling = False
+            release_libraries()
 
     def logits(self, passes: Sequence[Pass], before: Callable[[], None]) -> list[torch.Tensor]:
         """Read tokens as `Network` says, with `before` called just before the kernels run."""
