@@ -191,7 +191,8 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     fill = model["fill_in_the_middle"]
     assert (fill["order"], fill["suffix_ranking"]) == ("left-to-right", True)
     assert fill["reason"] == "its description prefers left to right"
-    assert model["weights"] == engine.client.get("/health").json()["weights"] == "float32"
+    assert model["weights"] == engine.client.get("/health").json()["weights"]
+    assert model["weights"] in ("int8", "float32"), "what is faster on this processor"
 
 
 def test_one_model_by_its_name(engine: Served) -> None:

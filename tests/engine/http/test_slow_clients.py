@@ -139,18 +139,18 @@ def test_a_priority_of_a_user_on_the_network_overtakes_nobody(tmp_path: Path) ->
     with serving_network(tmp_path, *options, token="ann") as engine, ThreadPoolExecutor(3) as threads:
 
         def ask(name: str, token: str, tokens: int, priority: int) -> None:
-            body = {"prompt": "x = ", "max_tokens": tokens, "priority": priority}
+            body = {"prompt": "x = ", "max_tokens": tokens, "temperature": 0, "priority": priority}
             headers = {"Authorization": f"Bearer {token}"}
             httpx.post(
                 f"{engine.client.base_url}/v1/completions", json=body, headers=headers, timeout=120
             ).raise_for_status()
             ended.append(name)
 
-        asked = [threads.submit(ask, "running", "ann", 400, 0)]
+        asked = [threads.submit(ask, "running", "ann", 1000, 0)]
         until(lambda: engine.metrics()["codegen_requests_running"] == 1)
-        asked.append(threads.submit(ask, "bob", "bob", 350, 0))
+        asked.append(threads.submit(ask, "bob", "bob", 900, 0))
         until(lambda: engine.metrics()["codegen_requests_waiting"] == 1)
-        asked.append(threads.submit(ask, "urgent", "ann", 350, -100))
+        asked.append(threads.submit(ask, "urgent", "ann", 900, -100))
         until(lambda: engine.metrics()["codegen_requests_waiting"] == 2)
         assert ended == []
         for request in asked:
