@@ -50,6 +50,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill a process that still runs, and close what the event loop keeps of it.
+
+    The end of a process and the ends of its pipes reach the loop one by one. Who leaves between them leaves a transport
+    behind, which warns when it is collected.
+    """
+    process._transport.close()  # type: ignore[attr-defined]
+    await process.wait()
+    await asyncio.sleep(0)  # The pipes close in the loop's next turn.
+
+
 class HeadlessEditor:
     """One run of the language server, as an async context manager.
 
@@ -125,9 +136,7 @@ class HeadlessEditor:
         if self._drain is not None:
             self._drain.cancel()
         if server is not None:
-            # The end of a process and those of its pipes reach the event loop one by one, perhaps after its last turn.
-            server._transport.close()  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
+            await end(server)
 
     async def ready(self, seconds: float = 600.0) -> None:
         """Wait until the model is loaded.

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import gc
 import logging
+import mmap
 import re
 import sys
 import time
@@ -161,15 +162,8 @@ def release_memory() -> None:
     _trim_heap()
 
 
-MADV_DONTNEED = 4
-MAPPING = re.compile(
-    r"""
-    ^ (?P<start> [0-9a-f]+ ) - (?P<stop> [0-9a-f]+ ) \ r-[x-]p \ .* \.so [.0-9]* $  # read only, of a library
-    (?: \n [A-Z] .* )*? \n Anonymous: \s+ 0 \ kB $  # and as it is in the file
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
-"""A mapping in `/proc/self/smaps` whose pages the system can read again from a file."""
+LIBRARY = re.compile(r"\.so[.\d]*$")
+"""The end of a library's path."""
 
 
 def release_libraries() -> None:
@@ -182,14 +176,16 @@ def release_libraries() -> None:
         return
     try:
         madvise = ctypes.CDLL(None).madvise
-        mappings = Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace")
-    except (OSError, AttributeError):
+        mappings = psutil.Process().memory_maps(grouped=False)
+    except (OSError, AttributeError, psutil.Error):
         log.debug("this system does not say what libraries take")
         return
     madvise.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    for mapping in MAPPING.finditer(mappings):
-        start, stop = (int(mapping[name], 16) for name in ("start", "stop"))
-        madvise(start, stop - start, MADV_DONTNEED)
+    for mapping in mappings:
+        # Only what was never written to: the file has the same.
+        if mapping.perms in ("r-xp", "r--p") and not mapping.anonymous and LIBRARY.search(mapping.path):
+            start, stop = (int(address, 16) for address in mapping.addr.split("-"))
+            madvise(start, stop - start, mmap.MADV_DONTNEED)
 
 
 def _trim_heap() -> None:

@@ -20,12 +20,11 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pytest_lsp.client import make_test_lsp_client
 
-from codegen_lsp.headless_editor import plain
+from codegen_lsp.headless_editor import end, plain
 from codegen_lsp.lsp.options.options import FILTERED
 from codegen_lsp.wire.client import HttpEngineClient
 from support.engines import engines_in
 from support.fake_engine import until
-from support.processes import end
 
 ROOT = Path(__file__).parents[2]
 SERVER = (sys.executable, "-P", "-m", "codegen_lsp")

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from codegen_lsp.headless_editor import end
 from support.editor import SERVER
 from support.fake_engine import until
-from support.processes import end
 
 
 def frame(message: Any) -> bytes:

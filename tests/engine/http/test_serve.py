@@ -23,6 +23,10 @@ import openai
 import pytest
 from support.served import Served, environment, serving, until
 
+from codegen_lsp.engine.checkpoints.checkpoint import NANO_FOLDER
+from codegen_lsp.engine.checkpoints.placement import blueprint_of, model_config
+from codegen_lsp.wire.config import EngineConfig
+
 TEXT = (Path(__file__).resolve().parents[3] / "codegen_lsp" / "wire" / "answers.py").read_text(
     encoding="utf-8"
 )
@@ -191,8 +195,8 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     fill = model["fill_in_the_middle"]
     assert (fill["order"], fill["suffix_ranking"]) == ("left-to-right", True)
     assert fill["reason"] == "its description prefers left to right"
-    assert model["weights"] == engine.client.get("/health").json()["weights"]
-    assert model["weights"] in ("int8", "float32"), "what is faster on this processor"
+    chosen = blueprint_of(EngineConfig(), model_config(NANO_FOLDER)).weights
+    assert model["weights"] == engine.client.get("/health").json()["weights"] == chosen
 
 
 def test_one_model_by_its_name(engine: Served) -> None:
