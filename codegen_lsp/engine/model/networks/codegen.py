@@ -27,6 +27,7 @@ from codegen_lsp.engine.model.networks.network import (
     Network,
     device_of,
     has_float_norms_on_processor,
+    only,
 )
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
@@ -60,7 +61,9 @@ class CodeGenNetwork(Network):
                     _store_by_inputs(layer)
         self._activation = _activation(first.mlp.act, has_kernels=self._step is not None)
 
-    def layers(self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend) -> Iterator[torch.Tensor]:
+    def layers(
+        self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend, kept: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yield the residual stream as `Network` says."""
         turns = {device: table[order.to(device)] for device, table in self._turns.items()}
         x: torch.Tensor = self._body.wte(tokens)
@@ -68,14 +71,17 @@ class CodeGenNetwork(Network):
         for index, (block, device) in enumerate(zip(self._body.h, self._devices, strict=True)):
             x = x.to(device)
             normed = block.ln_1(x)
-            mixed = self._mix(block.attn, normed, index, turns[device], attend_to)
+            mixed = self._mix(block.attn, normed, index, turns[device], attend_to).to(normed.dtype)
+            if index == self.layer_count - 1:
+                mixed, normed, x = only(kept, mixed, normed, x)
             hidden = self._activation(block.mlp.fc_in(normed))
-            x = mixed + block.mlp.fc_out(hidden) + x
+            x = block.attn.out_proj(mixed) + block.mlp.fc_out(hidden) + x
             yield x
 
     def _mix(
         self, attention: Any, x: torch.Tensor, index: int, turns: torch.Tensor, attend_to: Attend
     ) -> torch.Tensor:
+        """Return the mixed values (tokens, width)."""
         # Queries, values and keys of each chunk of heads. Queries and keys are rotated in place, pairs of numbers as
         # complex ones; the rotation of queries also divides them by the square root of the width.
         parts = (
@@ -84,9 +90,7 @@ class CodeGenNetwork(Network):
         torch.view_as_complex(parts[:, :, 0::2].unflatten(-1, (-1, 2))).mul_(turns)
         # (tokens, 3, chunks, heads of a chunk, width)
         parts = parts.transpose(1, 2)
-        mixed = attend_to(parts[:, 0].flatten(1, 2), parts[:, 1:], index)
-        out: torch.Tensor = attention.out_proj(mixed.to(x.dtype))
-        return out
+        return attend_to(parts[:, 0].flatten(1, 2), parts[:, 1:], index)
 
 
 def _compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:

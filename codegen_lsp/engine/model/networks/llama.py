@@ -23,6 +23,7 @@ from codegen_lsp.engine.model.networks.network import (
     device_of,
     has_float_norms_on_processor,
     is_in_one_place,
+    only,
 )
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
@@ -57,14 +58,18 @@ class LlamaNetwork(Network):
         self._amplitude: float = turning.attention_scaling
         self._step = _compiled_step(module)
 
-    def layers(self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend) -> Iterator[torch.Tensor]:
+    def layers(
+        self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend, kept: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yield the residual stream as `Network` says."""
         x: torch.Tensor = self._body.embed_tokens(tokens)
         yield x
         turns = self._turns(order, x.dtype)
         for index, block in enumerate(self._body.layers):
             mixed = self._mix(block.self_attn, _normed(block.input_layernorm, x), index, turns, attend_to)
-            x = mixed.add_(x)
+            if index == self.layer_count - 1:
+                mixed, x = only(kept, mixed, x)
+            x = block.self_attn.o_proj(mixed).add_(x)
             normed, gated = _normed(block.post_attention_layernorm, x), block.mlp
             hidden = silu(gated.gate_proj(normed)).mul_(gated.up_proj(normed))
             x = gated.down_proj(hidden).add_(x)
@@ -82,15 +87,14 @@ class LlamaNetwork(Network):
     def _mix(
         self, attention: Any, x: torch.Tensor, index: int, turns: HeadTurns, attend_to: Attend
     ) -> torch.Tensor:
-        """Return what attention adds to the residual stream (tokens, width)."""
+        """Return the mixed values (tokens, width)."""
         heads = torch.cat([attention.k_proj(x), attention.q_proj(x)], -1).view(len(x), -1, self._width)
         heads = _turned(heads, *turns)
         keys, queries = heads[:, : self._keys], heads[:, self._keys :]
         values = attention.v_proj(x).view(keys.shape)
         # One chunk of heads.
         states = torch.stack([values, keys], 1)[:, :, None]
-        out: torch.Tensor = attention.o_proj(attend_to(queries, states, index).to(x.dtype))
-        return out
+        return attend_to(queries, states, index).to(x.dtype)
 
 
 def is_supported(module: PreTrainedModel) -> bool:

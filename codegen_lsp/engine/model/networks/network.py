@@ -49,16 +49,20 @@ class Network(ABC):
         self._compiled = isinstance(module.get_output_embeddings(), QuantizedLinear)
 
     @abstractmethod
-    def layers(self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend) -> Iterator[torch.Tensor]:
+    def layers(
+        self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend, kept: torch.Tensor | None = None
+    ) -> Iterator[torch.Tensor]:
         """Yield the residual stream (tokens, width): the output of the embedding table, then that of each layer.
 
         Args:
             tokens: ids (tokens), on the network's device.
             order: their positions.
             attend_to: what computes attention, and stores keys and values.
+            kept: indices of the tokens that the last layer is yielded for, without what only the others need; None for
+                all.
         """
 
-    def states_of(self, passes: Sequence[Pass]) -> Iterator[torch.Tensor]:
+    def states_of(self, passes: Sequence[Pass], kept: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
         """Return the residual stream of passes as `layers` does; their keys and values are stored."""
 
         def attend_each(queries: torch.Tensor, states: torch.Tensor, index: int) -> torch.Tensor:
@@ -66,7 +70,8 @@ class Network(ABC):
                 passes, lambda part, place: self._attend(part, index, queries[place], states[place])
             )
 
-        return self.layers(flat(passes).to(self.device), positions(passes).to(self.device), attend_each)
+        tokens, order = flat(passes).to(self.device), positions(passes).to(self.device)
+        return self.layers(tokens, order, attend_each, kept)
 
     def _attend(self, part: Pass, index: int, queries: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         """Return the mixed values (tokens, heads * width) of one pass, whose keys and values are stored."""
@@ -101,8 +106,7 @@ class Network(ABC):
             return results
         # On a GPU, a copy behind the layers would wait for them.
         kept = kept_indices(passes).to(self.device)
-        last = deque(self.states_of(passes), maxlen=1)[0]
-        return split_logits(self.head(last[kept.to(last.device)]), passes)
+        return split_logits(self.head(deque(self.states_of(passes, kept), maxlen=1)[0]), passes)
 
     def head(self, states: torch.Tensor) -> torch.Tensor:
         """Return the logits (tokens, vocabulary) after states (tokens, width) of the last layer."""
@@ -136,6 +140,14 @@ class Network(ABC):
         if mask is None or mask.shape[0] < new:
             mask = self._masks[device] = torch.ones(new, new, dtype=torch.bool, device=device).triu_(1)
         return mask[:new, :new]
+
+
+def only(kept: torch.Tensor | None, *rows: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Return tensors (tokens, …) with those of their rows that are kept; as they are if all are."""
+    if kept is None or len(kept) == len(rows[0]):
+        return rows
+    kept = kept.to(rows[0].device)
+    return [each[kept] for each in rows]
 
 
 def by_pass(passes: Sequence[Pass], compute: Callable[[Pass, slice], torch.Tensor]) -> torch.Tensor:
