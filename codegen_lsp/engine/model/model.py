@@ -129,15 +129,15 @@ class Model:
         if self._network is not None:
             self._network.choose_threads(counts)
 
-    def compile_ahead(self) -> None:
-        """Make ready what steps of few tokens need: compile it in the background, or record the smallest one now.
+    def compile_ahead(self, *, in_background: bool = True) -> None:
+        """Make ready what prompts and steps of few tokens need: compile it, or record the smallest step now.
 
         Without this it happens when they are first made. Until kernels are ready, steps are computed without them.
         """
         if self.records_steps:
             self.forward(torch.tensor([[self.vocabulary.start]]), self.new_cache(1))
         elif self._network is not None and self.layout is not None:
-            self._network.compile_ahead(self.layout.groups[0].dtype)
+            self._network.compile_ahead(self.layout.groups[0].dtype, in_background=in_background)
 
     def new_cache(self, room: int) -> KVStore:
         """Return an empty KV cache for one row, with room for `room` tokens."""

@@ -6,7 +6,7 @@ import ctypes
 
 import torch
 
-from codegen_lsp.engine.quantized import team
+from codegen_lsp.engine.quantized import prompt_attention_kernel, team
 from codegen_lsp.engine.quantized.attention_kernel import FIELDS, TOKENS, kernel
 from codegen_lsp.engine.quantized.writer import vector_width
 
@@ -44,6 +44,22 @@ def attend_forked(queries: torch.Tensor, shared: Pair, own: Pair) -> torch.Tenso
     return _attend(queries, (keys, values), own, 1)
 
 
+def attend_prompt(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
+    """Attend as `attend` does, from many positions of each row; return None also until the kernel is prepared."""
+    rows, heads, new, width = queries.shape
+    kernel_for_prompts = prompt_attention_kernel.kernel(width, is_half=keys.dtype == torch.bfloat16)
+    if kernel_for_prompts is None or not (_is_readable(queries, keys, values) and queries.stride(3) == 1):
+        return None
+    outputs = torch.empty(rows, new, heads, width)
+    room = prompt_attention_kernel.room_for(new, width)
+    scratch = torch.empty(team.thread_count() * room)
+    counts = rows, heads, heads // keys.shape[1], new, keys.shape[2]
+    addresses = (tensor.data_ptr() for tensor in (queries, keys, values, outputs, scratch))
+    argument = PromptArgument(*counts, *queries.stride()[:3], *keys.stride()[:2], room, *addresses, 0)
+    team.run(kernel_for_prompts, ctypes.addressof(argument))
+    return outputs.transpose(1, 2)
+
+
 def _attend(queries: torch.Tensor, shared: Pair, own: Pair, groups: int) -> torch.Tensor | None:
     rows, heads, new, width = queries.shape
     if not (_is_supported(queries, *shared) and _is_supported(queries, *own)):
@@ -74,10 +90,14 @@ def room_for(length: int) -> int:
 
 
 def _is_supported(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
-    """Return whether the kernel computes these: few tokens, on the processor, heads of whole vectors, plain buffers."""
+    """Return whether the kernel computes these: few tokens, and what kernels read."""
+    return queries.shape[2] <= MAX_NEW and _is_readable(queries, keys, values)
+
+
+def _is_readable(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
+    """Return whether kernels read these: on the processor, heads of whole vectors, plain buffers."""
     return (
         queries.device.type == "cpu"
-        and queries.shape[2] <= MAX_NEW
         and queries.shape[3] % vector_width() == 0
         and keys.dtype in (torch.bfloat16, torch.float32)
         and keys.dtype == values.dtype
@@ -87,3 +107,4 @@ def _is_supported(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tenso
 
 
 Argument = ctypes.c_int64 * len(FIELDS)
+PromptArgument = ctypes.c_int64 * len(prompt_attention_kernel.FIELDS)

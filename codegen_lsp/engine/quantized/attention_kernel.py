@@ -12,7 +12,7 @@ from functools import cache
 
 from llvmlite import ir
 
-from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
+from codegen_lsp.engine.quantized.writer import F32, I64, LOWEST, KernelWriter, compiled, vector_width
 
 FIELDS = (
     "heads",
@@ -44,8 +44,6 @@ TOKENS = 4
 
 ACCUMULATORS = 8
 """Number of vectors that are summed up in one turn over the values of a head."""
-
-LOWEST = -3e38
 
 
 @cache
@@ -164,15 +162,17 @@ class _Attention(KernelWriter):
     ) -> None:
         """Write the products of some tokens' queries with `count` keys into their scratch, from `offset` on."""
 
+        b = self.builder
+
         def body(position: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
-            line = self.builder.add(start, self.builder.mul(position, I64(self.head)))
+            line = b.add(start, b.mul(position, I64(self.head)))
             chains = [self.zeros(min(2, self.parts)) for _ in items]
             for part in range(self.parts):
-                key = self._stored(keys, line, part)
+                key = self.stored(keys, b.add(line, I64(part * self.width)), is_half=self.is_half)
                 for item, chain in zip(items, chains, strict=True):
                     query = self._at(self.queries, item.row, part)
                     chain[part % 2] = self.multiply_add(query, key, chain[part % 2])
-            place = self.builder.add(position, offset)
+            place = b.add(position, offset)
             for item, chain in zip(items, chains, strict=True):
                 self.store(self.total(chain), item.scratch, place)
             return ()
@@ -216,7 +216,8 @@ class _Attention(KernelWriter):
             line = b.add(start, b.mul(position, I64(self.head)))
             place = b.add(position, offset)
             weights = [self.everywhere(self.load(F32, item.scratch, place)) for item in items]
-            loaded = [self._stored(values, line, part) for part in parts]
+            places = [b.add(line, I64(part * self.width)) for part in parts]
+            loaded = [self.stored(values, each, is_half=self.is_half) for each in places]
             pairs = [(weight, value) for weight in weights for value in loaded]
             return [self.multiply_add(*pair, old) for pair, old in zip(pairs, sums, strict=True)]
 
@@ -224,14 +225,3 @@ class _Attention(KernelWriter):
 
     def _at(self, pointer: ir.Value, start: ir.Value, part: int) -> ir.Value:
         return self.load(self.vector, pointer, self.builder.add(start, I64(part * self.width)), F32)
-
-    def _stored(self, pointer: ir.Value, start: ir.Value, part: int) -> ir.Value:
-        """Load a vector of keys or values as float32."""
-        if not self.is_half:
-            return self._at(pointer, start, part)
-        b = self.builder
-        place = b.add(start, I64(part * self.width))
-        halves = self.load(ir.VectorType(I16, self.width), pointer, place, I16)
-        integers = ir.VectorType(I32, self.width)
-        bits = b.shl(b.zext(halves, integers), ir.Constant(integers, [16] * self.width))
-        return b.bitcast(bits, self.vector)

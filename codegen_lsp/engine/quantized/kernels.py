@@ -14,7 +14,16 @@ from typing import Literal
 from llvmlite import ir
 
 from codegen_lsp.engine.quantized.formats import GROUP
-from codegen_lsp.engine.quantized.writer import F32, I8, I16, I32, I64, KernelWriter, compiled, vector_width
+from codegen_lsp.engine.quantized.writer import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    KernelWriter,
+    compiled,
+    vector_width,
+)
 
 FIELDS = (
     "tiles",
@@ -29,9 +38,11 @@ FIELDS = (
     "input_sums",
     "outputs",
     "step",
+    "taken",
 )
 """A kernel's argument: numbers of tiles of rows, of columns of the product and of weights in each; how many columns are
-multiplied with all rows before the next ones; addresses; the number of floats from one row of outputs to the next."""
+multiplied with all rows before the next ones; addresses; the number of floats from one row of outputs to the next; how
+many blocks of columns threads have taken, where they take them in turns."""
 
 EXACT = 4096
 """Number of weights whose products fit into the sums of 32 bits of one vector, whatever their values."""
@@ -47,6 +58,9 @@ LINE = 64
 
 MANY = {16: (6, 4), 8: (4, 2), 4: (4, 4)}
 """Rows and columns of a tile of many rows, by the number of floats in a vector."""
+
+FOUR = 4
+"""Number of sums that are finished at once."""
 
 
 KernelFormat = Literal["int8", "int4", "bfloat16"]
@@ -66,12 +80,13 @@ CHAINS = 8
 
 
 @cache
-def kernel(number_format: KernelFormat, rows: int, *, adds: bool = False) -> int:
+def kernel(number_format: KernelFormat, rows: int, *, adds: bool = False, in_turns: bool = False) -> int:
     """Return the address of the compiled kernel for tiles of `rows` rows; it reads `FIELDS`.
 
-    With `adds` products are added to the outputs.
+    With `adds` products are added to the outputs. With `in_turns` a thread that is done with a block of columns takes
+    the next one, so that none waits long for one whose core other programs use; without, each has its part.
     """
-    return compiled(_Product(number_format, rows, adds=adds).module)
+    return compiled(_Product(number_format, rows, adds=adds, in_turns=in_turns).module)
 
 
 def most_rows() -> int:
@@ -88,15 +103,16 @@ def columns_of(rows: int) -> int:
 
 
 class _Product(KernelWriter):
-    """Writes one kernel: each thread computes its part of the columns, a tile of columns and rows at a time."""
+    """Writes one kernel: each thread computes some of the columns, a tile of columns and rows at a time."""
 
-    def __init__(self, number_format: KernelFormat, rows: int, *, adds: bool) -> None:
+    def __init__(self, number_format: KernelFormat, rows: int, *, adds: bool, in_turns: bool) -> None:
         """Write the kernel for tiles of `rows` rows."""
         super().__init__(len(FIELDS), vector_width())
         self.format = number_format
         self.rows = rows
         self.columns = columns_of(rows)
         self.adds = adds
+        self.in_turns = in_turns
         self.lanes = 2 * self.width
         """Number of 16-bit integers in a vector."""
         self.integers = ir.VectorType(I32, self.width)
@@ -110,9 +126,9 @@ class _Product(KernelWriter):
         self.weights, self.scales, self.bias, *others = self.pointers(self.fields[4:11])
         self.inputs, self.input_scales, self.input_sums, self.outputs = others
         self.step = self.fields[11]
-        start, stop = self.part_of(self.count, self.columns)
+        start, stop = (I64(0), self.count) if self.in_turns else self.part_of(self.count, self.columns)
 
-        def columns(first: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        def columns(first: ir.Value) -> Sequence[ir.Value]:
             end = b.add(first, block)
             end = b.select(b.icmp_signed("<", end, stop), end, stop)
             whole = b.sub(end, b.srem(b.sub(end, first), I64(self.columns)))
@@ -126,7 +142,10 @@ class _Product(KernelWriter):
             self.loop(I64(0), tiles, 1, (), rows)
             return ()
 
-        self.loop(start, stop, block, (), columns)
+        if self.in_turns:
+            self.take_turns(FIELDS.index("taken"), self.count, block, columns)
+        else:
+            self.loop(start, stop, block, (), lambda first, _: columns(first))
         b.ret_void()
 
     def _tile(self, row: ir.Value, column: ir.Value, columns: int) -> Sequence[ir.Value]:
@@ -135,19 +154,55 @@ class _Product(KernelWriter):
         lines = [b.mul(b.add(column, I64(i)), self.k) for i in range(columns)]
         rows = [b.mul(b.add(row, I64(i)), self.k) for i in range(self.rows)]
         sums = self._sums[self.format](lines, rows)
-        for index in range(columns):
-            line = b.add(column, I64(index))
-            bias = self.load(F32, self.bias, line)
-            scale = self.load(F32, self.scales, line) if self.format == "int8" else F32(1.0)
-            for number in range(self.rows):
-                place = b.add(row, I64(number))
-                total = self.total([sums[index * self.rows + number]])
-                if self.format != "bfloat16":
-                    total = b.fmul(total, b.fmul(scale, self.load(F32, self.input_scales, place)))
-                target = b.add(b.mul(place, self.step), line)
-                before = b.fadd(bias, self.load(F32, self.outputs, target)) if self.adds else bias
-                self.store(b.fadd(total, before), self.outputs, target)
+        together = FOUR // columns if FOUR % columns == 0 and columns > 1 else self.rows + 1
+        whole = self.rows - self.rows % together
+        for number in range(0, whole, together):
+            places = [b.add(row, I64(number + i)) for i in range(together)]
+            four = [sums[i * self.rows + number + j] for j in range(together) for i in range(columns)]
+            self._finish_four(places, column, columns, four)
+        for number in range(whole, self.rows):
+            for index in range(columns):
+                place, line = b.add(row, I64(number)), b.add(column, I64(index))
+                self._finish(place, line, self.total([sums[index * self.rows + number]]))
         return ()
+
+    def _finish(self, place: ir.Value, line: ir.Value, total: ir.Value) -> None:
+        """Store an output, of a row and a column, from its sum."""
+        b = self.builder
+        if self.format != "bfloat16":
+            scale = self.load(F32, self.scales, line) if self.format == "int8" else F32(1.0)
+            total = b.fmul(total, b.fmul(scale, self.load(F32, self.input_scales, place)))
+        target = b.add(b.mul(place, self.step), line)
+        bias = self.load(F32, self.bias, line)
+        before = b.fadd(bias, self.load(F32, self.outputs, target)) if self.adds else bias
+        self.store(b.fadd(total, before), self.outputs, target)
+
+    def _finish_four(
+        self, places: Sequence[ir.Value], column: ir.Value, columns: int, sums: Sequence[ir.Value]
+    ) -> None:
+        """Store the outputs of some rows and neighbouring columns, four in all, as `_finish` would, but at once."""
+        b = self.builder
+        line = ir.VectorType(F32, columns)
+        total = self.totals(sums)
+
+        def across(pointer: ir.Value, starts: Sequence[ir.Value]) -> ir.Value:
+            """Return the numbers of these columns from each start on, in the order of the sums."""
+            return self.joined([self.load(line, pointer, start, F32) for start in starts])
+
+        if self.format != "bfloat16":
+            inputs = self.joined(
+                [self.everywhere(self.load(F32, self.input_scales, place), line) for place in places]
+            )
+            if self.format == "int8":
+                inputs = b.fmul(across(self.scales, [column] * len(places)), inputs)
+            total = b.fmul(total, inputs)
+        targets = [b.add(b.mul(place, self.step), column) for place in places]
+        before = across(self.bias, [column] * len(places))
+        if self.adds:
+            before = b.fadd(before, across(self.outputs, targets))
+        results = b.fadd(total, before)
+        for index, target in enumerate(targets):
+            self.store(self.lanes_of(results, index * columns, columns), self.outputs, target)
 
     def _fetch(self, lines: Sequence[ir.Value], k: ir.Value, groups: int = 1) -> None:
         """Fetch as many weights ahead as some groups of each line have, before the groups that start at `k`.
@@ -299,8 +354,6 @@ class _Product(KernelWriter):
         b = self.builder
         count = len(lines) * len(rows)
         chains = max(1, min(GROUP // self.width, CHAINS // count))
-        integers = ir.VectorType(I32, self.width)
-        sixteen = ir.Constant(integers, [16] * self.width)
 
         def group(k: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
             self._fetch(lines, k)
@@ -309,8 +362,7 @@ class _Product(KernelWriter):
                 place = b.add(k, I64(start))
                 inputs = [self.load(self.vector, self.inputs, b.add(row, place), F32) for row in rows]
                 for index, line in enumerate(lines):
-                    halves = self.load(ir.VectorType(I16, self.width), self.weights, b.add(line, place), I16)
-                    weights = b.bitcast(b.shl(b.zext(halves, integers), sixteen), self.vector)
+                    weights = self.stored(self.weights, b.add(line, place), is_half=True)
                     for number, values in enumerate(inputs):
                         which = (index * len(rows) + number) * chains + part % chains
                         sums[which] = self.multiply_add(weights, values, sums[which])

@@ -13,7 +13,7 @@ from codegen_lsp.engine.quantized.formats import padded
 from codegen_lsp.engine.quantized.kernels import KernelFormat
 from codegen_lsp.engine.quantized.packing import PackedRows
 
-BLOCK_BYTES = 2**17
+BLOCK_BYTES = 2**16
 """Bytes of weights that stay in a core's own cache while all rows are multiplied with them."""
 
 
@@ -96,7 +96,8 @@ def multiply(layer: KernelWeights, inputs: torch.Tensor) -> torch.Tensor:
         team.run(packing.kernel(), ctypes.addressof(packing_argument))
         bias = layer.float_bias()
         argument = argument_of(layer, bias, packed, outputs, len(inputs))
-        team.run(kernel_of(layer, len(inputs)), ctypes.addressof(argument))
+        kernel = kernel_of(layer, len(inputs), in_turns=_tiles(len(inputs)) > 1)
+        team.run(kernel, ctypes.addressof(argument))
     return outputs[: len(inputs)]
 
 
@@ -105,9 +106,20 @@ def room_for(rows: int) -> int:
     return 0 if not rows else _tiles(rows) * _tile_rows(rows)
 
 
-def kernel_of(layer: KernelWeights, rows: int, *, adds: bool = False) -> int:
-    """Return the address of the kernel for `rows` rows; with `adds` it adds products to the outputs."""
-    return kernels.kernel(layer.format, _tile_rows(rows), adds=adds)
+def kernel_of(layer: KernelWeights, rows: int, *, adds: bool = False, in_turns: bool = False) -> int:
+    """Return the address of the kernel for `rows` rows.
+
+    With `adds` it adds products to the outputs. With `in_turns` threads share the columns as they find time, and the
+    argument serves one call.
+    """
+    return kernels.kernel(layer.format, _tile_rows(rows), adds=adds, in_turns=in_turns)
+
+
+def prepare_prompts(number_format: KernelFormat) -> None:
+    """Compile the kernels for many rows."""
+    most = kernels.most_rows()
+    for rows in {_tile_rows(rows) for rows in range(most + 1, 4 * most)}:
+        kernels.kernel(number_format, rows, in_turns=True)
 
 
 def columns_of(rows: int) -> int:
@@ -131,7 +143,7 @@ def argument_of(
     read = (inputs.integers, inputs.scales, inputs.sums) if isinstance(inputs, PackedRows) else (inputs,) * 3
     tensors = (layer.stored, layer.scales, bias, *read, outputs)
     addresses = (tensor.data_ptr() for tensor in tensors)
-    return _Argument(_tiles(rows), layer.out_features, width, block, *addresses, outputs.stride(0))
+    return _Argument(_tiles(rows), layer.out_features, width, block, *addresses, outputs.stride(0), 0)
 
 
 def _tiles(rows: int) -> int:

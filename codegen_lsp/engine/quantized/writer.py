@@ -34,6 +34,9 @@ EXPONENTIAL = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0)
 SMALLEST = -87.0
 """Smallest exponent of e that float32 holds without losing digits."""
 
+LOWEST = -3e38
+"""What a score counts as that nobody sees: its exponential is zero."""
+
 WIDEST = 16
 """Number of float32 values in a vector of AVX-512."""
 
@@ -100,7 +103,8 @@ class KernelWriter:
         self.module.triple = llvm.get_default_triple()
         function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), NAME)
         self.builder = ir.IRBuilder(function.append_basic_block())
-        self.fields = [self.load(I64, function.args[0], I64(i)) for i in range(fields)]
+        self.argument = function.args[0]
+        self.fields = [self.load(I64, self.argument, I64(i)) for i in range(fields)]
 
     def pointers(self, fields: Sequence[ir.Value]) -> list[ir.Value]:
         """Return fields that are addresses as pointers."""
@@ -129,6 +133,34 @@ class KernelWriter:
         function = self.intrinsic(name, ir.FunctionType(I32, []))
         return self.builder.zext(self.builder.call(function, []), I64)
 
+    def take_turns(
+        self, taken: int, count: ir.Value, step: ir.Value, body: Callable[[ir.Value], object]
+    ) -> None:
+        """Write a loop over every `step`th of `count` things, each for the thread that comes first.
+
+        No thread waits long for one whose core other programs use. Field number `taken` of the argument, zero before,
+        counts what is taken; `body` gets the number of a thing.
+        """
+        b = self.builder
+        counter = b.gep(self.argument, [I64(taken)], source_etype=I64)
+
+        def take() -> ir.Value:
+            return b.mul(b.atomic_rmw("add", counter, I64(1), "monotonic"), step)
+
+        before, first = b.block, take()
+        head, inside, after = (b.append_basic_block() for _ in range(3))
+        b.branch(head)
+        b.position_at_end(head)
+        number = b.phi(I64)
+        number.add_incoming(first, before)
+        b.cbranch(b.icmp_signed("<", number, count), inside, after)
+        b.position_at_end(inside)
+        body(number)
+        following = take()
+        number.add_incoming(following, b.block)
+        b.branch(head)
+        b.position_at_end(after)
+
     def zeros(self, count: int) -> list[ir.Value]:
         """Return vectors of zeros."""
         return [ir.Constant(self.vector, [0.0] * self.width)] * count
@@ -139,6 +171,34 @@ class KernelWriter:
         for other in chain[1:]:
             total = self.builder.fadd(total, other)
         return self._reduced("fadd", total, [F32(-0.0)])
+
+    def totals(self, vectors: Sequence[ir.Value]) -> ir.Value:
+        """Return the totals of four vectors as one of four numbers; each is added up in the order of `total`."""
+        b = self.builder
+        halves = list(vectors)
+        for width in (8, 4):
+            if halves[0].type.count > width:
+                halves = [
+                    b.fadd(self.lanes_of(each, 0, width), self.lanes_of(each, width, width))
+                    for each in halves
+                ]
+
+        def pairs(one: ir.Value, other: ir.Value, lanes: Sequence[int]) -> ir.Value:
+            return b.shuffle_vector(one, other, ir.Constant(ir.VectorType(I32, 4), list(lanes)))
+
+        first, last = (
+            b.fadd(pairs(one, other, (0, 1, 4, 5)), pairs(one, other, (2, 3, 6, 7)))
+            for one, other in (halves[:2], halves[2:])
+        )
+        return b.fadd(pairs(first, last, (0, 2, 4, 6)), pairs(first, last, (1, 3, 5, 7)))
+
+    def joined(self, vectors: Sequence[ir.Value]) -> ir.Value:
+        """Return the lanes of one vector or of two, one after the other."""
+        if len(vectors) == 1:
+            return vectors[0]
+        one, other = vectors
+        lanes = ir.Constant(ir.VectorType(I32, 2 * one.type.count), list(range(2 * one.type.count)))
+        return self.builder.shuffle_vector(one, other, lanes)
 
     def largest(self, value: ir.Value) -> ir.Value:
         """Return the largest lane of a vector."""
@@ -218,6 +278,17 @@ class KernelWriter:
         """Store a value `place` units after a pointer."""
         self.builder.store(
             value, self.builder.gep(pointer, [place], source_etype=unit), align=_alignment(unit)
+        )
+
+    def stored(self, pointer: ir.Value, place: ir.Value, *, is_half: bool) -> ir.Value:
+        """Load a vector of numbers in float32 or bfloat16 that starts `place` numbers after a pointer, as floats."""
+        if not is_half:
+            return self.load(self.vector, pointer, place, F32)
+        b = self.builder
+        integers = ir.VectorType(I32, self.width)
+        halves = self.load(ir.VectorType(I16, self.width), pointer, place, I16)
+        return b.bitcast(
+            b.shl(b.zext(halves, integers), ir.Constant(integers, [16] * self.width)), self.vector
         )
 
     def prefetch(self, pointer: ir.Value, place: ir.Value) -> None:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codegen_lsp.engine.quantized import attention
+from codegen_lsp.engine.quantized import attention, prompt_attention_kernel
 
 HEADS, ROOM = 6, 150
+
+
+@pytest.fixture(autouse=True)
+def prepared() -> None:
+    for width in (16, 64, 80):
+        for is_half in (True, False):
+            prompt_attention_kernel.prepare(width, is_half=is_half)
 
 
 def buffers(rows: int, length: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,6 +48,30 @@ def test_any_number_of_new_tokens(width: int, dtype: torch.dtype) -> None:
             assert torch.allclose(mixed, plain(queries, keys, values), rtol=1e-4, atol=1e-4)
 
 
+PROMPTS = ((1, 17, 17), (1, 64, 64), (2, 100, 140), (1, 37, 149), (3, 20, 77), (1, 150, 150), (1, 1, 65))
+"""As `SHAPES`: those that fill no tile and no block of keys too."""
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("width", [16, 64, 80])
+@pytest.mark.parametrize("sharing", [1, 3])
+def test_prompts_of_any_length(sharing: int, width: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(width)
+    threads = torch.get_num_threads()
+    try:
+        for count, (rows, new, length) in zip((1, 2, 3, 7, 1, 2, 2), PROMPTS, strict=True):
+            torch.set_num_threads(count)
+            keys, values = (part[:, : HEADS // sharing] for part in buffers(rows, length, width, dtype))
+            # Tokens before heads, as projections give them.
+            queries = torch.randn(rows, new, HEADS, width).transpose(1, 2) * 3 / width**0.5
+            mixed = attention.attend_prompt(queries, keys, values)
+            assert mixed is not None
+            whole = [part.repeat_interleave(sharing, 1) for part in (keys, values)]
+            assert torch.allclose(mixed, plain(queries, *whole), rtol=1e-4, atol=1e-4)
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("prompt", [1, 45])
 def test_rows_that_share_a_prompt(prompt: int, dtype: torch.dtype) -> None:
@@ -59,9 +90,10 @@ def test_rows_that_share_a_prompt(prompt: int, dtype: torch.dtype) -> None:
 def test_scores_that_are_far_apart() -> None:
     keys, values = buffers(1, 60, 64, torch.float32)
     queries = 100 * torch.randn(1, HEADS, 3, 64)
-    mixed = attention.attend(queries, keys, values)
-    assert mixed is not None
-    assert torch.allclose(mixed, plain(queries, keys, values), rtol=1e-3, atol=1e-3)
+    for attend in (attention.attend, attention.attend_prompt):
+        mixed = attend(queries, keys, values)
+        assert mixed is not None
+        assert torch.allclose(mixed, plain(queries, keys, values), rtol=1e-3, atol=1e-3)
 
 
 def test_what_the_kernel_is_not_made_for_is_refused() -> None:
@@ -73,3 +105,11 @@ def test_what_the_kernel_is_not_made_for_is_refused() -> None:
     assert attention.attend(torch.randn(2, HEADS, 2, 7), keys[..., :7], values[..., :7]) is None
     wide = torch.randn(2, HEADS, 64, 60).transpose(2, 3)
     assert attention.attend(queries, wide, wide) is None
+
+
+def test_a_prompt_does_not_wait_for_its_kernel_to_be_compiled() -> None:
+    keys, values = buffers(1, 60, 24, torch.bfloat16)
+    queries = torch.randn(1, HEADS, 20, 24)
+    assert attention.attend_prompt(queries, keys, values) is None
+    prompt_attention_kernel.prepare(24, is_half=True)
+    assert attention.attend_prompt(queries, keys, values) is not None

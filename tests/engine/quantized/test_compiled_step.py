@@ -167,6 +167,18 @@ def test_steps_are_the_same_while_their_kernels_are_compiled(pair: tuple[Model, 
     assert close(after, expected)
 
 
+def test_prompts_are_the_same_with_kernels(pair: tuple[Model, Model]) -> None:
+    pair[0].compile_ahead(in_background=False)
+    for before, new in ((0, 33), (20, 17), (7, 50)):
+        stores = [read(model, 13, before) if before else model.new_cache(60) for model in pair]
+        tokens = prompt(14, new)
+        for keep in (1, new):
+            ours, expected = (m.forward(tokens, kv, keep) for m, kv in zip(pair, stores, strict=True))
+            assert close(ours, expected)
+            for kv in stores:
+                kv.crop(before)
+
+
 @pytest.mark.parametrize("fields", [{"sliding_window": 16}, {"hidden_act": "gelu"}])
 def test_transformers_computes_what_is_not_as_in_llama(tmp_path: Path, fields: dict[str, Any]) -> None:
     module = MistralForCausalLM(MistralConfig(**LLAMA | fields)).eval()

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass
+from codegen_lsp.engine.quantized import products, prompt_attention_kernel
 from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear
 from codegen_lsp.engine.quantized.products import HalfWeights, KernelWeights
 from codegen_lsp.engine.quantized.writer import is_fast_processor, vector_width
@@ -45,6 +46,13 @@ class StepParts(ABC):
         """Whether products take inputs in integers."""
         self.order = torch.arange(FEW_ROWS)
         self.threads = ThreadChoice()
+
+    def prepare_prompts(self, *, is_half: bool) -> None:
+        """Compile what prompts need, if kernels read them; `is_half` says whether keys and values are in bfloat16."""
+        for weights in self.weights.values():
+            if isinstance(weights, QuantizedLinear) and weights.prompt_dtype is None:
+                products.prepare_prompts(weights.format)
+                prompt_attention_kernel.prepare(self.width, is_half=is_half)
 
     @abstractmethod
     def rotation(self, *, is_half: bool) -> int:

@@ -49,9 +49,17 @@ class CompiledStep:
         """Let steps take that one of some numbers of threads which is fastest at the moment."""
         self._parts.threads = ThreadChoice(counts)
 
-    def compile_ahead(self, *, is_half: bool) -> None:
-        """Compile in the background what most steps need; `is_half` says whether keys and values are in bfloat16."""
+    def compile_ahead(self, *, is_half: bool, in_background: bool) -> None:
+        """Compile what prompts and most steps need.
+
+        Args:
+            is_half: whether keys and values are in bfloat16.
+            in_background: whether to return at once.
+        """
         self._is_compiling = True
+        if not in_background:
+            self._compile(is_half)
+            return
         # No daemon: a process must not end in the middle of a kernel.
         threading.Thread(target=self._compile, args=(is_half,), name="kernels").start()
 
@@ -62,6 +70,7 @@ class CompiledStep:
                 if not threading.main_thread().is_alive():
                     break
                 self._program(((1, tokens, is_half),), 1, self._parts.threads.most)
+            self._parts.prepare_prompts(is_half=is_half)
         finally:
             self._is_compiling = False
             release_libraries()

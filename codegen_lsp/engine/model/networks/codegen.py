@@ -75,7 +75,7 @@ class CodeGenNetwork(Network):
             if index == self.layer_count - 1:
                 mixed, normed, x = only(kept, mixed, normed, x)
             hidden = self._activation(block.mlp.fc_in(normed))
-            x = block.attn.out_proj(mixed) + block.mlp.fc_out(hidden) + x
+            x = block.attn.out_proj(mixed).add_(block.mlp.fc_out(hidden)).add_(x)
             yield x
 
     def _mix(

@@ -114,10 +114,10 @@ class Network(ABC):
         logits: torch.Tensor = output(self.final_norm(states))
         return logits
 
-    def compile_ahead(self, dtype: torch.dtype) -> None:
-        """Compile in the background what steps need whose keys and values have a dtype."""
+    def compile_ahead(self, dtype: torch.dtype, *, in_background: bool) -> None:
+        """Compile what prompts and steps need whose keys and values have a dtype."""
         if self._step is not None:
-            self._step.compile_ahead(is_half=dtype == torch.bfloat16)
+            self._step.compile_ahead(is_half=dtype == torch.bfloat16, in_background=in_background)
 
     def choose_threads(self, counts: Sequence[int]) -> None:
         """Let steps of few tokens take that one of some numbers of threads which is fastest at the moment."""

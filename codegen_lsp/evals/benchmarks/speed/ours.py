@@ -114,9 +114,11 @@ class OurEngine(ModelTimes):
     """The engine's model as a specification says."""
 
     def __init__(self, specification: dict[str, Any]) -> None:
-        model, threads = specification["model"], specification["threads"]
-        config = EngineConfig(model=model, threads=threads, **OUR_FORMATS[specification["format"]])
-        super().__init__(load(config, locate.of(config)), specification["text"], specification["steps"])
+        name, threads = specification["model"], specification["threads"]
+        config = EngineConfig(model=name, threads=threads, **OUR_FORMATS[specification["format"]])
+        model = load(config, locate.of(config))
+        model.compile_ahead(in_background=False)
+        super().__init__(model, specification["text"], specification["steps"])
 
 
 def bits_of(logits: torch.Tensor, tokens: list[int]) -> float:
