@@ -12,7 +12,7 @@ from functools import cache
 
 from llvmlite import ir
 
-from codegen_lsp.engine.quantized.writer import F32, I64, LOWEST, KernelWriter, compiled, vector_width
+from codegen_lsp.engine.quantized.writer import F32, I64, LINE, LOWEST, KernelWriter, compiled, vector_width
 
 FIELDS = (
     "heads",
@@ -41,6 +41,12 @@ floats of scratch for one token; addresses."""
 
 TOKENS = 4
 """Number of new tokens that share one pass over the keys and values of a head."""
+
+AHEAD = 4096
+"""How many bytes ahead of what is read the next keys or values are fetched.
+
+With several tokens a processor doesn't look ahead far enough by itself.
+"""
 
 ACCUMULATORS = 8
 """Number of vectors that are summed up in one turn over the values of a head."""
@@ -166,6 +172,7 @@ class _Attention(KernelWriter):
 
         def body(position: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
             line = b.add(start, b.mul(position, I64(self.head)))
+            self._fetch(keys, line, range(self.parts))
             chains = [self.zeros(min(2, self.parts)) for _ in items]
             for part in range(self.parts):
                 key = self.stored(keys, b.add(line, I64(part * self.width)), is_half=self.is_half)
@@ -214,6 +221,7 @@ class _Attention(KernelWriter):
 
         def body(position: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
             line = b.add(start, b.mul(position, I64(self.head)))
+            self._fetch(values, line, parts)
             place = b.add(position, offset)
             weights = [self.everywhere(self.load(F32, item.scratch, place)) for item in items]
             places = [b.add(line, I64(part * self.width)) for part in parts]
@@ -222,6 +230,13 @@ class _Attention(KernelWriter):
             return [self.multiply_add(*pair, old) for pair, old in zip(pairs, sums, strict=True)]
 
         return self.loop(I64(0), count, 1, sums, body)
+
+    def _fetch(self, pointer: ir.Value, line: ir.Value, parts: Sequence[int]) -> None:
+        """Fetch these vectors of a key or a value that is read some turns later."""
+        size = 2 if self.is_half else 4
+        start = self.builder.mul(line, I64(size))
+        for place in range(parts[0] * self.width * size, (parts[-1] + 1) * self.width * size, LINE):
+            self.prefetch(pointer, self.builder.add(start, I64(AHEAD + place)))
 
     def _at(self, pointer: ir.Value, start: ir.Value, part: int) -> ir.Value:
         return self.load(self.vector, pointer, self.builder.add(start, I64(part * self.width)), F32)

@@ -20,6 +20,7 @@ from codegen_lsp.engine.quantized.writer import (
     I16,
     I32,
     I64,
+    LINE,
     KernelWriter,
     compiled,
     vector_width,
@@ -52,9 +53,6 @@ AHEAD = 6144
 
 With several rows a processor doesn't look ahead far enough by itself: it waits for memory and computes in turns.
 """
-
-LINE = 64
-"""Bytes that are fetched at once: a line of a cache."""
 
 MANY = {16: (6, 4), 8: (4, 2), 4: (4, 4)}
 """Rows and columns of a tile of many rows, by the number of floats in a vector."""

@@ -37,6 +37,9 @@ SMALLEST = -87.0
 LOWEST = -3e38
 """What a score counts as that nobody sees: its exponential is zero."""
 
+LINE = 64
+"""Bytes that are fetched at once: a line of a cache."""
+
 WIDEST = 16
 """Number of float32 values in a vector of AVX-512."""
 
