@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from importlib import util
 from pathlib import Path
@@ -28,6 +27,7 @@ def folder_of(config: EngineConfig) -> Path:
         ConfigError: there is no folder to have it in.
     """
     from codegen_lsp.engine.checkpoints import files, locate
+    from codegen_lsp.engine.checkpoints.finished import move_folder
     from codegen_lsp.engine.export.as_phi import open_source
     from codegen_lsp.engine.export.phi import export_phi
 
@@ -43,6 +43,5 @@ def folder_of(config: EngineConfig) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix="unfinished-") as made:
             export_phi(open_source(checkpoint, allow_pickle=config.allow_pickle), Path(made) / "model")
-            if not target.is_dir():
-                os.rename(Path(made) / "model", target)  # noqa: PTH104
+            move_folder(Path(made) / "model", target)
     return target

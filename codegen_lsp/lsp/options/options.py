@@ -43,6 +43,9 @@ from codegen_lsp.wire.transport.http import is_loopback
 SECTION = "codegen"
 """The section of `workspace/configuration` and of an editor's settings file."""
 
+TOO_SMALL = ("nano", "smollm2-135m")
+"""Models that get no more lines right with other files in the prompt (`codegen-lsp eval crossfile`)."""
+
 IGNORED = ("editorInfo", "editorPluginInfo", "trace", "connectionToken", "filtersWorkspaceSettings")
 """Keys that clients send in addition to settings."""
 
@@ -105,8 +108,8 @@ class Options:
     """Read a file into the model's cache when it is opened, focused or changed above the cursor."""
     other_files: Annotated[OtherFilesChoice, EXCLUDES_CHOICE] = "auto"
     """Show the model what other files of the workspace say: definitions that the current file imports. `auto` does so
-    unless the model is nano, which gains nothing from it, or `server` is another machine; with `always`, the text of
-    other files is sent to that machine too. `never` doesn't read other files at all."""
+    unless the model is nano or smollm2-135m, which gain nothing from it, or `server` is another machine; with `always`,
+    the text of other files is sent to that machine too. `never` doesn't read other files at all."""
     similar_files: Annotated[bool, EXCLUDES_IF_FALSE] = False
     """Also show it passages of open and recently edited files that are like the code at the cursor."""
     other_files_share: Annotated[float, Meta(ge=0, le=0.5), EXCLUDES_ABOVE] = 0.25
@@ -167,7 +170,7 @@ class Options:
     def shows_other_files(self) -> bool:
         """Whether the model is shown other files: by default if it gains from them and they stay on this machine."""
         if self.other_files == "auto":
-            return is_loopback(self.server) if self.server else self.model != "nano"
+            return is_loopback(self.server) if self.server else self.model not in TOO_SMALL
         return self.other_files == "always"
 
     def engine_config(self) -> EngineConfig:

@@ -136,6 +136,22 @@ def test_it_is_converted_once_and_again_when_it_changes(tmp_path: Path, models: 
     assert [folder.name for folder in (models / "gguf").iterdir()] == [second.name]
 
 
+def test_engines_that_convert_it_at_the_same_time_share_what_is_finished_first(
+    tmp_path: Path, models: Path
+) -> None:
+    path = write(tmp_path / "m.gguf")
+    faster: list[Path] = []
+
+    def overtake(what: str, done: int, total: int) -> None:
+        if not faster:
+            faster.append(models)
+            faster[0] = locate(resolve(str(path)))
+
+    assert locate(resolve(str(path)), progress=overtake) == faster[0]
+    assert list((models / "gguf").iterdir()) == [faster[0]]
+    assert load_model(path).vocabulary.tokenizer.encode("x = 1").tokens
+
+
 def test_its_plan_needs_no_conversion(tmp_path: Path, models: Path) -> None:
     path = write(tmp_path / "m.gguf")
     made = plan(EngineConfig(model=str(path), dtype="float32", device_map="cpu"))

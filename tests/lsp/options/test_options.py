@@ -365,9 +365,10 @@ def test_other_files_are_not_sent_to_another_machine_unless_the_user_says_so(
     options, problems = parse({"server": server, "otherFiles": choice})
     assert problems == ()
     assert options.shows_other_files is shown
-    if not server:  # nano gains nothing from other files
-        other, _ = parse({"model": "350M-mono", "otherFiles": choice})
-        assert other.shows_other_files is (choice != "never")
+    if not server:  # small models gain nothing from other files
+        for model, gains in (("350M-mono", True), ("smollm2-135m", False)):
+            other, _ = parse({"model": model, "otherFiles": choice})
+            assert other.shows_other_files is (gains and choice != "never")
 
 
 @pytest.mark.parametrize("patterns", ["*.py", [1], ["x" * 301], ["a"] * 501])

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.config_limits import check_config
+from codegen_lsp.engine.checkpoints.finished import move_folder
 from codegen_lsp.engine.checkpoints.sources.gguf_header import check_header
 from codegen_lsp.engine.checkpoints.sources.gguf_tokenizer import gguf_tokenizer
 from codegen_lsp.engine.checkpoints.tokenizer import library_errors
@@ -200,8 +201,7 @@ def _dtype(metadata: Mapping[str, Any]) -> torch.dtype:
 
 def _replace(made: Path, folder: Path) -> None:
     """Move a finished folder to its place, and remove those of earlier versions of the file."""
-    with contextlib.suppress(FileExistsError):
-        made.rename(folder)  # Another engine may have been faster.
+    move_folder(made, folder)
     stem = folder.name.rpartition("-")[0]
     for other in folder.parent.glob(f"{stem}-*"):
         if other != folder:
