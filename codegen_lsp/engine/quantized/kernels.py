@@ -57,6 +57,11 @@ With several rows a processor doesn't look ahead far enough by itself: it waits 
 MANY = {16: (6, 4), 8: (4, 2), 4: (4, 4)}
 """Rows and columns of a tile of many rows, by the number of floats in a vector."""
 
+DEEP = {8: (3, 3)}
+"""The same for rows of more than `LONG` weights in int8, of which fewer stay in a core's first cache."""
+
+LONG = 2048
+
 FOUR = 4
 """Number of sums that are finished at once."""
 
@@ -78,37 +83,34 @@ CHAINS = 8
 
 
 @cache
-def kernel(number_format: KernelFormat, rows: int, *, adds: bool = False, in_turns: bool = False) -> int:
-    """Return the address of the compiled kernel for tiles of `rows` rows; it reads `FIELDS`.
+def kernel(
+    number_format: KernelFormat, rows: int, columns: int, *, adds: bool = False, in_turns: bool = False
+) -> int:
+    """Return the address of the compiled kernel for tiles of `rows` rows and some columns; it reads `FIELDS`.
 
     With `adds` products are added to the outputs. With `in_turns` a thread that is done with a block of columns takes
     the next one, so that none waits long for one whose core other programs use; without, each has its part.
     """
-    return compiled(_Product(number_format, rows, adds=adds, in_turns=in_turns).module)
+    return compiled(_Product(number_format, rows, columns, adds=adds, in_turns=in_turns).module)
 
 
-def most_rows() -> int:
-    """Return the maximum number of rows in a tile."""
-    return MANY[vector_width()][0]
-
-
-def columns_of(rows: int) -> int:
-    """Return the number of columns in a tile with `rows` rows.
-
-    A single row waits for memory alone, which is read fastest from one place to the next.
-    """
-    return MANY[vector_width()][1] if rows > 1 else 1
+def largest_tile(*, is_deep: bool = False) -> tuple[int, int]:
+    """Return the maximum numbers of rows and columns in a tile."""
+    width = vector_width()
+    return DEEP.get(width, MANY[width]) if is_deep else MANY[width]
 
 
 class _Product(KernelWriter):
     """Writes one kernel: each thread computes some of the columns, a tile of columns and rows at a time."""
 
-    def __init__(self, number_format: KernelFormat, rows: int, *, adds: bool, in_turns: bool) -> None:
-        """Write the kernel for tiles of `rows` rows."""
+    def __init__(
+        self, number_format: KernelFormat, rows: int, columns: int, *, adds: bool, in_turns: bool
+    ) -> None:
+        """Write the kernel for tiles of `rows` rows and some columns."""
         super().__init__(len(FIELDS), vector_width())
         self.format = number_format
         self.rows = rows
-        self.columns = columns_of(rows)
+        self.columns = columns
         self.adds = adds
         self.in_turns = in_turns
         self.lanes = 2 * self.width

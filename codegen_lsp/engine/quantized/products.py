@@ -11,9 +11,10 @@ import torch
 from codegen_lsp.engine.quantized import kernels, packing, team
 from codegen_lsp.engine.quantized.formats import padded
 from codegen_lsp.engine.quantized.kernels import KernelFormat
+from codegen_lsp.engine.quantized.layers import FEW_ROWS
 from codegen_lsp.engine.quantized.packing import PackedRows
 
-BLOCK_BYTES = 2**16
+BLOCK_BYTES = 2**17
 """Bytes of weights that stay in a core's own cache while all rows are multiplied with them."""
 
 
@@ -86,45 +87,68 @@ class HalfWeights:
         return self.bias
 
 
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How rows and columns are cut into tiles: with the same rows in all of them, as few left empty as possible."""
+
+    tiles: int
+    """Number of tiles that have all rows."""
+    rows: int
+    columns: int
+
+    @classmethod
+    def of_step(cls, rows: int) -> Tiling:
+        """Return that of a step of `rows` rows; a program computes with one for all of its layers."""
+        return cls._of(rows, *kernels.largest_tile())
+
+    @classmethod
+    def of_layer(cls, rows: int, layer: KernelWeights) -> Tiling:
+        """Return the fastest one for any number of rows of a layer."""
+        is_deep = rows > FEW_ROWS and layer.format == "int8" and layer.in_features > kernels.LONG
+        return cls._of(rows, *kernels.largest_tile(is_deep=is_deep))
+
+    @classmethod
+    def _of(cls, rows: int, most: int, columns: int) -> Tiling:
+        tiles = max(1, -(-rows // most))
+        each = -(-rows // tiles)
+        # A single row waits for memory alone, which is read fastest from one place to the next.
+        return cls(tiles, each, columns if each > 1 else 1)
+
+    @property
+    def room(self) -> int:
+        """Number of rows that inputs and outputs need room for: that of whole tiles."""
+        return self.tiles * self.rows
+
+
 def multiply(layer: KernelWeights, inputs: torch.Tensor) -> torch.Tensor:
     """Return the products (rows, outputs) of contiguous float32 rows with a layer's int8 or int4 weights."""
-    rows = room_for(len(inputs))
-    packed = PackedRows.empty(rows, layer.in_features)
-    outputs = torch.empty(rows, layer.out_features)
+    tiling = Tiling.of_layer(len(inputs), layer)
+    packed = PackedRows.empty(tiling.room, layer.in_features)
+    outputs = torch.empty(tiling.room, layer.out_features)
     if len(inputs):
         packing_argument = packing.argument_of(inputs, packed)
         team.run(packing.kernel(), ctypes.addressof(packing_argument))
         bias = layer.float_bias()
-        argument = argument_of(layer, bias, packed, outputs, len(inputs))
-        kernel = kernel_of(layer, len(inputs), in_turns=_tiles(len(inputs)) > 1)
+        argument = argument_of(layer, bias, packed, outputs, tiling)
+        kernel = kernel_of(layer, tiling, in_turns=tiling.tiles > 1)
         team.run(kernel, ctypes.addressof(argument))
     return outputs[: len(inputs)]
 
 
-def room_for(rows: int) -> int:
-    """Return the number of rows that inputs and outputs need room for: that of whole tiles."""
-    return 0 if not rows else _tiles(rows) * _tile_rows(rows)
-
-
-def kernel_of(layer: KernelWeights, rows: int, *, adds: bool = False, in_turns: bool = False) -> int:
-    """Return the address of the kernel for `rows` rows.
+def kernel_of(layer: KernelWeights, tiling: Tiling, *, adds: bool = False, in_turns: bool = False) -> int:
+    """Return the address of the kernel for a layer.
 
     With `adds` it adds products to the outputs. With `in_turns` threads share the columns as they find time, and the
     argument serves one call.
     """
-    return kernels.kernel(layer.format, _tile_rows(rows), adds=adds, in_turns=in_turns)
+    return kernels.kernel(layer.format, tiling.rows, tiling.columns, adds=adds, in_turns=in_turns)
 
 
-def prepare_prompts(number_format: KernelFormat) -> None:
+def prepare_prompts(layer: KernelWeights) -> None:
     """Compile the kernels for many rows."""
-    most = kernels.most_rows()
-    for rows in {_tile_rows(rows) for rows in range(most + 1, 4 * most)}:
-        kernels.kernel(number_format, rows, in_turns=True)
-
-
-def columns_of(rows: int) -> int:
-    """Return the number of neighbouring columns that one thread computes at least, for `rows` rows."""
-    return kernels.columns_of(_tile_rows(rows))
+    most, _ = kernels.largest_tile()
+    for rows in range(most + 1, FEW_ROWS + 2 * most):
+        kernel_of(layer, Tiling.of_layer(rows, layer), in_turns=True)
 
 
 def argument_of(
@@ -132,27 +156,18 @@ def argument_of(
     bias: torch.Tensor,
     inputs: PackedRows | torch.Tensor,
     outputs: torch.Tensor,
-    rows: int,
+    tiling: Tiling,
 ) -> ctypes.Array[ctypes.c_int64]:
-    """Return the kernel's argument; inputs and outputs have at least `room_for(rows)` rows.
+    """Return the kernel's argument; inputs and outputs have room for whole tiles.
 
     Inputs are packed for int8 and int4, and float32 for weights in bfloat16.
     """
-    width, columns = padded(layer.in_features), columns_of(rows)
+    width, columns = padded(layer.in_features), tiling.columns
     block = max(columns, BLOCK_BYTES // layer.stored.stride(0) // columns * columns)
     read = (inputs.integers, inputs.scales, inputs.sums) if isinstance(inputs, PackedRows) else (inputs,) * 3
     tensors = (layer.stored, layer.scales, bias, *read, outputs)
     addresses = (tensor.data_ptr() for tensor in tensors)
-    return _Argument(_tiles(rows), layer.out_features, width, block, *addresses, outputs.stride(0), 0)
-
-
-def _tiles(rows: int) -> int:
-    return -(-rows // kernels.most_rows())
-
-
-def _tile_rows(rows: int) -> int:
-    """Return the number of rows in a tile: the same in all of them, with as few left empty as possible."""
-    return -(-rows // _tiles(rows))
+    return _Argument(tiling.tiles, layer.out_features, width, block, *addresses, outputs.stride(0), 0)
 
 
 _Argument = ctypes.c_int64 * len(kernels.FIELDS)

@@ -16,7 +16,7 @@ from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.step import CompiledStep
 from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass
-from codegen_lsp.engine.quantized import elementwise, products
+from codegen_lsp.engine.quantized import elementwise
 from codegen_lsp.engine.quantized.products import KernelWeights
 from codegen_lsp.engine.quantized.program import arguments
 
@@ -84,8 +84,9 @@ class CodeGenProgram(StepProgram):
         self._add_product(block.attn.qkv_proj, rooms.normed_inputs, rooms.parts)
         self._add_product(block.mlp.fc_in, rooms.normed_inputs, rooms.hidden)
         # The columns that a thread has multiplied: no other one is waited for.
-        columns = products.columns_of(tokens)
-        program.add(elementwise.gelu(columns), arguments(tokens, step.inner, rooms.hidden.data_ptr()))
+        program.add(
+            elementwise.gelu(self._tiling.columns), arguments(tokens, step.inner, rooms.hidden.data_ptr())
+        )
         program.meet()
         self._add_rotations(index)
         self._pack(rooms.hidden, rooms.hidden_inputs, tokens)

@@ -16,7 +16,7 @@ from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.step import CompiledStep
 from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass, positions
-from codegen_lsp.engine.quantized import elementwise, products
+from codegen_lsp.engine.quantized import elementwise
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
 from codegen_lsp.engine.quantized.products import KernelWeights
 from codegen_lsp.engine.quantized.program import arguments
@@ -103,7 +103,7 @@ class LlamaProgram(StepProgram):
         self._add_product(gated.up_proj, rooms.normed_inputs, rooms.hidden)
         # The columns that a thread has multiplied: no other one is waited for.
         places = rooms.gates.data_ptr(), rooms.hidden.data_ptr()
-        program.add(elementwise.silu(products.columns_of(tokens)), arguments(tokens, step.inner, *places))
+        program.add(elementwise.silu(self._tiling.columns), arguments(tokens, step.inner, *places))
         program.meet()
         self._pack(rooms.gates, rooms.hidden_inputs, tokens)
         program.meet()

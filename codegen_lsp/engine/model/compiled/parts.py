@@ -51,7 +51,7 @@ class StepParts(ABC):
         """Compile what prompts need, if kernels read them; `is_half` says whether keys and values are in bfloat16."""
         for weights in self.weights.values():
             if isinstance(weights, QuantizedLinear) and weights.prompt_dtype is None:
-                products.prepare_prompts(weights.format)
+                products.prepare_prompts(weights)
                 prompt_attention_kernel.prepare(self.width, is_half=is_half)
 
     @abstractmethod

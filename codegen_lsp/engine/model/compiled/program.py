@@ -15,6 +15,7 @@ from codegen_lsp.engine.model.compiled.pass_arguments import PassArguments, Pass
 from codegen_lsp.engine.model.compiled.workspace import Inputs
 from codegen_lsp.engine.quantized import attention_kernel, packing, products
 from codegen_lsp.engine.quantized.packing import PackedRows
+from codegen_lsp.engine.quantized.products import Tiling
 from codegen_lsp.engine.quantized.program import Program, arguments
 
 
@@ -26,7 +27,7 @@ class StepProgram(ABC):
         tokens = sum(rows * new for rows, new, _ in kinds)
         self._program = Program()
         self._step = step
-        self._tokens, self._kept = tokens, kept
+        self._tokens, self._kept, self._tiling = tokens, kept, Tiling.of_step(tokens)
         self._rows = step.workspace
         self._program.keep(scratch := step.workspace.scratch(step.threads.most))
         starts = [sum(rows * new for rows, new, _ in kinds[:index]) for index in range(len(kinds))]
@@ -39,7 +40,7 @@ class StepProgram(ABC):
         """Return the logits (kept, vocabulary) of these tokens; `before` is called just before the kernels run."""
         threads = self._step.threads.of(self._tokens)
         self._kept_order[:] = kept
-        outputs = torch.empty(products.room_for(self._kept), self._step.head.out_features)
+        outputs = torch.empty(Tiling.of_step(self._kept).room, self._step.head.out_features)
         self._head_argument[products.OUTPUTS] = outputs.data_ptr()
         before()
         started = time.perf_counter()
@@ -87,8 +88,8 @@ class StepProgram(ABC):
     ) -> None:
         weights = self._step.weights[layer]
         bias = weights.float_bias()
-        argument = products.argument_of(weights, bias, inputs, outputs, self._tokens)
-        self._program.add(products.kernel_of(weights, self._tokens, adds=adds), argument)
+        argument = products.argument_of(weights, bias, inputs, outputs, self._tiling)
+        self._program.add(products.kernel_of(weights, self._tiling, adds=adds), argument)
         self._program.keep(bias)
 
     def _add_head(self) -> None:
@@ -96,7 +97,7 @@ class StepProgram(ABC):
         self._kept_order = torch.zeros(self._kept, dtype=torch.int64)
         self._add_inputs(norm, self._kept_order, self._kept)
         bias = head.float_bias()
-        outputs = torch.empty(1, head.out_features)
-        self._head_argument = products.argument_of(head, bias, self._rows.normed_inputs, outputs, self._kept)
-        self._program.add(products.kernel_of(head, self._kept), self._head_argument)
+        outputs, tiling = torch.empty(1, head.out_features), Tiling.of_step(self._kept)
+        self._head_argument = products.argument_of(head, bias, self._rows.normed_inputs, outputs, tiling)
+        self._program.add(products.kernel_of(head, tiling), self._head_argument)
         self._program.keep(bias)

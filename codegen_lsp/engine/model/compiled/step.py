@@ -66,7 +66,7 @@ class CompiledStep:
     def _compile(self, is_half: bool) -> None:
         try:
             runner()
-            for tokens in range(1, kernels.most_rows() + 1):
+            for tokens in range(1, kernels.largest_tile()[0] + 1):
                 if not threading.main_thread().is_alive():
                     break
                 self._program(((1, tokens, is_half),), 1, self._parts.threads.most)

@@ -37,7 +37,7 @@ class Workspace:
             packs: whether products take inputs in integers.
             gated: whether the inner numbers have gates.
         """
-        rows = FEW_ROWS + kernels.most_rows()
+        rows = FEW_ROWS + kernels.largest_tile()[0]
         self.states = torch.zeros(rows, width)
         """The residual stream."""
         self.normed = torch.zeros(rows, width)
