@@ -27,7 +27,7 @@ def folder_of(config: EngineConfig) -> Path:
         ConfigError: there is no folder to have it in.
     """
     from codegen_lsp.engine.checkpoints import files, locate
-    from codegen_lsp.engine.checkpoints.finished import move_folder
+    from codegen_lsp.engine.checkpoints.sources.finished import move_folder
     from codegen_lsp.engine.export.as_phi import open_source
     from codegen_lsp.engine.export.phi import export_phi
 

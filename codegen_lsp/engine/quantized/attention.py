@@ -6,8 +6,9 @@ import ctypes
 
 import torch
 
-from codegen_lsp.engine.quantized import prompt_attention_kernel, team
-from codegen_lsp.engine.quantized.attention_kernel import FIELDS, TOKENS, kernel
+from codegen_lsp.engine.quantized import team
+from codegen_lsp.engine.quantized.attention_kernels import prompts
+from codegen_lsp.engine.quantized.attention_kernels.steps import FIELDS, TOKENS, kernel
 from codegen_lsp.engine.quantized.writer import vector_width
 
 MAX_NEW = 16
@@ -47,11 +48,11 @@ def attend_forked(queries: torch.Tensor, shared: Pair, own: Pair) -> torch.Tenso
 def attend_prompt(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
     """Attend as `attend` does, from many positions of each row; return None also until the kernel is prepared."""
     rows, heads, new, width = queries.shape
-    kernel_for_prompts = prompt_attention_kernel.kernel(width, is_half=keys.dtype == torch.bfloat16)
+    kernel_for_prompts = prompts.kernel(width, is_half=keys.dtype == torch.bfloat16)
     if kernel_for_prompts is None or not (_is_readable(queries, keys, values) and queries.stride(3) == 1):
         return None
     outputs = torch.empty(rows, new, heads, width)
-    room = prompt_attention_kernel.room_for(new, width)
+    room = prompts.room_for(new, width)
     scratch = torch.empty(team.thread_count() * room)
     counts = rows, heads, heads // keys.shape[1], new, keys.shape[2]
     addresses = (tensor.data_ptr() for tensor in (queries, keys, values, outputs, scratch))
@@ -107,4 +108,4 @@ def _is_readable(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
 
 
 Argument = ctypes.c_int64 * len(FIELDS)
-PromptArgument = ctypes.c_int64 * len(prompt_attention_kernel.FIELDS)
+PromptArgument = ctypes.c_int64 * len(prompts.FIELDS)

@@ -62,6 +62,9 @@ DEEP = {8: (3, 3)}
 
 LONG = 2048
 
+FEW = 16
+"""Maximum number of rows that have the same tiles in all layers, however long they are."""
+
 FOUR = 4
 """Number of sums that are finished at once."""
 

@@ -35,7 +35,7 @@ SMALLEST = -87.0
 """Smallest exponent of e that float32 holds without losing digits."""
 
 LOWEST = -3e38
-"""What a score counts as that nobody sees: its exponential is zero."""
+"""What a hidden score counts as: its exponential is zero."""
 
 LINE = 64
 """Bytes that are fetched at once: a line of a cache."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from codegen_lsp.engine.quantized import attention, prompt_attention_kernel
+from codegen_lsp.engine.quantized import attention
+from codegen_lsp.engine.quantized.attention_kernels import prompts
 
 HEADS, ROOM = 6, 150
 
@@ -14,7 +15,7 @@ HEADS, ROOM = 6, 150
 def prepared() -> None:
     for width in (16, 64, 80):
         for is_half in (True, False):
-            prompt_attention_kernel.prepare(width, is_half=is_half)
+            prompts.prepare(width, is_half=is_half)
 
 
 def buffers(rows: int, length: int, width: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,5 +112,5 @@ def test_a_prompt_does_not_wait_for_its_kernel_to_be_compiled() -> None:
     keys, values = buffers(1, 60, 24, torch.bfloat16)
     queries = torch.randn(1, HEADS, 20, 24)
     assert attention.attend_prompt(queries, keys, values) is None
-    prompt_attention_kernel.prepare(24, is_half=True)
+    prompts.prepare(24, is_half=True)
     assert attention.attend_prompt(queries, keys, values) is not None

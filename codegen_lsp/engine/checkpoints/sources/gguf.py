@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import CheckpointError, LoadReport
 from codegen_lsp.engine.checkpoints.config_limits import check_config
-from codegen_lsp.engine.checkpoints.finished import move_folder
+from codegen_lsp.engine.checkpoints.sources.finished import move_folder
 from codegen_lsp.engine.checkpoints.sources.gguf_header import check_header
 from codegen_lsp.engine.checkpoints.sources.gguf_tokenizer import gguf_tokenizer
 from codegen_lsp.engine.checkpoints.tokenizer import library_errors

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass
-from codegen_lsp.engine.quantized import products, prompt_attention_kernel
+from codegen_lsp.engine.quantized import products
+from codegen_lsp.engine.quantized.attention_kernels import prompts
 from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear
 from codegen_lsp.engine.quantized.products import HalfWeights, KernelWeights
 from codegen_lsp.engine.quantized.writer import is_fast_processor, vector_width
@@ -52,7 +53,7 @@ class StepParts(ABC):
         for weights in self.weights.values():
             if isinstance(weights, QuantizedLinear) and weights.prompt_dtype is None:
                 products.prepare_prompts(weights)
-                prompt_attention_kernel.prepare(self.width, is_half=is_half)
+                prompts.prepare(self.width, is_half=is_half)
 
     @abstractmethod
     def rotation(self, *, is_half: bool) -> int:

@@ -13,7 +13,8 @@ from torch import nn
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassArguments, PassKind
 from codegen_lsp.engine.model.compiled.workspace import Inputs
-from codegen_lsp.engine.quantized import attention_kernel, packing, products
+from codegen_lsp.engine.quantized import packing, products
+from codegen_lsp.engine.quantized.attention_kernels import steps
 from codegen_lsp.engine.quantized.packing import PackedRows
 from codegen_lsp.engine.quantized.products import Tiling
 from codegen_lsp.engine.quantized.program import Program, arguments
@@ -60,7 +61,7 @@ class StepProgram(ABC):
     def _add_attention(self, index: int) -> None:
         """Add what mixes values, as inputs of products; all threads meet after it."""
         for part in self.passes:
-            kernel = attention_kernel.kernel(self._step.width, part.is_half)
+            kernel = steps.kernel(self._step.width, part.is_half)
             self._program.add(kernel, part.attentions[index])
         self._program.meet()
         if self._step.packs:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from codegen_lsp.engine.quantized import attention, attention_kernel, kernels
+from codegen_lsp.engine.quantized import attention, kernels
+from codegen_lsp.engine.quantized.attention_kernels import steps
 from codegen_lsp.engine.quantized.layers import FEW_ROWS
 from codegen_lsp.engine.quantized.packing import PackedRows
 
@@ -56,7 +57,7 @@ class Workspace:
 
     def scratch(self, threads: int) -> torch.Tensor:
         """Return the scratch of attention for a number of threads."""
-        size = threads * attention_kernel.TOKENS * self.room
+        size = threads * steps.TOKENS * self.room
         if len(self._scratch) < size:
             self._scratch = torch.empty(size)
         return self._scratch

@@ -1,4 +1,4 @@
-"""Put what was made under another name in its place, so that nobody sees it unfinished."""
+"""Put what was made under another name in its place, so that no engine reads it unfinished."""
 
 from __future__ import annotations
 

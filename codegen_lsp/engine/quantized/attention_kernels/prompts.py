@@ -54,7 +54,7 @@ def prepare(width: int, *, is_half: bool) -> None:
 
 
 def kernel(width: int, *, is_half: bool) -> int | None:
-    """Return the address of a kernel that has been prepared, None if it hasn't: nobody waits for a compiler."""
+    """Return the address of a kernel that has been prepared, None if it hasn't: no prompt waits for a compiler."""
     return _KERNELS.get((width, is_half))
 
 
