@@ -17,6 +17,9 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 GROUP = 32
 """Number of weights in a group, and the multiple to which rows are padded with zeros."""
 
+FEW_ROWS = 16
+"""Maximum number of rows that the kernels always compute. Some processors have units for more with torch's product."""
+
 STEP = 2**18
 """Number of weights that are quantized at a time: they stay in the processor's cache."""
 

@@ -61,9 +61,7 @@ DEEP = {8: (3, 3)}
 """The same for rows of more than `LONG` weights in int8, of which fewer stay in a core's first cache."""
 
 LONG = 2048
-
-FEW = 16
-"""Maximum number of rows that have the same tiles in all layers, however long they are."""
+"""Number of weights up to which a tile of rows stays in a core's first cache."""
 
 FOUR = 4
 """Number of sums that are finished at once."""

@@ -15,10 +15,7 @@ import torch
 from torch import nn
 
 from codegen_lsp.engine.quantized import formats
-from codegen_lsp.engine.quantized.formats import Format
-
-FEW_ROWS = 16
-"""Maximum number of rows that the kernels always compute. Some processors have units for more with torch's product."""
+from codegen_lsp.engine.quantized.formats import FEW_ROWS, Format
 
 BLOCK = 2**21
 """Number of weights that are dequantized at a time: they stay in the processor's cache."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from codegen_lsp.engine.quantized import kernels, packing, team
-from codegen_lsp.engine.quantized.formats import padded
+from codegen_lsp.engine.quantized.formats import FEW_ROWS, padded
 from codegen_lsp.engine.quantized.kernels import KernelFormat
 from codegen_lsp.engine.quantized.packing import PackedRows
 
@@ -103,7 +103,7 @@ class Tiling:
     @classmethod
     def of_layer(cls, rows: int, layer: KernelWeights) -> Tiling:
         """Return the fastest one for any number of rows of a layer."""
-        is_deep = rows > kernels.FEW and layer.format == "int8" and layer.in_features > kernels.LONG
+        is_deep = rows > FEW_ROWS and layer.format == "int8" and layer.in_features > kernels.LONG
         return cls._of(rows, *kernels.largest_tile(is_deep=is_deep))
 
     @classmethod
@@ -146,7 +146,7 @@ def kernel_of(layer: KernelWeights, tiling: Tiling, *, adds: bool = False, in_tu
 def prepare_prompts(layer: KernelWeights) -> None:
     """Compile the kernels for many rows."""
     most, _ = kernels.largest_tile()
-    for rows in range(most + 1, kernels.FEW + 2 * most):
+    for rows in range(most + 1, FEW_ROWS + 2 * most):
         kernel_of(layer, Tiling.of_layer(rows, layer), in_turns=True)
 
 

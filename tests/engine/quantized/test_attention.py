@@ -109,8 +109,9 @@ def test_what_the_kernel_is_not_made_for_is_refused() -> None:
 
 
 def test_a_prompt_does_not_wait_for_its_kernel_to_be_compiled() -> None:
-    keys, values = buffers(1, 60, 24, torch.bfloat16)
-    queries = torch.randn(1, HEADS, 20, 24)
+    # A width of whole vectors on every processor, which no other test prepares.
+    keys, values = buffers(1, 60, 112, torch.bfloat16)
+    queries = torch.randn(1, HEADS, 20, 112)
     assert attention.attend_prompt(queries, keys, values) is None
-    prompts.prepare(24, is_half=True)
+    prompts.prepare(112, is_half=True)
     assert attention.attend_prompt(queries, keys, values) is not None

@@ -16,8 +16,7 @@ from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.passes import Pass
-from codegen_lsp.engine.quantized.formats import FORMATS, Format
-from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.formats import FEW_ROWS, FORMATS, Format
 
 LLAMA = {
     "vocab_size": 600,

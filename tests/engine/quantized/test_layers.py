@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from codegen_lsp.engine.quantized import formats
-from codegen_lsp.engine.quantized.formats import FORMATS, GROUP, Format
-from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear, read_prompts_in
+from codegen_lsp.engine.quantized.formats import FEW_ROWS, FORMATS, GROUP, Format
+from codegen_lsp.engine.quantized.layers import QuantizedLinear, read_prompts_in
 
 SIZES = ((1, 1), (3, 7), (5, 32), (66, 96), (130, 1000), (257, 64), (10, 2100), (4, 4200))
 """Outputs and inputs; also those that fill no tile of a kernel and no group of weights."""

@@ -17,7 +17,7 @@ from codegen_lsp.engine.model.compiled.step import CompiledStep
 from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass, positions
 from codegen_lsp.engine.quantized import elementwise
-from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.products import KernelWeights
 from codegen_lsp.engine.quantized.program import arguments
 

@@ -15,7 +15,8 @@ from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized import products
 from codegen_lsp.engine.quantized.attention_kernels import prompts
-from codegen_lsp.engine.quantized.layers import FEW_ROWS, QuantizedLinear
+from codegen_lsp.engine.quantized.formats import FEW_ROWS
+from codegen_lsp.engine.quantized.layers import QuantizedLinear
 from codegen_lsp.engine.quantized.products import HalfWeights, KernelWeights
 from codegen_lsp.engine.quantized.writer import is_fast_processor, vector_width
 

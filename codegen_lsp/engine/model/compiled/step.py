@@ -20,7 +20,7 @@ from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, split_logits
 from codegen_lsp.engine.quantized import kernels
-from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.program import runner
 
 PROGRAMS = 32

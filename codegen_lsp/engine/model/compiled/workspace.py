@@ -6,7 +6,7 @@ import torch
 
 from codegen_lsp.engine.quantized import attention, kernels
 from codegen_lsp.engine.quantized.attention_kernels import steps
-from codegen_lsp.engine.quantized.layers import FEW_ROWS
+from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.packing import PackedRows
 
 Inputs = PackedRows | torch.Tensor
