@@ -16,6 +16,7 @@ from llvmlite import ir
 from codegen_lsp.engine.quantized.formats import GROUP
 from codegen_lsp.engine.quantized.writer import (
     F32,
+    FOUR,
     I8,
     I16,
     I32,
@@ -62,9 +63,6 @@ DEEP = {8: (3, 3)}
 
 LONG = 2048
 """Number of weights up to which a tile of rows stays in a core's first cache."""
-
-FOUR = 4
-"""Number of sums that are finished at once."""
 
 
 KernelFormat = Literal["int8", "int4", "bfloat16"]

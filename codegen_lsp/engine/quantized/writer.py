@@ -40,6 +40,9 @@ LOWEST = -3e38
 LINE = 64
 """Bytes that are fetched at once: a line of a cache."""
 
+FOUR = 4
+"""Number of sums over a vector that are finished at once."""
+
 WIDEST = 16
 """Number of float32 values in a vector of AVX-512."""
 

@@ -12,7 +12,16 @@ from functools import cache
 
 from llvmlite import ir
 
-from codegen_lsp.engine.quantized.writer import F32, I64, LINE, LOWEST, KernelWriter, compiled, vector_width
+from codegen_lsp.engine.quantized.writer import (
+    F32,
+    FOUR,
+    I64,
+    LINE,
+    LOWEST,
+    KernelWriter,
+    compiled,
+    vector_width,
+)
 
 FIELDS = (
     "heads",
@@ -97,9 +106,12 @@ class _Attention(KernelWriter):
         b = self.builder
         head, group = b.srem(unit, self.names["heads"]), b.sdiv(unit, self.names["heads"])
         items = self.names["items"]
-        whole = b.sub(items, b.srem(items, I64(TOKENS)))
+        rest = b.srem(items, I64(TOKENS))
+        whole = b.sub(items, rest)
         self.loop(I64(0), whole, TOKENS, (), lambda item, _: self._items(head, group, item, TOKENS))
-        self.loop(whole, items, 1, (), lambda item, _: self._items(head, group, item, 1))
+        for count in range(1, TOKENS):
+            with b.if_then(b.icmp_signed("==", rest, I64(count))):
+                self._items(head, group, whole, count)
         return ()
 
     def _items(self, head: ir.Value, group: ir.Value, first: ir.Value, count: int) -> Sequence[ir.Value]:
@@ -169,22 +181,32 @@ class _Attention(KernelWriter):
         """Write the products of some tokens' queries with `count` keys into their scratch, from `offset` on."""
 
         b = self.builder
+        whole = b.sub(count, b.srem(count, I64(FOUR)))
 
-        def body(position: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        def sums(position: ir.Value) -> list[ir.Value]:
+            """Return the products with one key, as vectors that are not added up yet."""
             line = b.add(start, b.mul(position, I64(self.head)))
             self._fetch(keys, line, range(self.parts))
-            chains = [self.zeros(min(2, self.parts)) for _ in items]
+            sums = self.zeros(len(items))
             for part in range(self.parts):
                 key = self.stored(keys, b.add(line, I64(part * self.width)), is_half=self.is_half)
-                for item, chain in zip(items, chains, strict=True):
-                    query = self._at(self.queries, item.row, part)
-                    chain[part % 2] = self.multiply_add(query, key, chain[part % 2])
-            place = b.add(position, offset)
-            for item, chain in zip(items, chains, strict=True):
-                self.store(self.total(chain), item.scratch, place)
+                queries = [self._at(self.queries, item.row, part) for item in items]
+                sums = [self.multiply_add(query, key, old) for query, old in zip(queries, sums, strict=True)]
+            return sums
+
+        def four(position: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            keyed = [sums(b.add(position, I64(i))) for i in range(FOUR)]
+            for item, vectors in zip(items, zip(*keyed, strict=True), strict=True):
+                self.store(self.totals(vectors), item.scratch, b.add(position, offset))
             return ()
 
-        self.loop(I64(0), count, 1, (), body)
+        def one(position: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            for item, vector in zip(items, sums(position), strict=True):
+                self.store(self.total([vector]), item.scratch, b.add(position, offset))
+            return ()
+
+        self.loop(I64(0), whole, FOUR, (), four)
+        self.loop(whole, count, 1, (), one)
 
     def _exponentials(self, seen: ir.Value, scratch: ir.Value) -> ir.Value:
         """Replace each score by the exponential of its distance from the largest; return their sum."""
