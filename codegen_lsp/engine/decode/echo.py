@@ -64,11 +64,13 @@ class Echo:
         if self.request.logprobs is None:
             return
         start = position - logits.shape[0]
+        count = self.request.logprobs
         values = sampling.log_probabilities(sampling.allowed_logits(logits, self.model.banned))
         for row, predicted in enumerate(range(start + 1, position + 1)):
             if self.first <= predicted < len(self.tokens):
                 self._values.append(float(values[row, self.tokens[predicted]]))
-                self._tops.append(named_top(self.model.vocabulary, values[row], self.request.logprobs))
+                top = named_top(self.model.vocabulary, sampling.top(values[row], count)) if count else None
+                self._tops.append(top)
 
 
 def _character_starts(model: Model, prompt: PreparedPrompt) -> list[int]:

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import torch
 
-from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.drafts import Corpus, Speculation
 from codegen_lsp.engine.decode.echo import Echo
 from codegen_lsp.engine.decode.generation import Emit, Generation, prefill, restored
@@ -22,6 +21,7 @@ from codegen_lsp.engine.decode.progress import Planned, Step, Steps
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading, not_finite
 from codegen_lsp.engine.decode.rows import Row
+from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.scoring import score_together
 from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
@@ -184,19 +184,17 @@ def _choose(generation: Generation, live: Sequence[Row], logits: torch.Tensor) -
 
     Logits are (1, vocabulary) at the step where the rows diverge.
     """
-    reading, request = generation.reading, generation.request
-    allowed = sampling.allowed_logits(logits, reading.model.banned)
-    highest, best = allowed.max(-1)
-    if not all(map(math.isfinite, highest.tolist())):
+    reading = generation.reading
+    likeliest, highest, totals = reading.model.likeliest(logits)
+    if not all(map(math.isfinite, highest)):
         raise not_finite()
-    log_probabilities = sampling.log_probabilities(allowed) if request.logprobs is not None else None
-    greedy: list[int] = best.tolist()
+    distributions = [TokenDistribution(*each) for each in zip(logits, likeliest, totals, strict=True)]
     tokens = []
     for i, row in enumerate(live):
-        source = i if len(greedy) > 1 else 0
-        token = greedy[source] if row.is_plain else row.choose(allowed[source])
+        distribution = distributions[i if len(distributions) > 1 else 0]
+        token = row.choose(distribution)
         before = row.count
-        row.push(token, None if log_probabilities is None else log_probabilities[source])
+        row.push(token, distribution)
         reading.progress.completion_tokens += row.count - before
         tokens.append(token)
     return tokens

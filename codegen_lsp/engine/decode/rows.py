@@ -6,10 +6,13 @@ shown already. Knows no model: it receives logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
+from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.stop_strings import Stops, Utf8
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 from codegen_lsp.wire.answers import Choice, FinishReason, Logprobs
@@ -77,8 +80,11 @@ class Row:
         """Whether the next token is simply the most likely one."""
         return not self.is_starting and self.request.temperature == 0
 
-    def choose(self, logits: torch.Tensor) -> int:
-        """Return the next token from logits (vocabulary), which hold minus infinity for tokens without text."""
+    def choose(self, distribution: TokenDistribution) -> int:
+        """Return the next token."""
+        if self.is_plain:
+            return distribution.likeliest
+        logits = distribution.logits
         if self.pending:
             return self._choose_healing(logits)
         if not self.branched:
@@ -107,44 +113,44 @@ class Row:
         spelling = self.vocabulary.spelling(self.pending)
         return torch.frombuffer(spelling.tokens, dtype=torch.int64), spelling.reaching
 
-    def push(self, token: int, log_probabilities: torch.Tensor | None) -> None:
-        """Add a token; `log_probabilities` (vocabulary) are those that it was chosen from, if requested."""
+    def push(self, token: int, distribution: TokenDistribution) -> None:
+        """Add a token that was chosen from a distribution."""
         raw = self.vocabulary.output_bytes(token)
-        chosen = None if log_probabilities is None else float(log_probabilities[token])
+        chosen = None if self.request.logprobs is None else distribution.log_probability(token)
         if self.pending:
-            if log_probabilities is not None and chosen is not None:
-                chosen -= float(log_probabilities[self._spelling()[0]].logsumexp(0))
+            if chosen is not None:
+                chosen -= distribution.log_probability_of_any(self._spelling()[0])
             if self.pending.startswith(raw):
                 self.pending = self.pending[len(raw) :]
                 return
             raw, self.pending = raw[len(self.pending) :], b""
         self.count += 1
         if token in self._ends:
-            self._add_end(token, chosen, log_probabilities)
+            self._add_end(token, chosen, distribution)
             self._end("stop")
             return
         new = self._utf8.feed(raw)
-        if chosen is not None and log_probabilities is not None:
+        if chosen is not None:
             piece = _text(raw)
             # A broken character before this token is completed together with it.
             start = len(self._stops.text) + (len(new) - len(piece) if piece is not None else 0)
             name = piece if piece is not None else self.vocabulary.text_of(token)
-            self._entries.append((start, name, chosen, self._top(log_probabilities)))
+            self._entries.append((start, name, chosen, self._top(distribution)))
         self._stops.feed(new)
         if self._stops.matched:
             self._end("stop")
         elif self.count >= self.request.max_tokens:
             self._end("length")
 
-    def _add_end(self, token: int, chosen: float | None, log_probabilities: torch.Tensor | None) -> None:
+    def _add_end(self, token: int, chosen: float | None, distribution: TokenDistribution) -> None:
         """Give the end of text its entry among the log-probabilities of an echoed prompt.
 
         Programs that score texts request one more token than they need and drop its entry; without one they would drop
         the last token of the text instead. Other answers have entries for their text alone.
         """
-        if self.request.echo and chosen is not None and log_probabilities is not None:
+        if self.request.echo and chosen is not None:
             name = self.vocabulary.text_of(token)
-            self._entries.append((len(self._stops.text), name, chosen, self._top(log_probabilities)))
+            self._entries.append((len(self._stops.text), name, chosen, self._top(distribution)))
 
     def cut(self) -> None:
         """End the row because the context is full."""
@@ -182,23 +188,22 @@ class Row:
             result, self._prefix_logprobs = self._prefix_logprobs + result, None
         return result
 
-    def _top(self, log_probabilities: torch.Tensor) -> dict[str, float] | None:
-        return named_top(self.vocabulary, log_probabilities, self.request.logprobs or 0)
+    def _top(self, distribution: TokenDistribution) -> dict[str, float] | None:
+        count = self.request.logprobs
+        return named_top(self.vocabulary, distribution.top(count)) if count else None
 
     def _end(self, reason: FinishReason) -> None:
         self.finish_reason = reason
         self._stops.finish()
 
 
-def named_top(vocabulary: Vocabulary, log_probabilities: torch.Tensor, count: int) -> dict[str, float] | None:
-    """Return the log-probabilities of the `count` most likely tokens by their text, None for a count of 0.
+def named_top(vocabulary: Vocabulary, top: Sequence[tuple[int, float]]) -> dict[str, float]:
+    """Return the log-probabilities of likely tokens, the most likely one first, by their text.
 
     Of tokens with the same text the most likely one counts.
     """
-    if not count:
-        return None
     names: dict[str, float] = {}
-    for token, value in sampling.top(log_probabilities, count):
+    for token, value in top:
         names.setdefault(vocabulary.text_of(token), value)
     return names
 

@@ -6,6 +6,8 @@ temperature and nucleus change which token is drawn, never the log-probability t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 MOST_LIKELY = 64
@@ -20,6 +22,29 @@ def allowed_logits(logits: torch.Tensor, banned: torch.Tensor) -> torch.Tensor:
 def log_probabilities(logits: torch.Tensor) -> torch.Tensor:
     """Return the log-probabilities of logits, over the last dimension."""
     return logits.log_softmax(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDistribution:
+    """The probabilities of a row's next token."""
+
+    logits: torch.Tensor
+    """(vocabulary), with minus infinity for tokens that have no text."""
+    likeliest: int
+    total: float
+    """The logarithm of the sum of e^x over the logits: what makes log-probabilities of them."""
+
+    def log_probability(self, token: int) -> float:
+        """Return the log-probability of one token."""
+        return float(self.logits[token]) - self.total
+
+    def log_probability_of_any(self, tokens: torch.Tensor) -> float:
+        """Return the log-probability that the next token is among some."""
+        return float(self.logits[tokens].logsumexp(0)) - self.total
+
+    def top(self, count: int) -> list[tuple[int, float]]:
+        """Return the `count` most likely tokens with their log-probabilities, best first."""
+        return [(token, logit - self.total) for token, logit in top(self.logits, count)]
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +82,7 @@ def _draw(weights: torch.Tensor, generator: torch.Generator | None) -> int:
     return min(int(torch.searchsorted(sums, point, right=True)), len(weights) - 1)
 
 
-def top(log_probabilities: torch.Tensor, count: int) -> list[tuple[int, float]]:
-    """Return the `count` most likely tokens of (vocabulary) with their log-probabilities, best first."""
-    values, tokens = log_probabilities.topk(min(count, log_probabilities.shape[-1]))
+def top(logits: torch.Tensor, count: int) -> list[tuple[int, float]]:
+    """Return the `count` highest of logits or log-probabilities (vocabulary), each with its token, best first."""
+    values, tokens = logits.topk(min(count, logits.shape[-1]))
     return [(t, v) for t, v in zip(tokens.tolist(), values.tolist(), strict=True) if v > -torch.inf]

@@ -115,8 +115,7 @@ def _attend_compiled(query: torch.Tensor, layer: PlainLayer | ForkedLayer) -> to
     from codegen_lsp.engine.quantized import attention
 
     if isinstance(layer, PlainLayer):
-        compute = attention.attend if query.shape[2] <= attention.MAX_NEW else attention.attend_prompt
-        return compute(query, *layer.filled())
+        return attention.attend(query, *layer.filled())
     keys, values = layer.filled()
     return attention.attend_forked(query, (keys.shared, values.shared), (keys.tails, values.tails))
 

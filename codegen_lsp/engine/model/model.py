@@ -193,6 +193,22 @@ class Model:
             self.step_times.add(passes[0].new, time.perf_counter() - started)
         return results
 
+    @torch.inference_mode()
+    def likeliest(self, logits: torch.Tensor) -> tuple[list[int], list[float], list[float]]:
+        """Find the likeliest token of each row of logits (rows, vocabulary).
+
+        Those of tokens without text become minus infinity.
+
+        Returns:
+            tokens, their logits (not finite if one of the row's is not), and the logarithm of each row's sum of e^x.
+        """
+        if self._network is not None and self._network.has_kernels:
+            from codegen_lsp.engine.quantized.likeliest import likeliest
+
+            return likeliest(logits, self.banned)
+        highest, tokens = logits.masked_fill_(self.banned, -torch.inf).max(-1)
+        return tokens.tolist(), highest.tolist(), logits.logsumexp(-1).tolist()
+
     def _logits(self, part: Pass) -> torch.Tensor:
         """Read the tokens of one pass with the module of transformers."""
         arguments: dict[str, Any] = {"past_key_values": part.kv.cache, "use_cache": True}

@@ -61,7 +61,7 @@ def positions(passes: Sequence[Pass]) -> torch.Tensor:
     return torch.tensor([position for span in spans for position in span])
 
 
-def kept_indices(passes: Sequence[Pass]) -> torch.Tensor:
+def kept_indices(passes: Sequence[Pass]) -> list[int]:
     """Return the indices, among the tokens of `flat`, of those whose logits are needed."""
     indices: list[int] = []
     start = 0
@@ -70,11 +70,13 @@ def kept_indices(passes: Sequence[Pass]) -> torch.Tensor:
         for _ in range(part.rows):
             indices += [start + index for index in kept]
             start += part.new
-    return torch.tensor(indices)
+    return indices
 
 
 def split_logits(logits: torch.Tensor, passes: Sequence[Pass]) -> list[torch.Tensor]:
     """Return the logits (rows, kept, vocabulary) of each pass, from those of `kept_indices`."""
+    if len(passes) == 1:
+        return [logits.view(passes[0].rows, -1, logits.shape[-1])]
     counts = [part.rows * len(part.kept()) for part in passes]
     parts = torch.split(logits, counts)
     return [each.view(part.rows, -1, logits.shape[-1]) for each, part in zip(parts, passes, strict=True)]

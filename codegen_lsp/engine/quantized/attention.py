@@ -8,11 +8,11 @@ import torch
 
 from codegen_lsp.engine.quantized import team
 from codegen_lsp.engine.quantized.attention_kernels import prompts
-from codegen_lsp.engine.quantized.attention_kernels.steps import FIELDS, TOKENS, kernel
+from codegen_lsp.engine.quantized.attention_kernels.steps import TOKENS, kernel
 from codegen_lsp.engine.quantized.writer import vector_width
 
 MAX_NEW = 16
-"""Maximum number of new tokens of a row that the kernel is faster with than matrix products."""
+"""Maximum number of new tokens of a row that the kernel for steps is faster with than the one for prompts."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """Keys and values."""
@@ -26,7 +26,7 @@ def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> t
         keys, values: (rows, heads, positions, width); with fewer heads, each is that of neighbouring queries.
 
     Returns:
-        (rows, heads, new, width) in float32; None if the kernel can't compute these.
+        (rows, heads, new, width) in float32; None if no kernel can compute these, or if it is not compiled yet.
     """
     before = keys.shape[2] - queries.shape[2]
     own = keys[:, :, before:], values[:, :, before:]
@@ -45,54 +45,32 @@ def attend_forked(queries: torch.Tensor, shared: Pair, own: Pair) -> torch.Tenso
     return _attend(queries, (keys, values), own, 1)
 
 
-def attend_prompt(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor | None:
-    """Attend as `attend` does, from many positions of each row; return None also until the kernel is prepared."""
-    rows, heads, new, width = queries.shape
-    kernel_for_prompts = prompts.kernel(width, is_half=keys.dtype == torch.bfloat16)
-    if kernel_for_prompts is None or not (_is_readable(queries, keys, values) and queries.stride(3) == 1):
-        return None
-    outputs = torch.empty(rows, new, heads, width)
-    room = prompts.room_for(new, width)
-    scratch = torch.empty(team.thread_count() * room)
-    counts = rows, heads, heads // keys.shape[1], new, keys.shape[2]
-    addresses = (tensor.data_ptr() for tensor in (queries, keys, values, outputs, scratch))
-    argument = PromptArgument(*counts, *queries.stride()[:3], *keys.stride()[:2], room, *addresses, 0)
-    team.run(kernel_for_prompts, ctypes.addressof(argument))
-    return outputs.transpose(1, 2)
-
-
 def _attend(queries: torch.Tensor, shared: Pair, own: Pair, groups: int) -> torch.Tensor | None:
     rows, heads, new, width = queries.shape
-    if not (_is_supported(queries, *shared) and _is_supported(queries, *own)):
+    if not (_is_readable(queries, *shared) and _is_readable(queries, *own)):
         return None
+    items, is_half, is_prompt = rows * new // groups, own[0].dtype == torch.bfloat16, new > MAX_NEW
+    if is_prompt:
+        function = prompts.kernel(width, is_half=is_half)
+        if function is None:
+            return None
+        room = prompts.room_for(items, width)
+    else:
+        function, room = kernel(width, is_half), room_for(shared[0].shape[2] + own[0].shape[2])
     queries = queries.transpose(1, 2).contiguous()
     outputs = torch.empty_like(queries)
-    room = room_for(shared[0].shape[2] + own[0].shape[2])
-    scratch = torch.empty(team.thread_count() * TOKENS * room)
-    counts = (
-        heads,
-        heads // shared[0].shape[1],
-        groups,
-        rows * new // groups,
-        new,
-        shared[0].shape[2],
-        own[0].shape[2],
-    )
+    scratch = torch.empty(team.thread_count() * room * (1 if is_prompt else TOKENS))
+    counts = heads, heads // shared[0].shape[1], groups, items, new, shared[0].shape[2], own[0].shape[2]
     strides = *shared[0].stride()[:2], *own[0].stride()[:2]
     addresses = (t.data_ptr() for t in (queries, *shared, *own, outputs, scratch))
     argument = Argument(*counts, *strides, room, *addresses)
-    team.run(kernel(width, own[0].dtype == torch.bfloat16), ctypes.addressof(argument))
+    team.run(function, ctypes.addressof(argument))
     return outputs.transpose(1, 2)
 
 
 def room_for(length: int) -> int:
     """Return the floats of scratch that one new token needs with `length` positions to attend to."""
     return length + 2 * vector_width()
-
-
-def _is_supported(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
-    """Return whether the kernel computes these: few tokens, and what kernels read."""
-    return queries.shape[2] <= MAX_NEW and _is_readable(queries, keys, values)
 
 
 def _is_readable(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:
@@ -107,5 +85,5 @@ def _is_readable(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor
     )
 
 
-Argument = ctypes.c_int64 * len(FIELDS)
-PromptArgument = ctypes.c_int64 * len(prompts.FIELDS)
+Argument = ctypes.c_int64 * len(prompts.FIELDS)
+"""The argument of both kernels: the one for steps does not read the last field."""

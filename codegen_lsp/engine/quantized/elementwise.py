@@ -7,6 +7,7 @@ wait for other threads.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -15,11 +16,14 @@ from llvmlite import ir
 
 from codegen_lsp.engine.quantized import team
 from codegen_lsp.engine.quantized.program import arguments
-from codegen_lsp.engine.quantized.writer import F32, I32, I64, KernelWriter, compiled, vector_width
+from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
 
 NORM_FIELDS = ("rows", "width", "sources", "indices", "weight", "bias", "targets", "epsilon")
 """Numbers of rows and of floats in each; floats; which row of them becomes which row of the targets; addresses; the
 address of epsilon."""
+
+LOOKUP_FIELDS = ("rows", "width", "table", "lines", "ids", "targets")
+"""Numbers of rows, and of numbers in each; a table and how many lines it has; which line becomes which row; floats."""
 
 GELU_FIELDS = ("rows", "columns", "values")
 SILU_FIELDS = ("rows", "columns", "gates", "values")
@@ -35,6 +39,15 @@ def norm(*, centred: bool = True) -> int:
     Layer norms are centred and have a bias; those by the root mean square (Zhang and Sennrich 2019) are not.
     """
     return compiled(_Norm(centred=centred).module)
+
+
+@cache
+def lookup(dtype: torch.dtype) -> int:
+    """Return the address of the kernel that looks up lines of whole vectors in a table, as floats.
+
+    A line that isn't there becomes one of NaN.
+    """
+    return compiled(_Lookup(TABLES[dtype]).module)
 
 
 @cache
@@ -108,6 +121,50 @@ class _Norm(KernelWriter):
 
     def _over(self, body: object) -> Sequence[ir.Value]:
         return self.loop(I64(0), self.count, self.width, self.zeros(1), body)  # type: ignore[arg-type]
+
+
+TABLES: dict[torch.dtype, ir.Type] = {
+    torch.float32: F32,
+    torch.float16: ir.HalfType(),
+    torch.bfloat16: I16,
+}
+"""The number formats of tables."""
+
+
+class _Lookup(KernelWriter):
+    """Writes the kernel for tables."""
+
+    def __init__(self, kind: ir.Type) -> None:
+        super().__init__(len(LOOKUP_FIELDS), vector_width())
+        self.kind = kind
+        rows, self.count, table, self.lines, *addresses = self.fields
+        self.table, self.ids, self.targets = self.pointers([table, *addresses])
+        # A thread looks up the rows that it norms next.
+        start, stop = self.part_of(rows, 1)
+        self.loop(start, stop, 1, (), self._row)
+        self.builder.ret_void()
+
+    def _row(self, row: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        b = self.builder
+        line = self.load(I64, self.ids, row)
+        is_there = b.icmp_unsigned("<", line, self.lines)
+        source = b.mul(b.select(is_there, line, I64(0)), self.count)
+        target = b.mul(row, self.count)
+        lanes = b.select(is_there, F32(0.0), F32(math.nan))
+
+        def copy(place: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
+            values = b.fadd(self._floats(b.add(source, place)), self.everywhere(lanes))
+            self.store(values, self.targets, b.add(target, place))
+            return ()
+
+        self.loop(I64(0), self.count, self.width, (), copy)
+        return ()
+
+    def _floats(self, place: ir.Value) -> ir.Value:
+        if self.kind == ir.HalfType():
+            halves = self.load(ir.VectorType(self.kind, self.width), self.table, place, I16)
+            return self.builder.fpext(halves, self.vector)
+        return self.stored(self.table, place, is_half=self.kind == I16)
 
 
 class _Activation(KernelWriter):

@@ -146,8 +146,9 @@ def kernel_of(layer: KernelWeights, tiling: Tiling, *, adds: bool = False, in_tu
 def prepare_prompts(layer: KernelWeights) -> None:
     """Compile the kernels for many rows."""
     most, _ = kernels.largest_tile()
-    for rows in range(most + 1, FEW_ROWS + 2 * most):
-        kernel_of(layer, Tiling.of_layer(rows, layer), in_turns=True)
+    for rows in range(FEW_ROWS + 1, FEW_ROWS + 2 * most):
+        for adds in (False, True):
+            kernel_of(layer, Tiling.of_layer(rows, layer), adds=adds, in_turns=True)
 
 
 def argument_of(

@@ -1,4 +1,4 @@
-"""A step of few tokens, compiled as one program, computes what the plain model with the same weights computes."""
+"""A step or a prompt, compiled as one program, computes what the plain model with the same weights computes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from support.checkpoints import TinyCodeGen, build_llama, save
 from support.local import dequantized, load_model
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from codegen_lsp.engine.model.compiled.parts import PROMPT_ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.passes import Pass
@@ -113,7 +114,7 @@ def test_requests_of_all_kinds_together(pair: tuple[Model, Model]) -> None:
 
 
 def test_prompts_and_many_rows(pair: tuple[Model, Model]) -> None:
-    """More tokens than one program takes are computed by the network's calls."""
+    """Until the kernels for prompts are compiled, these are computed by the network's calls."""
     assert pair[0].forks
     results = []
     for model in pair:
@@ -171,11 +172,52 @@ def test_prompts_are_the_same_with_kernels(pair: tuple[Model, Model]) -> None:
     for before, new in ((0, 33), (20, 17), (7, 50)):
         stores = [read(model, 13, before) if before else model.new_cache(60) for model in pair]
         tokens = prompt(14, new)
-        for keep in (1, new):
+        for keep in (1, new, torch.arange(new // 2, new)):
             ours, expected = (m.forward(tokens, kv, keep) for m, kv in zip(pair, stores, strict=True))
             assert close(ours, expected)
             for kv in stores:
                 kv.crop(before)
+
+
+def test_prompts_of_several_requests_with_kernels(pair: tuple[Model, Model]) -> None:
+    """Of one row, of rows that share a prompt, of rows with copies of it, and steps beside them."""
+    pair[0].compile_ahead(in_background=False)
+    results = []
+    for model in pair:
+        long, short, shared = read(model, 2, 90), read(model, 3, 5), read(model, 4, 30)
+        together, copied = forked(model, shared, 3), read(model, 5, 20).repeat(2, 40)
+        for turn in range(2):
+            passes = [
+                Pass(prompt(turn, 70), long),
+                Pass(prompt(10 + turn, 1), short),
+                Pass(prompt(20 + turn, 75).view(3, 25), together, torch.arange(4, 25)),
+                Pass(prompt(30 + turn, 10).view(2, 5), copied, 5),
+                Pass(prompt(40 + turn, 150).view(1, 150), model.new_cache(150), torch.tensor([7, 149])),
+            ]
+            results.append(model.forward_together(passes))
+            alone = forked(model, read(model, 6 + turn, 30), 2)
+            results.append([model.forward(prompt(50 + turn, 80).view(2, 40), alone, 40)])
+        assert [kv.length for kv in (long, short, together, copied)] == [230, 7, 80, 30]
+    for ours, theirs in zip(results[:4], results[4:], strict=True):
+        assert all(close(*two) for two in zip(ours, theirs, strict=True))
+
+
+def test_more_tokens_than_there_was_room_for_before(tmp_path: Path) -> None:
+    folder = save(tmp_path / "m", llama(max_position_embeddings=1024))
+    model = load_model(folder, quantize="int8")
+    plain = dequantized(folder, model)
+    model.compile_ahead(in_background=False)
+    for count in (40, PROMPT_ROOM + 1, 60, 2 * PROMPT_ROOM + 30):
+        tokens = prompt(count, count)
+        ours, theirs = (each.forward(tokens, each.new_cache(count), 3) for each in (model, plain))
+        assert close(ours, theirs)
+
+
+def test_a_token_that_is_not_in_the_table_is_no_other_one(pair: tuple[Model, Model]) -> None:
+    model, _ = pair
+    logits = model.forward(torch.tensor([[5, 10_000_000]]), model.new_cache(2), 2)
+    assert torch.isfinite(logits[:, 0]).all()
+    assert not torch.isfinite(logits[:, 1]).any()
 
 
 @pytest.mark.parametrize("fields", [{"sliding_window": 16}, {"hidden_act": "gelu"}])

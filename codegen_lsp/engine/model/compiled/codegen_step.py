@@ -11,14 +11,13 @@ from torch import nn
 from transformers import CodeGenForCausalLM
 
 from codegen_lsp.engine.model.compiled import rotation
-from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
+from codegen_lsp.engine.model.compiled.parts import StepParts, table_of, weights_of
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.step import CompiledStep
-from codegen_lsp.engine.model.compiled.workspace import Workspace
+from codegen_lsp.engine.model.compiled.workspace import Widths, Workspace
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized import elementwise
 from codegen_lsp.engine.quantized.products import KernelWeights
-from codegen_lsp.engine.quantized.program import arguments
 
 
 class CodeGenParts(StepParts):
@@ -28,13 +27,14 @@ class CodeGenParts(StepParts):
         self,
         module: CodeGenForCausalLM,
         weights: Mapping[nn.Module, KernelWeights],
+        table: torch.Tensor,
         turns: torch.Tensor,
         chunks: int,
     ) -> None:
         """Take a model, what `weights_of` says of it, and its rotations of queries and keys as complex numbers."""
         super().__init__(weights)
         first: Any = module.transformer.h[0]
-        self.embed = module.transformer.wte
+        self.table = table
         self.blocks = list(module.transformer.h)
         self.final_norm = module.transformer.ln_f
         self.head = weights[module.lm_head]
@@ -48,20 +48,19 @@ class CodeGenParts(StepParts):
         self._cosines = keys.real.repeat_interleave(2, -1).contiguous()
         self._sines = torch.stack([-keys.imag, keys.imag], -1).flatten(1).contiguous()
         embedding = self.heads * self.width
-        self.workspace = Workspace(
-            embedding, self.inner, 3 * embedding, embedding, len(turns), packs=self.packs
-        )
+        self.context = len(turns)
+        self.widths = Widths(embedding, self.inner, 3 * embedding, embedding, self.packs)
 
     def rotation(self, *, is_half: bool) -> int:
         """Return the address of the kernel that turns neighbouring numbers."""
         return rotation.of_pairs(self.width, self._rotary, is_half=is_half)
 
-    def tables(self, start: int) -> tuple[int, int]:
+    def tables(self, workspace: Workspace, start: int) -> tuple[int, int]:
         """Return the addresses of the tables for all positions."""
-        del start
+        del workspace, start
         return self._cosines.data_ptr(), self._sines.data_ptr()
 
-    def prepare(self, passes: Sequence[Pass]) -> None:
+    def prepare(self, workspace: Workspace, passes: Sequence[Pass]) -> None:
         """Do nothing: the tables are for all positions."""
 
     def norm(self) -> int:
@@ -79,22 +78,34 @@ class CodeGenProgram(StepProgram):
     _step: CodeGenParts
 
     def _add_layer(self, index: int, block: Any) -> None:
-        program, step, rooms, tokens = self._program, self._step, self._rows, self._tokens
-        self._add_inputs(block.ln_1, step.order, tokens)
+        program, rooms = self._program, self._rows
+        self._add_inputs(block.ln_1)
         self._add_product(block.attn.qkv_proj, rooms.normed_inputs, rooms.parts)
-        self._add_product(block.mlp.fc_in, rooms.normed_inputs, rooms.hidden)
-        # The columns that a thread has multiplied: no other one is waited for.
-        program.add(
-            elementwise.gelu(self._tiling.columns), arguments(tokens, step.inner, rooms.hidden.data_ptr())
-        )
+        if not self._is_prompt:
+            self._add_hidden(block)
         program.meet()
         self._add_rotations(index)
-        self._pack(rooms.hidden, rooms.hidden_inputs, tokens)
+        if not self._is_prompt:
+            self._pack(rooms.hidden, rooms.hidden_inputs)
         program.meet()
         self._add_attention(index)
-        self._add_product(block.attn.out_proj, rooms.mixed_inputs, rooms.states, adds=True)
-        self._add_product(block.mlp.fc_out, rooms.hidden_inputs, rooms.states, adds=True)
+        if self._is_prompt:
+            if self._states is not rooms.states:
+                self._add_inputs(block.ln_1)
+            self._add_hidden(block)
+            program.meet()
+            self._pack(rooms.hidden, rooms.hidden_inputs)
+            program.meet()
+        self._add_product(block.attn.out_proj, rooms.mixed_inputs, self._states, adds=True)
+        if self._is_prompt:
+            program.meet()
+        self._add_product(block.mlp.fc_out, rooms.hidden_inputs, self._states, adds=True)
         program.meet()
+
+    def _add_hidden(self, block: Any) -> None:
+        """Add the first product of the layer's second part, which reads the same norm as attention."""
+        self._add_product(block.mlp.fc_in, self._rows.normed_inputs, self._rows.hidden)
+        self._add_activation(block.mlp.fc_in, elementwise.gelu, self._rows.hidden.data_ptr())
 
 
 def compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) -> CompiledStep | None:
@@ -104,8 +115,8 @@ def compiled_step(module: CodeGenForCausalLM, turns: torch.Tensor, chunks: int) 
     """
     first: Any = module.transformer.h[0]
     widths = (first.attn.head_dim, first.attn.pos_embd_dim)
-    weights = weights_of(module, widths)
-    if weights is None:
+    weights, table = weights_of(module, widths), table_of(module.transformer.wte)
+    if weights is None or table is None:
         return None
-    parts = CodeGenParts(module, weights, turns, chunks)
+    parts = CodeGenParts(module, weights, table, turns, chunks)
     return CompiledStep(parts, partial(CodeGenProgram, parts))

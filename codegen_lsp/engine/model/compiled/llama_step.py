@@ -11,25 +11,25 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from codegen_lsp.engine.model.compiled import rotation
-from codegen_lsp.engine.model.compiled.parts import StepParts, weights_of
+from codegen_lsp.engine.model.compiled.parts import StepParts, table_of, weights_of
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.step import CompiledStep
-from codegen_lsp.engine.model.compiled.workspace import Workspace
+from codegen_lsp.engine.model.compiled.workspace import Widths, Workspace
 from codegen_lsp.engine.model.passes import Pass, positions
 from codegen_lsp.engine.quantized import elementwise
-from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.products import KernelWeights
-from codegen_lsp.engine.quantized.program import arguments
 
 
 class LlamaParts(StepParts):
     """The layers of one model of Llama's family."""
 
-    def __init__(self, module: Any, weights: Mapping[nn.Module, KernelWeights], context: int) -> None:
+    def __init__(
+        self, module: Any, weights: Mapping[nn.Module, KernelWeights], table: torch.Tensor, context: int
+    ) -> None:
         """Take a model, what `weights_of` says of it, and the maximum number of its tokens."""
         super().__init__(weights)
         body, config = module.model, module.config
-        self.embed = body.embed_tokens
+        self.table = table
         self.blocks = list(body.layers)
         self.final_norm = body.norm
         self.head = weights[module.lm_head]
@@ -43,33 +43,32 @@ class LlamaParts(StepParts):
         attended, keys = self.heads * self.width, self.division * self.width
         self.starts = 0, attended, attended + keys
         """Where queries, keys and values start in a token's projections."""
-        self.workspace = Workspace(
+        self.context = context
+        self.widths = Widths(
             config.hidden_size,
             self.inner,
             attended + 2 * keys,
             attended,
-            context,
-            packs=self.packs,
+            self.packs,
             gated=True,
+            turned=self.width // 2,
         )
-        self._cosines = torch.zeros(FEW_ROWS, self.width // 2)
-        self._sines = torch.zeros(FEW_ROWS, self.width // 2)
 
     def rotation(self, *, is_half: bool) -> int:
         """Return the address of the kernel that turns the halves of heads."""
         return rotation.of_halves(self.width, is_half=is_half)
 
-    def tables(self, start: int) -> tuple[int, int]:
+    def tables(self, workspace: Workspace, start: int) -> tuple[int, int]:
         """Return the addresses of the lines that `prepare` writes for a request's tokens."""
-        return self._cosines[start:].data_ptr(), self._sines[start:].data_ptr()
+        return workspace.cosines[start:].data_ptr(), workspace.sines[start:].data_ptr()
 
-    def prepare(self, passes: Sequence[Pass]) -> None:
+    def prepare(self, workspace: Workspace, passes: Sequence[Pass]) -> None:
         """Write the angles of the tokens' positions."""
         order = positions(passes)
-        cosines, sines = self._angles(self._cosines, order[None])
+        cosines, sines = self._angles(workspace.cosines, order[None])
         half = self.width // 2
-        self._cosines[: len(order)] = cosines[0, :, :half]
-        self._sines[: len(order)] = sines[0, :, :half]
+        workspace.cosines[: len(order)] = cosines[0, :, :half]
+        workspace.sines[: len(order)] = sines[0, :, :half]
 
     def norm(self) -> int:
         """Return the address of the kernel for norms by the root mean square."""
@@ -86,9 +85,9 @@ class LlamaProgram(StepProgram):
     _step: LlamaParts
 
     def _add_layer(self, index: int, block: Any) -> None:
-        program, step, rooms, tokens = self._program, self._step, self._rows, self._tokens
+        program, step, rooms = self._program, self._step, self._rows
         attention, gated = block.self_attn, block.mlp
-        self._add_inputs(block.input_layernorm, step.order, tokens)
+        self._add_inputs(block.input_layernorm)
         projections = attention.q_proj, attention.k_proj, attention.v_proj
         for start, projection in zip(step.starts, projections, strict=True):
             self._add_product(projection, rooms.normed_inputs, rooms.parts[:, start:])
@@ -96,18 +95,18 @@ class LlamaProgram(StepProgram):
         self._add_rotations(index)
         program.meet()
         self._add_attention(index)
-        self._add_product(attention.o_proj, rooms.mixed_inputs, rooms.states, adds=True)
+        self._add_product(attention.o_proj, rooms.mixed_inputs, self._states, adds=True)
         program.meet()
-        self._add_inputs(block.post_attention_layernorm, step.order, tokens)
+        self._add_inputs(block.post_attention_layernorm)
         self._add_product(gated.gate_proj, rooms.normed_inputs, rooms.gates)
         self._add_product(gated.up_proj, rooms.normed_inputs, rooms.hidden)
-        # The columns that a thread has multiplied: no other one is waited for.
-        places = rooms.gates.data_ptr(), rooms.hidden.data_ptr()
-        program.add(elementwise.silu(self._tiling.columns), arguments(tokens, step.inner, *places))
+        self._add_activation(
+            gated.gate_proj, elementwise.silu, rooms.gates.data_ptr(), rooms.hidden.data_ptr()
+        )
         program.meet()
-        self._pack(rooms.gates, rooms.hidden_inputs, tokens)
+        self._pack(rooms.gates, rooms.hidden_inputs)
         program.meet()
-        self._add_product(gated.down_proj, rooms.hidden_inputs, rooms.states, adds=True)
+        self._add_product(gated.down_proj, rooms.hidden_inputs, self._states, adds=True)
         program.meet()
 
 
@@ -119,8 +118,8 @@ def compiled_step(module: PreTrainedModel, context: int) -> CompiledStep | None:
     body: Any = module.model
     # A rotation takes whole vectors of each half of a head; the kernel for norms takes whole vectors of a row.
     widths = (body.layers[0].self_attn.head_dim // 2, module.config.get_text_config().hidden_size)
-    weights = weights_of(module, widths)
-    if weights is None:
+    weights, table = weights_of(module, widths), table_of(body.embed_tokens)
+    if weights is None or table is None:
         return None
-    parts = LlamaParts(module, weights, context)
+    parts = LlamaParts(module, weights, table, context)
     return CompiledStep(parts, partial(LlamaProgram, parts))

@@ -11,21 +11,25 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
-from codegen_lsp.engine.model.compiled.workspace import Workspace
+from codegen_lsp.engine.model.compiled.workspace import Widths, Workspace
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized import products
 from codegen_lsp.engine.quantized.attention_kernels import prompts
+from codegen_lsp.engine.quantized.elementwise import TABLES
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
-from codegen_lsp.engine.quantized.layers import QuantizedLinear
+from codegen_lsp.engine.quantized.layers import QuantizedLinear, StoredEmbedding
 from codegen_lsp.engine.quantized.products import HalfWeights, KernelWeights
 from codegen_lsp.engine.quantized.writer import is_fast_processor, vector_width
+
+PROMPT_ROOM = 288
+"""Tokens that there is room for, and multiples of it: a chunk of a prompt, and steps of other requests beside it."""
 
 
 class StepParts(ABC):
     """The layers of one model, and what all of its programs share."""
 
-    embed: Any
-    """The embedding table."""
+    table: torch.Tensor
+    """The embedding table (vocabulary, width)."""
     blocks: Sequence[Any]
     """The layers."""
     final_norm: Any
@@ -39,29 +43,51 @@ class StepParts(ABC):
     """Number of heads in a chunk, or of keys: what the rotation's kernel divides heads by."""
     width: int
     """Numbers in a head."""
-    workspace: Workspace
+    context: int
+    """Maximum number of tokens that attention looks at."""
+    widths: Widths
 
     def __init__(self, weights: Mapping[nn.Module, KernelWeights]) -> None:
         """Take what `weights_of` says of a model."""
         self.weights = weights
         self.packs = next(iter(weights.values())).format != "bfloat16"
         """Whether products take inputs in integers."""
-        self.order = torch.arange(FEW_ROWS)
         self.threads = ThreadChoice()
+        self._prompts_are_ready: set[bool] = set()
+        self._workspaces: dict[bool, Workspace] = {}
+
+    def workspace(self, tokens: int) -> Workspace:
+        """Return the memory for a pass over some tokens; steps and prompts have their own."""
+        is_prompt = tokens > FEW_ROWS
+        room = -(-tokens // PROMPT_ROOM) * PROMPT_ROOM if is_prompt else FEW_ROWS
+        workspace = self._workspaces.get(is_prompt)
+        if workspace is None or workspace.tokens < tokens:
+            workspace = self._workspaces[is_prompt] = Workspace(self.widths, room)
+        return workspace
 
     def prepare_prompts(self, *, is_half: bool) -> None:
         """Compile what prompts need, if kernels read them; `is_half` says whether keys and values are in bfloat16."""
         for weights in self.weights.values():
-            if isinstance(weights, QuantizedLinear) and weights.prompt_dtype is None:
+            if _is_for_prompts(weights):
                 products.prepare_prompts(weights)
-                prompts.prepare(self.width, is_half=is_half)
+        if all(map(_is_for_prompts, self.weights.values())):
+            prompts.prepare(self.width, is_half=is_half)
+
+    def reads_prompts(self, *, is_half: bool) -> bool:
+        """Return whether kernels read prompts, and those are compiled: no prompt waits for a compiler."""
+        if is_half not in self._prompts_are_ready:
+            is_compiled = prompts.kernel(self.width, is_half=is_half) is not None
+            if not is_compiled or not all(map(_is_for_prompts, self.weights.values())):
+                return False
+            self._prompts_are_ready.add(is_half)
+        return True
 
     @abstractmethod
     def rotation(self, *, is_half: bool) -> int:
         """Return the address of the kernel that rotates queries and keys, and stores keys and values."""
 
     @abstractmethod
-    def tables(self, start: int) -> tuple[int, int]:
+    def tables(self, workspace: Workspace, start: int) -> tuple[int, int]:
         """Return the addresses of the cosines and sines for a request whose first token is number `start` of a pass."""
 
     @abstractmethod
@@ -73,8 +99,21 @@ class StepParts(ABC):
         """Return the weight of a norm, its bias (any tensor, if it has none) and its epsilon."""
 
     @abstractmethod
-    def prepare(self, passes: Sequence[Pass]) -> None:
+    def prepare(self, workspace: Workspace, passes: Sequence[Pass]) -> None:
         """Write what the kernels need to know of the tokens' positions."""
+
+
+def table_of(embeddings: Any) -> torch.Tensor | None:
+    """Return the table of a model's embeddings; None if they are more than a table that the kernel reads."""
+    if type(embeddings) not in (nn.Embedding, StoredEmbedding) or embeddings.weight.dtype not in TABLES:
+        return None
+    table: torch.Tensor = embeddings.weight
+    return table if table.is_contiguous() else None
+
+
+def _is_for_prompts(weights: KernelWeights) -> bool:
+    """Return whether kernels multiply many rows with weights."""
+    return isinstance(weights, QuantizedLinear) and weights.prompt_dtype is None
 
 
 def weights_of(module: PreTrainedModel, widths: Sequence[int]) -> Mapping[nn.Module, KernelWeights] | None:

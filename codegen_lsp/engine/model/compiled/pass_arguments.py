@@ -5,71 +5,106 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from codegen_lsp.engine.model.compiled import rotation
 from codegen_lsp.engine.model.compiled.parts import StepParts
+from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.kv_layers import KEYS, VALUES, BufferLayer, ForkedLayer
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized import attention
+from codegen_lsp.engine.quantized.attention_kernels import prompts, steps
+from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.program import Arguments, arguments
+
+BEFORE, POSITION, KEY_PLACE, VALUE_PLACE = (
+    rotation.FIELDS.index(name) for name in ("before", "position", "keys", "values")
+)
+SHARED, OWN, OWN_KEYS, OWN_VALUES = (
+    steps.FIELDS.index(name) for name in ("shared", "own", "own_keys", "own_values")
+)
 
 PassKind = tuple[int, int, bool]
 """Numbers of rows and of new tokens in each; whether keys and values are in bfloat16."""
 
 
+def scratch_for(step: StepParts, kinds: Sequence[PassKind]) -> int:
+    """Return the floats of scratch that a thread needs for attention, in a pass over requests of some kinds.
+
+    All of the pass's kernels have the same: a thread may be at the next one while another isn't.
+    """
+    rooms = [prompts.room_for(rows * new, step.width) for rows, new, _ in kinds if new > attention.MAX_NEW]
+    of_token = attention.room_for(step.context + FEW_ROWS)
+    return steps.TOKENS * max([of_token, *(-(-room // steps.TOKENS) for room in rooms)])
+
+
 class PassArguments:
     """The arguments of the kernels that compute one request's part, in each layer."""
 
-    def __init__(self, step: StepParts, kind: PassKind, start: int, scratch: torch.Tensor) -> None:
-        """Take the request whose first token is number `start` of a forward pass."""
+    def __init__(self, step: StepParts, rooms: Workspace, kind: PassKind, start: int, scratch: int) -> None:
+        """Take the request whose first token is number `start` of a forward pass; threads have `scratch` floats."""
         rows, new, self.is_half = kind
         self._step, self._rows, self._new = step, rows, new
-        rooms = step.workspace
+        self.is_long = new > attention.MAX_NEW
+        if self.is_long:
+            prompts.prepare(step.width, is_half=self.is_half)
+        self._room = scratch if self.is_long else scratch // steps.TOKENS
         queries, mixed = rooms.queries[start:].data_ptr(), rooms.mixed[start:].data_ptr()
-        self._places = rooms.parts[start:].data_ptr(), queries, *step.tables(start)
-        self._results = queries, mixed, scratch.data_ptr()
+        self._places = rooms.parts[start:].data_ptr(), queries, *step.tables(rooms, start)
+        memory = rooms.scratch(step.threads.most * scratch)
+        self._results = queries, mixed, memory.data_ptr()
         self.rotations = [_rotation() for _ in step.blocks]
         self.attentions = [attention.Argument() for _ in step.blocks]
+        self._placed: list[object] = [None for _ in step.blocks]
+        """Where the buffers of layers are that the arguments are made for."""
 
-    def place(self, part: Pass, layers: Sequence[Any]) -> None:
+    @property
+    def kernel(self) -> int:
+        """The address of the kernel for attention."""
+        width, is_half = self._step.width, self.is_half
+        kernel = prompts.kernel(width, is_half=is_half) if self.is_long else steps.kernel(width, is_half)
+        assert kernel is not None
+        return kernel
+
+    def place(self, part: Pass) -> None:
         """Write where the new tokens are, and what they attend to."""
+        layers: list[Any] = part.kv.cache.layers
         position = part.kv.length
-        for turning, mixing, layer in zip(self.rotations, self.attentions, layers, strict=True):
-            self._place(turning, mixing, layer, position)
+        placed = self._placed
+        for index, layer in enumerate(layers):
+            turning, mixing = self.rotations[index], self.attentions[index]
+            before = layer.length - layer.shared_length
+            if placed[index] != (place := _place_of(layer)):
+                self._place(turning, mixing, layer)
+                placed[index] = place
+            turning[BEFORE], turning[POSITION] = before, position
+            if isinstance(layer, ForkedLayer):
+                mixing[OWN] = before + self._new
+            else:
+                # Of a row's own positions these are the new ones, of those that all see the ones before.
+                offset = before * self._step.width * layer.pair.element_size()
+                mixing[SHARED] = before
+                mixing[OWN_KEYS], mixing[OWN_VALUES] = (
+                    turning[KEY_PLACE] + offset,
+                    turning[VALUE_PLACE] + offset,
+                )
 
-    def _place(self, turning: Arguments, mixing: Arguments, layer: BufferLayer, position: int) -> None:
+    def _place(self, turning: Arguments, mixing: Arguments, layer: BufferLayer) -> None:
+        """Write what stays as long as a layer has the same buffer."""
         step, rows, new = self._step, self._rows, self._new
         pair = layer.pair
         size, base = pair.element_size(), pair.data_ptr()
         row_step, head_step = pair.stride()[1:3]
         keys, values = (base + which * pair.stride(0) * size for which in (KEYS, VALUES))
-        before = layer.length - layer.shared_length
-        turning[:] = [
-            rows,
-            new,
-            step.heads,
-            step.division,
-            before,
-            position,
-            row_step,
-            head_step,
-            keys,
-            values,
-            *self._places,
-        ]
+        counts = rows, new, step.heads, step.division
+        turning[:] = [*counts, 0, 0, row_step, head_step, keys, values, *self._places]
         query, outputs, scratch = self._results
         if isinstance(layer, ForkedLayer):
             shared_keys, shared_values = layer.shared
-            groups, tail, border = 1, before + new, layer.prompt
+            groups, own, border = 1, 0, layer.prompt
             shared_steps = 0, shared_keys.stride(0)
             shared = shared_keys.data_ptr(), shared_values.data_ptr()
-            own_places = keys, values
         else:
-            groups, tail, border = rows, new, before
+            groups, own, border = rows, new, 0
             shared_steps, shared = (row_step, head_step), (keys, values)
-            offset = before * step.width * size
-            own_places = keys + offset, values + offset
         mixing[:] = [
             step.heads,
             step.sharing,
@@ -77,17 +112,29 @@ class PassArguments:
             rows * new // groups,
             new,
             border,
-            tail,
+            own,
             *shared_steps,
             row_step,
             head_step,
-            step.workspace.room,
+            self._room,
             query,
             *shared,
-            *own_places,
+            keys,
+            values,
             outputs,
             scratch,
+            0,
         ]
+
+
+def _place_of(layer: BufferLayer) -> object:
+    """Return the addresses of a layer's buffers, and how they are laid out."""
+    pair = layer.pair
+    place = pair.data_ptr(), pair.stride()
+    if isinstance(layer, ForkedLayer):
+        keys, values = layer.shared
+        return place, keys.data_ptr(), values.data_ptr(), keys.stride(), layer.prompt
+    return place
 
 
 def _rotation() -> Arguments:

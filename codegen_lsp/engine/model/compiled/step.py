@@ -1,4 +1,4 @@
-"""A forward pass over few tokens as one program of compiled kernels, so that a step leaves Python once.
+"""A forward pass as one program of compiled kernels, so that a step leaves Python once.
 
 Made for models on the processor with quantized weights, and for small ones that were trained in bfloat16; the network's
 other path computes everything else, and the same.
@@ -18,7 +18,7 @@ from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
-from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, split_logits
+from codegen_lsp.engine.model.passes import Pass, kept_indices, split_logits
 from codegen_lsp.engine.quantized import kernels
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.program import runner
@@ -32,7 +32,7 @@ NewProgram = Callable[[Sequence[PassKind], int], StepProgram]
 
 
 class CompiledStep:
-    """The forward pass over up to `FEW_ROWS` tokens of one model."""
+    """The forward pass of one model: steps, and prompts if kernels read them."""
 
     def __init__(self, parts: StepParts, make_program: NewProgram) -> None:
         """Compute with the parts of a model, and with programs for its family."""
@@ -42,8 +42,12 @@ class CompiledStep:
         self._is_compiling = False
 
     def takes(self, passes: Sequence[Pass]) -> bool:
-        """Return whether these passes have few tokens, and the kernels for them are not being compiled just now."""
-        return not self._is_compiling and sum(part.rows * part.new for part in passes) <= FEW_ROWS
+        """Return whether kernels compute these passes: not while they are being compiled just now."""
+        if self._is_compiling:
+            return False
+        tokens = sum(part.rows * part.new for part in passes)
+        halves = {_is_half(part) for part in passes}
+        return tokens <= FEW_ROWS or all(self._parts.reads_prompts(is_half=is_half) for is_half in halves)
 
     def choose_threads(self, counts: Sequence[int]) -> None:
         """Let steps take that one of some numbers of threads which is fastest at the moment."""
@@ -78,18 +82,11 @@ class CompiledStep:
     def logits(self, passes: Sequence[Pass], before: Callable[[], None]) -> list[torch.Tensor]:
         """Read tokens as `Network` says, with `before` called just before the kernels run."""
         kept = kept_indices(passes)
-        caches: list[Any] = [part.kv.cache.layers for part in passes]
-        kinds = tuple(
-            (part.rows, part.new, _is_half(layers[0])) for part, layers in zip(passes, caches, strict=True)
-        )
+        kinds = tuple((part.rows, part.new, _is_half(part)) for part in passes)
         program = self._program(kinds, len(kept), self._parts.threads.most)
-        self._parts.prepare(passes)
-        embedded: torch.Tensor = self._parts.embed(flat(passes))
-        self._parts.workspace.states[: len(embedded)] = embedded
-        for part, layers, arrangement in zip(passes, caches, program.passes, strict=True):
-            arrangement.place(part, layers)
-        outputs = program.run(kept, before)
-        for part, layers in zip(passes, caches, strict=True):
+        outputs = program.run(passes, kept, before)
+        for part in passes:
+            layers: list[Any] = part.kv.cache.layers
             for layer in layers:
                 layer.length += part.new
         return split_logits(outputs, passes)
@@ -98,6 +95,7 @@ class CompiledStep:
         return self._make_program(kinds, kept)
 
 
-def _is_half(layer: Any) -> bool:
-    is_half: bool = layer.pair.dtype == torch.bfloat16
+def _is_half(part: Pass) -> bool:
+    layers: list[Any] = part.kv.cache.layers
+    is_half: bool = layers[0].pair.dtype == torch.bfloat16
     return is_half

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from statistics import median
 
 from codegen_lsp.engine.quantized import team
 
@@ -33,7 +32,8 @@ class ThreadChoice:
     def __init__(self, counts: Sequence[int] = ()) -> None:
         """Choose among `counts`; without any, steps take as many threads as torch's operators."""
         self._counts = counts
-        self._times: dict[tuple[int, int], deque[float]] = {}
+        self._times: dict[int, dict[int, deque[float]]] = {}
+        """The last times of steps, by their tokens and their threads."""
         self._wait = self._until_trial = TRIAL
 
     @property
@@ -45,10 +45,11 @@ class ThreadChoice:
         """Return how many threads the next step of `tokens` tokens takes."""
         if not self._counts:
             return team.thread_count()
-        unknown = [count for count in self._counts if len(self._taken(tokens, count)) < REMEMBERED]
-        if unknown:
-            return unknown[0]
-        best, *others = self._ranked(tokens)
+        times = self._times_of(tokens)
+        for count, taken in times.items():
+            if len(taken) < REMEMBERED:
+                return count
+        best, *others = _ranked(times)
         self._until_trial -= 1
         if self._until_trial or not others:
             return best
@@ -59,17 +60,24 @@ class ThreadChoice:
         """Note how long a step took."""
         if not self._counts:
             return
-        best = self._ranked(tokens)[0]
-        if threads != best and seconds < self._usual(tokens, best):
+        times = self._times_of(tokens)
+        best = _ranked(times)[0]
+        if threads != best and seconds < _usual(times[best]):
             self._until_trial, self._wait = 1, TRIAL
-        self._taken(tokens, threads).append(seconds)
+        times[threads].append(seconds)
 
-    def _ranked(self, tokens: int) -> list[int]:
-        """Return the numbers of threads, the fastest first; those without times come last."""
-        return sorted(self._counts, key=lambda count: self._usual(tokens, count))
+    def _times_of(self, tokens: int) -> dict[int, deque[float]]:
+        times = self._times.get(tokens)
+        if times is None:
+            times = self._times[tokens] = {count: deque(maxlen=REMEMBERED) for count in self._counts}
+        return times
 
-    def _usual(self, tokens: int, threads: int) -> float:
-        return median(self._taken(tokens, threads) or [math.inf])
 
-    def _taken(self, tokens: int, threads: int) -> deque[float]:
-        return self._times.setdefault((tokens, threads), deque(maxlen=REMEMBERED))
+def _ranked(times: dict[int, deque[float]]) -> list[int]:
+    """Return the numbers of threads, the fastest first; those without times come last."""
+    return sorted(times, key=lambda count: _usual(times[count]))
+
+
+def _usual(taken: deque[float]) -> float:
+    """Return the median of some times."""
+    return sorted(taken)[len(taken) // 2] if taken else math.inf

@@ -48,6 +48,11 @@ class Network(ABC):
         # Kernels come with quantized weights: their library isn't loaded for attention alone.
         self._compiled = isinstance(module.get_output_embeddings(), QuantizedLinear)
 
+    @property
+    def has_kernels(self) -> bool:
+        """Whether kernels compute steps, so that their compiler is there."""
+        return self._step is not None
+
     @abstractmethod
     def layers(
         self, tokens: torch.Tensor, order: torch.Tensor, attend_to: Attend, kept: torch.Tensor | None = None
@@ -105,7 +110,7 @@ class Network(ABC):
         if results is not None:
             return results
         # On a GPU, a copy behind the layers would wait for them.
-        kept = kept_indices(passes).to(self.device)
+        kept = torch.tensor(kept_indices(passes)).to(self.device)
         return split_logits(self.head(deque(self.states_of(passes, kept), maxlen=1)[0]), passes)
 
     def head(self, states: torch.Tensor) -> torch.Tensor:

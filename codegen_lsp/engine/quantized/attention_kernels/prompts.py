@@ -1,5 +1,7 @@
 """The kernel for attention of many new tokens: a block of keys at a time, for all queries of a head.
 
+Queries of rows that share positions go through these together, and then each row through its own.
+
 Scores and mixed values are tiles of outer products, which need no sums across a vector: keys are turned first. Maxima
 and sums of weights follow from block to block (online softmax: Milakov and Gimelshein 2018; FlashAttention, Dao et al.
 2022, section 3.1), so that scores stay in a core's own cache. Threads take heads in turns.
@@ -11,29 +13,11 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
+from codegen_lsp.engine.quantized.attention_kernels import steps
 from codegen_lsp.engine.quantized.writer import F32, I32, I64, LOWEST, KernelWriter, compiled, vector_width
 
-FIELDS = (
-    "rows",
-    "heads",
-    "sharing",
-    "new",
-    "total",
-    "query_row",
-    "query_head",
-    "query_token",
-    "key_row",
-    "key_head",
-    "room",
-    "queries",
-    "keys",
-    "values",
-    "outputs",
-    "scratch",
-    "taken",
-)
-"""Numbers of rows, of heads, of neighbouring ones that share keys and values, of new tokens in a row and of all; steps
-from one row, head or token to the next; floats of scratch of a thread; addresses; how many heads threads have taken."""
+FIELDS = (*steps.FIELDS, "taken")
+"""Those of a step, with the scratch of a thread in place of a token's; how many heads threads have taken."""
 
 BLOCK = 64
 """Number of keys and values that are read at a time."""
@@ -42,6 +26,9 @@ TILE = 6
 """Number of queries in a tile of outer products, each with `ACROSS` vectors of keys or of numbers of a value."""
 
 ACROSS = 2
+
+EVERYTHING = 2**40
+"""More positions than there are: a query sees all of them."""
 
 
 _KERNELS: dict[tuple[int, bool], int] = {}
@@ -58,9 +45,12 @@ def kernel(width: int, *, is_half: bool) -> int | None:
     return _KERNELS.get((width, is_half))
 
 
-def room_for(new: int, width: int) -> int:
-    """Return the floats of scratch that a thread needs: a block of keys, its values and scores, and two a query."""
-    return 2 * BLOCK * width + BLOCK * TILE + 2 * new + 2 * TILE
+def room_for(items: int, width: int) -> int:
+    """Return the floats of scratch that a thread needs for the new tokens of a group of rows.
+
+    They are a block of keys, its values and scores, and two for each token.
+    """
+    return 2 * BLOCK * width + BLOCK * TILE + 2 * items + 2 * TILE
 
 
 class _PromptAttention(KernelWriter):
@@ -72,33 +62,53 @@ class _PromptAttention(KernelWriter):
         self.head, self.is_half = head, is_half
         self.names = dict(zip(FIELDS, self.fields, strict=True))
         addresses = self.fields[FIELDS.index("queries") : FIELDS.index("taken")]
-        self.queries, self.keys, self.values, self.outputs, scratch = self.pointers(addresses)
+        self.queries, *keys_and_values, self.outputs, scratch = self.pointers(addresses)
+        self.shared, self.own = keys_and_values[:2], keys_and_values[2:]
         b, names = self.builder, self.names
         start = b.mul(self.thread_number(), names["room"])
-        sizes = (BLOCK * head, BLOCK * head, BLOCK * TILE, names["new"], names["new"])
+        sizes = (BLOCK * head, BLOCK * head, BLOCK * TILE, names["items"], names["items"])
         parts = []
         for size in sizes:
             parts.append(b.gep(scratch, [start], source_etype=F32))
             start = b.add(start, I64(size) if isinstance(size, int) else size)
         self.turned, self.floats, self.scores, self.peaks, self.sums = parts
-        self.before = b.sub(names["total"], names["new"])
-        units = b.mul(names["rows"], names["heads"])
+        units = b.mul(names["groups"], names["heads"])
         self.take_turns(FIELDS.index("taken"), units, I64(1), self._unit)
         b.ret_void()
 
     def _unit(self, unit: ir.Value) -> None:
-        """Compute one head of one row."""
+        """Compute one head of one group of rows."""
         b, names = self.builder, self.names
-        row, head = b.sdiv(unit, names["heads"]), b.srem(unit, names["heads"])
-        self.query = b.add(b.mul(row, names["query_row"]), b.mul(head, names["query_head"]))
-        key_head = b.sdiv(head, names["sharing"])
-        self.start = b.add(b.mul(row, names["key_row"]), b.mul(key_head, names["key_head"]))
+        group, head = b.sdiv(unit, names["heads"]), b.srem(unit, names["heads"])
         self.step = b.mul(names["heads"], I64(self.head))
-        """Floats from one token's outputs to the next one's."""
-        self.output = b.add(b.mul(b.mul(row, names["new"]), self.step), b.mul(head, I64(self.head)))
-        self.loop(I64(0), names["new"], 1, (), self._begin)
-        self.loop(I64(0), names["total"], BLOCK, (), self._block)
-        self.loop(I64(0), names["new"], 1, (), self._end)
+        """Floats from one token's query, or output, to the next one's."""
+        self.output = b.add(b.mul(b.mul(group, names["items"]), self.step), b.mul(head, I64(self.head)))
+        key_head = b.sdiv(head, names["sharing"])
+        rows = b.sdiv(names["items"], names["new"])
+        self.loop(I64(0), names["items"], 1, (), self._begin)
+        self.loop(I64(-1), rows, 1, (), lambda row, _: self._part(group, rows, row, key_head))
+        self.loop(I64(0), names["items"], 1, (), self._end)
+
+    def _part(self, group: ir.Value, rows: ir.Value, row: ir.Value, key_head: ir.Value) -> Sequence[ir.Value]:
+        """Let the tokens of a row attend to its own positions; with -1, those of all rows to the shared ones."""
+        b, names = self.builder, self.names
+        is_shared = b.icmp_signed("<", row, I64(0))
+        steps_of = [
+            (names[f"{kind}_row"], names[f"{kind}_head"], number)
+            for kind, number in (("shared", group), ("own", b.add(b.mul(group, rows), row)))
+        ]
+        starts = [b.add(b.mul(number, line), b.mul(key_head, head)) for line, head, number in steps_of]
+        self.start = b.select(is_shared, *starts)
+        self.keys, self.values = (
+            b.select(is_shared, *pair) for pair in zip(self.shared, self.own, strict=True)
+        )
+        self.positions = b.select(is_shared, names["shared"], names["own"])
+        self.first_token = b.select(is_shared, I64(0), b.mul(row, names["new"]))
+        self.count = b.select(is_shared, names["items"], names["new"])
+        self.before = b.select(is_shared, I64(EVERYTHING), b.sub(names["own"], names["new"]))
+        """Number of positions that the first token sees besides its own."""
+        self.loop(I64(0), self.positions, BLOCK, (), self._block)
+        return ()
 
     def _begin(self, token: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
         self.store(F32(LOWEST), self.peaks, token)
@@ -121,8 +131,8 @@ class _PromptAttention(KernelWriter):
 
     def _block(self, first: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """Let the queries that see a block of keys, from number `first` on, attend to it."""
-        b, new = self.builder, self.names["new"]
-        left = b.sub(self.names["total"], first)
+        b, new = self.builder, self.count
+        left = b.sub(self.positions, first)
         count = b.select(b.icmp_signed("<", left, I64(BLOCK)), left, I64(BLOCK))
         self.loop(I64(0), count, 1, (), lambda key, _: self._convert(b.add(first, key), key))
         self.loop(count, I64(BLOCK), 1, (), lambda key, _: self._clear(key))
@@ -130,9 +140,9 @@ class _PromptAttention(KernelWriter):
         hidden = b.select(b.icmp_signed("<", hidden, I64(0)), I64(0), hidden)
         seeing = b.sub(hidden, b.srem(hidden, I64(TILE)))
         whole = b.sub(new, b.srem(new, I64(TILE)))
-        self.loop(seeing, whole, TILE, (), lambda token, _: self._tile(token, first, TILE))
+        self.loop(seeing, whole, TILE, (), lambda token, _: self._tile(token, first, count, TILE))
         rest = b.select(b.icmp_signed(">", seeing, whole), seeing, whole)
-        self.loop(rest, new, 1, (), lambda token, _: self._tile(token, first, 1))
+        self.loop(rest, new, 1, (), lambda token, _: self._tile(token, first, count, 1))
         return ()
 
     def _convert(self, position: ir.Value, key: ir.Value) -> Sequence[ir.Value]:
@@ -155,15 +165,18 @@ class _PromptAttention(KernelWriter):
             self.store(F32(0.0), self.turned, self.builder.add(I64(number * BLOCK), key))
         return ()
 
-    def _tile(self, token: ir.Value, first: ir.Value, rows: int) -> Sequence[ir.Value]:
-        """Let `rows` queries from `token` on attend to the block that starts at key number `first`."""
+    def _tile(self, token: ir.Value, first: ir.Value, count: ir.Value, rows: int) -> Sequence[ir.Value]:
+        """Let `rows` queries from `token` on attend to the `count` keys of a block, which starts at number `first`."""
         b = self.builder
-        tokens = [b.add(token, I64(index)) for index in range(rows)]
-        # The last query sees this many keys of the block, and more than none.
-        seen = b.add(b.sub(b.add(self.before, tokens[-1]), first), I64(1))
-        seen = b.select(b.icmp_signed("<", seen, I64(BLOCK)), seen, I64(BLOCK))
+        limits = []
+        for index in range(rows):
+            limit = b.add(b.sub(b.add(self.before, b.add(token, I64(index))), first), I64(1))
+            limits.append(b.select(b.icmp_signed("<", limit, count), limit, count))
+        # The last query sees the most, and more than none.
+        seen = limits[-1]
+        tokens = [b.add(self.first_token, b.add(token, I64(index))) for index in range(rows)]
         span = ACROSS * self.width
-        self.loop(I64(0), seen, span, (), lambda key, _: self._score(tokens, first, key))
+        self.loop(I64(0), seen, span, (), lambda key, _: self._score(tokens, limits, key))
         factors = [self._weigh(place, index, seen) for index, place in enumerate(tokens)]
         for part in range(0, self.head, span):
             vectors = [part + index for index in range(0, min(span, self.head - part), self.width)]
@@ -189,11 +202,12 @@ class _PromptAttention(KernelWriter):
                 self.store(value, self.outputs, place)
         return ()
 
-    def _score(self, tokens: Sequence[ir.Value], first: ir.Value, key: ir.Value) -> Sequence[ir.Value]:
+    def _score(
+        self, tokens: Sequence[ir.Value], limits: Sequence[ir.Value], key: ir.Value
+    ) -> Sequence[ir.Value]:
         """Write the products of some queries with `ACROSS` vectors of keys; hidden ones are the lowest number."""
         b = self.builder
-        token_step = self.names["query_token"]
-        lines = [b.add(self.query, b.mul(token, token_step)) for token in tokens]
+        lines = [self._output(token, 0) for token in tokens]
         starts = [b.add(key, I64(index * self.width)) for index in range(ACROSS)]
 
         def add(number: ir.Value, sums: Sequence[ir.Value]) -> Sequence[ir.Value]:
@@ -205,12 +219,10 @@ class _PromptAttention(KernelWriter):
         sums = list(self.loop(I64(0), I64(self.head), 1, self.zeros(len(tokens) * ACROSS), add))
         integers = ir.VectorType(I32, self.width)
         lanes = ir.Constant(integers, list(range(self.width)))
-        for index, token in enumerate(tokens):
-            # Distance of the query from the first key of each vector.
-            distance = b.sub(b.add(self.before, token), first)
+        for index, limit in enumerate(limits):
             for start in starts:
-                last = b.trunc(b.sub(distance, start), I32)
-                hidden = b.icmp_signed(">", lanes, self.everywhere(last, integers))
+                left = b.trunc(b.sub(limit, start), I32)
+                hidden = b.icmp_signed(">=", lanes, self.everywhere(left, integers))
                 scores = b.select(hidden, self.constant(LOWEST), sums.pop(0))
                 self.store(scores, self.scores, b.add(I64(index * BLOCK), start))
         return ()
