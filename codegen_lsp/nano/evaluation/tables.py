@@ -16,6 +16,7 @@ from codegen_lsp.nano.evaluation.results import FOLDER, ResultsReport, read_resu
 SEQUENCE = """\
 codegen-lsp eval humaneval --samples 10 --temperature 0.2 --temperature 0.8 --max-tokens 200 --out runs/humaneval
 codegen-lsp eval mtpb --data mtpb.jsonl --cases 1 --samples 1 --out runs/mtpb-multi
+codegen-lsp eval mtpb --data mtpb.jsonl --cases 1 --samples 1 --turns single --out runs/mtpb-single
 codegen-lsp eval infilling --data HumanEval-SingleLineInfilling.jsonl.gz --fill-in-the-middle always \\
     --out runs/infilling
 python -m codegen_lsp.nano files --count 10 > files
@@ -42,7 +43,7 @@ def sections(model: Path) -> str:
         if any(summary["weights"] != digest for summary in summaries):
             text = f"Measured on earlier weights, not on the ones in this folder.\n\n{text}"
         parts.append(f"### {title}\n\n{text}")
-    return "\n\n".join(parts) + f"\n\nThe commands for these tables:\n\n```sh\n{SEQUENCE}\n```"
+    return "\n\n".join(parts) + f"\n\nThe commands for these tables; on a processor they measure the weights in int8:\n\n```sh\n{SEQUENCE}\n```"
 
 
 def _estimate(value: Mapping[str, float]) -> str:
