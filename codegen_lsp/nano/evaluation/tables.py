@@ -43,7 +43,8 @@ def sections(model: Path) -> str:
         if any(summary["weights"] != digest for summary in summaries):
             text = f"Measured on earlier weights, not on the ones in this folder.\n\n{text}"
         parts.append(f"### {title}\n\n{text}")
-    return "\n\n".join(parts) + f"\n\nThe commands for these tables; on a processor they measure the weights in int8:\n\n```sh\n{SEQUENCE}\n```"
+    introduction = "The commands for these tables; on a processor they measure the weights in int8:"
+    return "\n\n".join([*parts, f"{introduction}\n\n```sh\n{SEQUENCE}\n```"])
 
 
 def _estimate(value: Mapping[str, float]) -> str:
