@@ -64,13 +64,12 @@ class Echo:
         if self.request.logprobs is None:
             return
         start = position - logits.shape[0]
-        count = self.request.logprobs
         values = sampling.log_probabilities(sampling.allowed_logits(logits, self.model.banned))
         for row, predicted in enumerate(range(start + 1, position + 1)):
             if self.first <= predicted < len(self.tokens):
                 self._values.append(float(values[row, self.tokens[predicted]]))
-                top = named_top(self.model.vocabulary, sampling.top(values[row], count)) if count else None
-                self._tops.append(top)
+                top = sampling.top(values[row], self.request.logprobs)
+                self._tops.append(named_top(self.model.vocabulary, top))
 
 
 def _character_starts(model: Model, prompt: PreparedPrompt) -> list[int]:

@@ -189,23 +189,22 @@ class Row:
         return result
 
     def _top(self, distribution: TokenDistribution) -> dict[str, float] | None:
-        count = self.request.logprobs
-        return named_top(self.vocabulary, distribution.top(count)) if count else None
+        return named_top(self.vocabulary, distribution.top(self.request.logprobs or 0))
 
     def _end(self, reason: FinishReason) -> None:
         self.finish_reason = reason
         self._stops.finish()
 
 
-def named_top(vocabulary: Vocabulary, top: Sequence[tuple[int, float]]) -> dict[str, float]:
-    """Return the log-probabilities of likely tokens, the most likely one first, by their text.
+def named_top(vocabulary: Vocabulary, top: Sequence[tuple[int, float]]) -> dict[str, float] | None:
+    """Return the log-probabilities of likely tokens, the most likely one first, by their text; None for no tokens.
 
     Of tokens with the same text the most likely one counts.
     """
     names: dict[str, float] = {}
     for token, value in top:
         names.setdefault(vocabulary.text_of(token), value)
-    return names
+    return names or None
 
 
 def _generator(request: CompletionRequest, rank: int) -> torch.Generator | None:

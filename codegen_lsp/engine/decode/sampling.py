@@ -84,5 +84,7 @@ def _draw(weights: torch.Tensor, generator: torch.Generator | None) -> int:
 
 def top(logits: torch.Tensor, count: int) -> list[tuple[int, float]]:
     """Return the `count` highest of logits or log-probabilities (vocabulary), each with its token, best first."""
+    if not count:
+        return []
     values, tokens = logits.topk(min(count, logits.shape[-1]))
     return [(t, v) for t, v in zip(tokens.tolist(), values.tolist(), strict=True) if v > -torch.inf]

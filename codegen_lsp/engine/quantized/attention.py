@@ -7,8 +7,7 @@ import ctypes
 import torch
 
 from codegen_lsp.engine.quantized import team
-from codegen_lsp.engine.quantized.attention_kernels import prompts
-from codegen_lsp.engine.quantized.attention_kernels.steps import TOKENS, kernel
+from codegen_lsp.engine.quantized.attention_kernels import prompts, steps
 from codegen_lsp.engine.quantized.writer import vector_width
 
 MAX_NEW = 16
@@ -49,28 +48,49 @@ def _attend(queries: torch.Tensor, shared: Pair, own: Pair, groups: int) -> torc
     rows, heads, new, width = queries.shape
     if not (_is_readable(queries, *shared) and _is_readable(queries, *own)):
         return None
-    items, is_half, is_prompt = rows * new // groups, own[0].dtype == torch.bfloat16, new > MAX_NEW
-    if is_prompt:
-        function = prompts.kernel(width, is_half=is_half)
-        if function is None:
-            return None
-        room = prompts.room_for(items, width)
-    else:
-        function, room = kernel(width, is_half), room_for(shared[0].shape[2] + own[0].shape[2])
+    items = rows * new // groups
+    function = kernel_for(new, width, is_half=own[0].dtype == torch.bfloat16)
+    if function is None:
+        return None
+    room = scratch_for(new, items, shared[0].shape[2] + own[0].shape[2], width)
     queries = queries.transpose(1, 2).contiguous()
     outputs = torch.empty_like(queries)
-    scratch = torch.empty(team.thread_count() * room * (1 if is_prompt else TOKENS))
+    scratch = torch.empty(team.thread_count() * room)
     counts = heads, heads // shared[0].shape[1], groups, items, new, shared[0].shape[2], own[0].shape[2]
     strides = *shared[0].stride()[:2], *own[0].stride()[:2]
     addresses = (t.data_ptr() for t in (queries, *shared, *own, outputs, scratch))
-    argument = Argument(*counts, *strides, room, *addresses)
+    argument = Argument(*counts, *strides, room_of(new, room), *addresses)
     team.run(function, ctypes.addressof(argument))
     return outputs.transpose(1, 2)
 
 
-def room_for(length: int) -> int:
-    """Return the floats of scratch that one new token needs with `length` positions to attend to."""
-    return length + 2 * vector_width()
+def is_long(new: int) -> bool:
+    """Return whether `new` tokens of a row are computed by the kernel for prompts."""
+    return new > MAX_NEW
+
+
+def kernel_for(new: int, width: int, *, is_half: bool) -> int | None:
+    """Return the address of the kernel for `new` tokens of a row; None if that for prompts is not compiled yet."""
+    return prompts.kernel(width, is_half=is_half) if is_long(new) else steps.kernel(width, is_half)
+
+
+def scratch_for(new: int, items: int, length: int, width: int) -> int:
+    """Return the floats of scratch that a thread needs.
+
+    Args:
+        new: number of new tokens of a row.
+        items: the same of a group of rows.
+        length: maximum number of positions to attend to.
+        width: numbers in a head.
+    """
+    if is_long(new):
+        return prompts.room_for(items, width)
+    return steps.TOKENS * (length + 2 * vector_width())
+
+
+def room_of(new: int, scratch: int) -> int:
+    """Return what the kernel's argument says of a thread's scratch: for a step it is the part of one token."""
+    return scratch if is_long(new) else scratch // steps.TOKENS
 
 
 def _is_readable(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> bool:

@@ -96,18 +96,10 @@ class Tiling:
     columns: int
 
     @classmethod
-    def of_step(cls, rows: int) -> Tiling:
-        """Return that of a step of `rows` rows; a program computes with one for all of its layers."""
-        return cls._of(rows, *kernels.largest_tile())
-
-    @classmethod
     def of_layer(cls, rows: int, layer: KernelWeights) -> Tiling:
-        """Return the fastest one for any number of rows of a layer."""
+        """Return the fastest one for any number of rows of a layer; the same for all layers if the rows are few."""
         is_deep = rows > FEW_ROWS and layer.format == "int8" and layer.in_features > kernels.LONG
-        return cls._of(rows, *kernels.largest_tile(is_deep=is_deep))
-
-    @classmethod
-    def _of(cls, rows: int, most: int, columns: int) -> Tiling:
+        most, columns = kernels.largest_tile(is_deep=is_deep)
         tiles = max(1, -(-rows // most))
         each = -(-rows // tiles)
         # A single row waits for memory alone, which is read fastest from one place to the next.

@@ -79,6 +79,12 @@ def read(model: Model, seed: int, count: int) -> KVStore:
     return kv
 
 
+def stores(model: Model, more: int) -> list[KVStore]:
+    """A long prompt, a short one, three rows that share one, and two with copies of one and room for `more` tokens."""
+    shared = forked(model, read(model, 4, 30), 3)
+    return [read(model, 2, 90), read(model, 3, 5), shared, read(model, 5, 20).repeat(2, more)]
+
+
 def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
     """Whether logits are equal but for activations in 16 bits."""
     assert ours.shape == theirs.shape
@@ -98,8 +104,7 @@ def test_any_number_of_new_tokens(pair: tuple[Model, Model], count: int) -> None
 def test_requests_of_all_kinds_together(pair: tuple[Model, Model]) -> None:
     results = []
     for model in pair:
-        long, short, shared = read(model, 2, 90), read(model, 3, 5), read(model, 4, 30)
-        together, copied = forked(model, shared, 3), read(model, 5, 20).repeat(2, 8)
+        long, short, together, copied = stores(model, 8)
         for turn in range(3):
             passes = [
                 Pass(prompt(turn, 4), long, 2),
@@ -184,8 +189,7 @@ def test_prompts_of_several_requests_with_kernels(pair: tuple[Model, Model]) -> 
     pair[0].compile_ahead(in_background=False)
     results = []
     for model in pair:
-        long, short, shared = read(model, 2, 90), read(model, 3, 5), read(model, 4, 30)
-        together, copied = forked(model, shared, 3), read(model, 5, 20).repeat(2, 40)
+        long, short, together, copied = stores(model, 40)
         for turn in range(2):
             passes = [
                 Pass(prompt(turn, 70), long),

@@ -53,7 +53,6 @@ class StepParts(ABC):
         self.packs = next(iter(weights.values())).format != "bfloat16"
         """Whether products take inputs in integers."""
         self.threads = ThreadChoice()
-        self._prompts_are_ready: set[bool] = set()
         self._workspaces: dict[bool, Workspace] = {}
 
     def workspace(self, tokens: int) -> Workspace:
@@ -67,20 +66,19 @@ class StepParts(ABC):
 
     def prepare_prompts(self, *, is_half: bool) -> None:
         """Compile what prompts need, if kernels read them; `is_half` says whether keys and values are in bfloat16."""
-        for weights in self.weights.values():
-            if _is_for_prompts(weights):
+        if self._has_kernels_for_prompts:
+            for weights in self.weights.values():
                 products.prepare_prompts(weights)
-        if all(map(_is_for_prompts, self.weights.values())):
             prompts.prepare(self.width, is_half=is_half)
 
     def reads_prompts(self, *, is_half: bool) -> bool:
         """Return whether kernels read prompts, and those are compiled: no prompt waits for a compiler."""
-        if is_half not in self._prompts_are_ready:
-            is_compiled = prompts.kernel(self.width, is_half=is_half) is not None
-            if not is_compiled or not all(map(_is_for_prompts, self.weights.values())):
-                return False
-            self._prompts_are_ready.add(is_half)
-        return True
+        return self._has_kernels_for_prompts and prompts.kernel(self.width, is_half=is_half) is not None
+
+    @property
+    def _has_kernels_for_prompts(self) -> bool:
+        """Whether kernels multiply many rows with the weights, which are all of one kind."""
+        return isinstance(self.head, QuantizedLinear) and self.head.prompt_dtype is None
 
     @abstractmethod
     def rotation(self, *, is_half: bool) -> int:
@@ -109,11 +107,6 @@ def table_of(embeddings: Any) -> torch.Tensor | None:
         return None
     table: torch.Tensor = embeddings.weight
     return table if table.is_contiguous() else None
-
-
-def _is_for_prompts(weights: KernelWeights) -> bool:
-    """Return whether kernels multiply many rows with weights."""
-    return isinstance(weights, QuantizedLinear) and weights.prompt_dtype is None
 
 
 def weights_of(module: PreTrainedModel, widths: Sequence[int]) -> Mapping[nn.Module, KernelWeights] | None:

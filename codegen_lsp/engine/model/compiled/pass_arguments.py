@@ -11,7 +11,7 @@ from codegen_lsp.engine.model.compiled.workspace import Workspace
 from codegen_lsp.engine.model.kv_layers import KEYS, VALUES, BufferLayer, ForkedLayer
 from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.engine.quantized import attention
-from codegen_lsp.engine.quantized.attention_kernels import prompts, steps
+from codegen_lsp.engine.quantized.attention_kernels import steps
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.program import Arguments, arguments
 
@@ -31,9 +31,9 @@ def scratch_for(step: StepParts, kinds: Sequence[PassKind]) -> int:
 
     All of the pass's kernels have the same: a thread may be at the next one while another isn't.
     """
-    rooms = [prompts.room_for(rows * new, step.width) for rows, new, _ in kinds if new > attention.MAX_NEW]
-    of_token = attention.room_for(step.context + FEW_ROWS)
-    return steps.TOKENS * max([of_token, *(-(-room // steps.TOKENS) for room in rooms)])
+    length = step.context + FEW_ROWS
+    most = max(attention.scratch_for(new, rows * new, length, step.width) for rows, new, _ in kinds)
+    return -(-most // steps.TOKENS) * steps.TOKENS
 
 
 class PassArguments:
@@ -43,14 +43,12 @@ class PassArguments:
         """Take the request whose first token is number `start` of a forward pass; threads have `scratch` floats."""
         rows, new, self.is_half = kind
         self._step, self._rows, self._new = step, rows, new
-        self.is_long = new > attention.MAX_NEW
-        if self.is_long:
-            prompts.prepare(step.width, is_half=self.is_half)
-        self._room = scratch if self.is_long else scratch // steps.TOKENS
+        self.is_long = attention.is_long(new)
+        self._room = attention.room_of(new, scratch)
         queries, mixed = rooms.queries[start:].data_ptr(), rooms.mixed[start:].data_ptr()
         self._places = rooms.parts[start:].data_ptr(), queries, *step.tables(rooms, start)
-        memory = rooms.scratch(step.threads.most * scratch)
-        self._results = queries, mixed, memory.data_ptr()
+        self._scratch = rooms.scratch(step.threads.most * scratch)
+        self._results = queries, mixed, self._scratch.data_ptr()
         self.rotations = [_rotation() for _ in step.blocks]
         self.attentions = [attention.Argument() for _ in step.blocks]
         self._placed: list[object] = [None for _ in step.blocks]
@@ -59,8 +57,7 @@ class PassArguments:
     @property
     def kernel(self) -> int:
         """The address of the kernel for attention."""
-        width, is_half = self._step.width, self.is_half
-        kernel = prompts.kernel(width, is_half=is_half) if self.is_long else steps.kernel(width, is_half)
+        kernel = attention.kernel_for(self._new, self._step.width, is_half=self.is_half)
         assert kernel is not None
         return kernel
 

@@ -43,7 +43,6 @@ class StepProgram(ABC):
         self._turns: list[Any] = []
         """The arguments of kernels whose threads take turns, which count from 0 in each run."""
         scratch = scratch_for(step, kinds)
-        self._program.keep(self._rows.scratch(step.threads.most * scratch))
         starts = [sum(rows * new for rows, new, _ in kinds[:index]) for index in range(len(kinds))]
         self.passes = [
             PassArguments(step, self._rows, *part, scratch) for part in zip(kinds, starts, strict=True)
@@ -64,7 +63,7 @@ class StepProgram(ABC):
         # What a token of a long pass takes says what one takes in another.
         size, share = (FEW_ROWS + 1, self._tokens) if self._is_prompt else (self._tokens, 1)
         threads = choice.of(size)
-        self._kept_order[:] = list(kept)
+        self._kept_order[:] = [*kept]
         self._lookup[IDS] = tokens.data_ptr()
         outputs = torch.empty(self._head_tiling.room, self._step.head.out_features)
         self._head_argument[products.OUTPUTS] = outputs.data_ptr()
@@ -143,8 +142,8 @@ class StepProgram(ABC):
         self, weights: KernelWeights, inputs: Inputs, outputs: torch.Tensor, *, adds: bool = False
     ) -> Arguments:
         """Add a product, and return its argument."""
-        tiling = self._tiling(weights)
-        bias, in_turns = weights.float_bias(), self._count > FEW_ROWS
+        tiling = Tiling.of_layer(self._count, weights)
+        bias, in_turns = weights.float_bias(), self._takes_turns
         argument = products.argument_of(weights, bias, inputs, outputs, tiling)
         self._program.add(products.kernel_of(weights, tiling, adds=adds, in_turns=in_turns), argument)
         self._program.keep(bias)
@@ -157,21 +156,20 @@ class StepProgram(ABC):
 
         In a step a thread has the columns that it has multiplied: no other one is waited for.
         """
-        if self._count > FEW_ROWS:
+        if self._takes_turns:
             self._program.meet()
         weights = self._step.weights[layer]
         argument = arguments(self._count, weights.out_features, *places)
-        self._program.add(kernel(self._tiling(weights).columns), argument)
+        self._program.add(kernel(Tiling.of_layer(self._count, weights).columns), argument)
 
-    def _tiling(self, weights: KernelWeights) -> Tiling:
-        """Return how a product is cut into tiles: in a step all in the same way."""
-        if self._count > FEW_ROWS:
-            return Tiling.of_layer(self._count, weights)
-        return Tiling.of_step(self._count)
+    @property
+    def _takes_turns(self) -> bool:
+        """Whether threads take blocks of columns in turns, as they do for more rows than a step has."""
+        return self._count > FEW_ROWS
 
     def _add_head(self) -> None:
         is_narrow, self._count = self._states is self._rows.kept, self._kept
         self._add_inputs(self._step.final_norm, None if is_narrow else ctypes.addressof(self._kept_order))
-        self._head_tiling = self._tiling(self._step.head)
+        self._head_tiling = Tiling.of_layer(self._kept, self._step.head)
         outputs = torch.empty(1, self._step.head.out_features)
         self._head_argument = self._add_kernel(self._step.head, self._rows.normed_inputs, outputs)

@@ -45,9 +45,9 @@ class CompiledStep:
         """Return whether kernels compute these passes: not while they are being compiled just now."""
         if self._is_compiling:
             return False
-        tokens = sum(part.rows * part.new for part in passes)
-        halves = {_is_half(part) for part in passes}
-        return tokens <= FEW_ROWS or all(self._parts.reads_prompts(is_half=is_half) for is_half in halves)
+        if sum(part.rows * part.new for part in passes) <= FEW_ROWS:
+            return True
+        return all(self._parts.reads_prompts(is_half=_is_half(part)) for part in passes)
 
     def choose_threads(self, counts: Sequence[int]) -> None:
         """Let steps take that one of some numbers of threads which is fastest at the moment."""
