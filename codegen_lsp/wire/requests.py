@@ -63,8 +63,9 @@ class CompletionRequest:
     """Extension. Token healing: remove the last tokens of the prompt, which may be half of a longer one, and decode
     only tokens that spell their text again. The text of the choices starts after the prompt, as without healing."""
     branch: bool = False
-    """Extension. Row i starts with the i-th most likely first token (after healing) and continues at `temperature`.
-    At temperature 0 the rows are distinct and row 0 is the greedy one."""
+    """Extension. The rows share out the likely continuations: row 0 is the greedy one, the others part from it and from
+    each other where the model is in doubt, and never begin with what would end them at once. A row continues at
+    `temperature` when no other has the same tokens."""
     priority: int = 0
     """Extension. Lower is served first; requests of 1 and above run only while none of 0 and below is waiting."""
     echo_from: int = 0

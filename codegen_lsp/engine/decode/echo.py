@@ -8,7 +8,7 @@ import torch
 
 from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
-from codegen_lsp.engine.decode.rows import named_top
+from codegen_lsp.engine.decode.rows.row import named_top
 from codegen_lsp.engine.decode.stop_strings import Utf8
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.wire.answers import Logprobs

@@ -20,7 +20,7 @@ from codegen_lsp.engine.decode.generation import Emit, Generation, prefill, rest
 from codegen_lsp.engine.decode.progress import Planned, Step, Steps
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading, not_finite
-from codegen_lsp.engine.decode.rows import Row
+from codegen_lsp.engine.decode.rows.row import Row
 from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.scoring import score_together
 from codegen_lsp.engine.model.kv_layout import ROOM

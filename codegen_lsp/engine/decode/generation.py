@@ -11,7 +11,7 @@ from codegen_lsp.engine.decode.echo import Echo
 from codegen_lsp.engine.decode.progress import Planned, Step
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading
-from codegen_lsp.engine.decode.rows import Row
+from codegen_lsp.engine.decode.rows.row import Row
 from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.passes import Pass

@@ -50,6 +50,11 @@ class Stops:
             pending = max((matcher.pending for matcher in self._matchers), default=0)
             self.released = len(self.text) - pending
 
+    def before_stop(self, text: str) -> str | None:
+        """Return the part of a text before its first stop string; None if it has none."""
+        starts = [at for matcher in self._matchers if (at := text.find(matcher.stop)) >= 0]
+        return text[: min(starts)] if starts else None
+
     def finish(self) -> None:
         """Release everything: the text is complete."""
         self.released = len(self.text)

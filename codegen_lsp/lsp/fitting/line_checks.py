@@ -1,7 +1,8 @@
 """Check whether a line fits between those above and below it, without a model. Pure.
 
-A candidate for a whole line is read as a statement: whether it uses names that nothing binds, and whether it ends a
-function that has no other end. Only whole lines of Python are checked: everything else fits.
+A candidate for a whole line is read as a statement: whether it uses names that nothing binds, whether it ends a
+function that has no other end, and whether it makes the code around it pointless. Only whole lines of Python are
+checked: everything else fits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import hints
 from codegen_lsp.lsp.code.site import Site
-from codegen_lsp.lsp.code.statements import read
+from codegen_lsp.lsp.code.statements import Statement, read
 from codegen_lsp.lsp.code.surroundings import Surroundings
 
 
@@ -24,9 +25,13 @@ class LineIssues:
     """Names that it uses and that nothing binds, and members of modules that these don't have."""
     last: bool = False
     """It returns a value where nothing of the function follows, from the function's own block."""
+    pointless: bool = False
+    """The next statement can't be reached after it, or a condition around it changes nothing: both ways do the same."""
 
 
 FITS = LineIssues()
+_STRING = '""'
+"""What a statement has for each string."""
 LineChecker = Callable[[str], LineIssues]
 
 
@@ -43,6 +48,7 @@ class _Checker:
     """Checks the candidates of one site and remembers which names are bound."""
 
     def __init__(self, around: Surroundings, site: Site) -> None:
+        self._around = around
         self._line = site.before
         self._text = hints.visible(site.cursor)
         self._starred = site.cursor.foreign.starred or frozenset[str]()
@@ -67,7 +73,42 @@ class _Checker:
             unknown=sum(not self._is_bound(name) for name in dict.fromkeys(first.needs()))
             + self._missing_members(first.code),
             last=first.indent == self._body and first.word == "return" and first.code != "return",
+            pointless=self._hides_what_follows(first) or self._changes_nothing(first),
         )
+
+    def _hides_what_follows(self, line: Statement) -> bool:
+        """Return whether the next statement of the same block can't be reached after a line."""
+        following = next(iter(self._around.below), None)
+        return (
+            line.ends
+            and following is not None
+            and following.indent == line.indent
+            and not following.continues
+        )
+
+    def _changes_nothing(self, line: Statement) -> bool:
+        """Return whether a line is all that a block does, and what happens without the block as well.
+
+        if x:                 if x:            if x:
+            ‸return True          y += 1           ‸y += 1
+        return True           else:            else:
+                                  ‸y += 1          y += 1
+        """
+        *before, head = self._around.above
+        below = self._around.below
+        is_all = head.opens and head.indent < line.indent and not (below and below[0].indent >= line.indent)
+        if not is_all or _STRING in line.code:  # a statement doesn't say what its strings are
+            return False
+        if head.word == "else" and len(before) > 1:
+            opener, only = before[-2:]
+            if opener.opens and opener.indent == head.indent and only == line:
+                return True
+        if not below:
+            return False
+        if below[0].word == "else" and len(below) > 1:
+            after = below[2] if len(below) > 2 else None
+            return below[1] == line and (after is None or after.indent < line.indent)
+        return line.word == "return" and below[0].code == line.code
 
     def _is_bound(self, name: str) -> bool:
         if name not in self._bound:

@@ -24,8 +24,10 @@ from codegen_lsp.wire.requests import CompletionRequest
 PLAIN_TEMPERATURE = 0.4
 """Temperature for a server that can't branch: at 0 all its rows would be the same."""
 MAX_ROWS = 10
-INVOKED_EXTRA = 2
-"""Number of additional candidates if the user asks for them by hand."""
+INVOKED_EXTRA = 5
+"""Number of additional candidates of an engine of this project if the user asks for them by hand."""
+INVOKED_EXTRA_DRAWN = 2
+"""The same of other servers, which draw them, so that many are equal."""
 
 LOOK_AHEAD = 4
 """Minimum number of tokens read of a row; as many more are assumed to be certain when its chances are judged."""
@@ -42,7 +44,8 @@ def to_request(
 
     A server that others use too (`remote`) writes a single row, the greedy one, unless the user asks by hand.
     """
-    more = INVOKED_EXTRA if invoked and options.candidates > 1 else 0
+    extra = INVOKED_EXTRA if extensions else INVOKED_EXTRA_DRAWN
+    more = extra if invoked and options.candidates > 1 else 0
     n = 1 if remote and not invoked else min(MAX_ROWS, options.candidates + more)
     n -= bool(prompt.start) and n > 1  # one row is for the hint
     temperature = options.temperature

@@ -10,7 +10,8 @@ score = mean log-probability + tokens + suffix gain + parse + fit + length, each
 - **suffix gain**: how much likelier than after the other candidates the text after the cursor becomes
   (Fried et al., InCoder, arXiv 2204.05999, section 4: left-to-right with reranking).
 - **parse**: whether the code around the cursor has fewer or more syntax errors with it.
-- **fit**: whether a line uses names that nothing binds, or ends a function that has no other end (`line_checks.py`).
+- **fit**: whether a line uses names that nothing binds, ends a function that has no other end, or makes the code around
+  it pointless (`line_checks.py`).
 - **length**: between equals, the one that says more.
 """
 
@@ -45,14 +46,17 @@ class Weights:
     """Of the candidate's mean log-probability, in nats a token."""
     tokens: float = 0.75
     """From 0, which compares lines by their mean log-probability, to 1, which compares them by the sum."""
-    suffix_gain: float = 1.0
-    """Of the gain in the suffix's mean log-probability, in nats a token."""
+    suffix_gain: float = 4.0
+    """Of the gain in the suffix's mean log-probability, in nats a token, which is small: most of its tokens follow from
+    the suffix itself."""
     parse: float = 0.5
     """A syntax error that the candidate mends or, negative, makes; two at most count."""
     unknown: float = 1.5
     """A name that it uses and nothing binds; two at most count."""
-    last: float = 1.0
+    last: float = 2.0
     """Returning a value at the end of a function."""
+    pointless: float = 1.0
+    """Making the code around it pointless."""
     length: float = 0.02
     """Of the logarithm of its length in characters."""
 
@@ -163,7 +167,8 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
 
 
 def _fit(issues: line_checks.LineIssues, weights: Weights) -> float:
-    return weights.last * issues.last - weights.unknown * min(2, issues.unknown)
+    bad = weights.unknown * min(2, issues.unknown) + weights.pointless * issues.pointless
+    return weights.last * issues.last - bad
 
 
 def _count(candidate: Candidate) -> int:

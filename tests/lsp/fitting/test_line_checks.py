@@ -12,6 +12,10 @@ from codegen_lsp.lsp.suggest.values import Candidate, Verdict
 HEAD = "import os\n\n\ndef f(xs):\n    total = 0\n"
 INSIDE = HEAD + "‸\n    return total\n"
 END = HEAD + "    for x in xs:\n        total += x\n‸\n\n\ndef g():\n    pass\n"
+IF = HEAD + "    if xs:\n‸\n    return True\n"
+IF_ELSE = HEAD + "    if xs:\n‸\n    else:\n        total += 1\n    return total\n"
+ELSE = HEAD + "    if xs:\n        total += 1\n    else:\n‸\n"
+ELSE_OF_TWO = HEAD + "    if xs:\n        xs.pop()\n        total += 1\n    else:\n‸\n"
 
 
 @pytest.mark.parametrize(
@@ -21,7 +25,18 @@ END = HEAD + "    for x in xs:\n        total += x\n‸\n\n\ndef g():\n    pass\
         (INSIDE, "    total += _get_length(np, xs)", LineIssues(unknown=2)),
         (INSIDE, "    y = y", LineIssues(unknown=1)),
         (INSIDE, "    y = [z for z in xs if g(os.path, key=z)]", LineIssues(unknown=1)),
-        (INSIDE, "    return total", FITS),
+        (INSIDE, "    return total", LineIssues(pointless=True)),
+        (INSIDE, "    raise ValueError", LineIssues(pointless=True)),
+        (INSIDE, "        return total", FITS),
+        (IF, "        return True", LineIssues(pointless=True)),
+        (IF, "        return False", FITS),
+        (IF_ELSE, "        total += 1", LineIssues(pointless=True)),
+        (IF_ELSE, "        total -= 1", FITS),
+        (ELSE, "        total += 1", LineIssues(pointless=True)),
+        (ELSE, "        total -= 1", FITS),
+        (ELSE, '        total += len("a")', FITS),
+        (ELSE_OF_TWO, "        total += 1", FITS),
+        (ELSE + "        print(total)\n", "        total += 1", FITS),
         (INSIDE, "", FITS),
         (INSIDE, "    # nothing", FITS),
         (END, "    return total", LineIssues(last=True)),

@@ -12,6 +12,7 @@ import torch
 
 from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
+from codegen_lsp.engine.decode.rows.branching import Branch
 from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.stop_strings import Stops, Utf8
 from codegen_lsp.engine.model.vocabulary import Vocabulary
@@ -36,7 +37,7 @@ class Row:
         first_index: int,
         rank: int,
     ) -> None:
-        """Start the row `rank` of a prompt; with `branch` its first token is the one of that rank.
+        """Start the row `rank` of a prompt; with `branch` the rows share out the likely continuations.
 
         `first_index` is the index in the answer of the prompt's first choice.
         """
@@ -45,8 +46,8 @@ class Row:
         self.index = first_index + rank
         self.start = len(prompt.text)
         self.pending = prompt.pending
-        self.rank = rank if request.branch else 0
-        self.branched = not request.branch
+        self._branch = Branch(rank, request.n) if request.branch else Branch(0, 1)
+        self._line = prompt.text.rpartition("\n")[2]
         self.count = 0
         """Number of tokens decoded, not counting forced ones."""
         self.finish_reason: FinishReason | None = None
@@ -72,8 +73,8 @@ class Row:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the row heals or has not branched yet."""
-        return bool(self.pending) or not self.branched
+        """Whether the row heals, or has had the same tokens as other rows."""
+        return bool(self.pending) or not self._branch.is_alone
 
     @property
     def is_plain(self) -> bool:
@@ -87,26 +88,34 @@ class Row:
         logits = distribution.logits
         if self.pending:
             return self._choose_healing(logits)
-        if not self.branched:
-            self.branched = True
-            return sampling.top(logits, self.rank + 1)[-1][0]
+        if not self._branch.is_alone:
+            return self._branch.take(sampling.top(logits, self._branch.looks_at), self._most_rows)
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
     def _choose_healing(self, logits: torch.Tensor) -> int:
         allowed, reaching = self._spelling()
         values = logits[allowed]
-        if self.branched:
+        if self._branch.is_alone:
             request = self.request
             return int(allowed[sampling.draw(values, request.temperature, request.top_p, self._generator)])
         best = int(values.argmax())
-        if best < reaching:
-            ranked = sampling.top(values[:reaching], self.rank + 1)
-            if len(ranked) > self.rank:
-                self.branched = True
-                return int(allowed[ranked[self.rank][0]])
-            # Too few tokens to give each row a different one: continue as the best row does, and branch later.
-            self.rank -= len(ranked) - 1
-        return int(allowed[best])
+        if best >= reaching:
+            return int(allowed[best])  # it spells a part: the rows go on together
+        likely = sampling.top(values[:reaching], self._branch.looks_at)
+        return self._branch.take([(int(allowed[i]), value) for i, value in likely], self._most_rows)
+
+    def _most_rows(self, token: int) -> int:
+        """Return how many rows may go on with a token besides the greedy one: none where they would stay empty."""
+        text = self._stops.text
+        if token in self._ends:
+            return 1 if text.strip() else 0
+        piece = self.vocabulary.output_bytes(token)[len(self.pending) :].decode(errors="ignore")
+        kept = self._stops.before_stop(text + piece)
+        if kept is not None:
+            return 1 if kept.strip() else 0
+        if "\n" in piece and not (piece.strip() or (self._line + text).strip()):
+            return 0  # a blank line, after which comes what other rows have
+        return self.request.n
 
     def _spelling(self) -> tuple[torch.Tensor, int]:
         """Return the ids of the tokens that may come next, and how many of them reach the end of `pending`."""
