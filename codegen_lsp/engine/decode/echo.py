@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 
 import torch
 
-from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
+from codegen_lsp.engine.decode.reading import not_finite
 from codegen_lsp.engine.decode.rows.row import named_top
+from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.stop_strings import Utf8
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.wire.answers import Logprobs
@@ -60,15 +62,22 @@ class Echo:
         return torch.arange(low, count)
 
     def take(self, position: int, logits: torch.Tensor) -> None:
-        """Score the tokens that logits (kept, vocabulary) of the last `kept` positions before `position` predict."""
+        """Score the tokens that logits (kept, vocabulary) of the last `kept` positions before `position` predict.
+
+        Raises:
+            InternalError: the model computed values that are not finite.
+        """
         if self.request.logprobs is None:
             return
         start = position - logits.shape[0]
-        values = sampling.log_probabilities(sampling.allowed_logits(logits, self.model.banned))
-        for row, predicted in enumerate(range(start + 1, position + 1)):
+        likeliest, highest, totals = self.model.likeliest(logits)
+        if not all(map(math.isfinite, highest)):
+            raise not_finite()
+        distributions = map(TokenDistribution, logits, likeliest, totals)
+        for predicted, distribution in enumerate(distributions, start=start + 1):
             if self.first <= predicted < len(self.tokens):
-                self._values.append(float(values[row, self.tokens[predicted]]))
-                top = sampling.top(values[row], self.request.logprobs)
+                self._values.append(distribution.log_probability(self.tokens[predicted]))
+                top = distribution.top(self.request.logprobs)
                 self._tops.append(named_top(self.model.vocabulary, top))
 
 

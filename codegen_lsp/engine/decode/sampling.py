@@ -6,22 +6,13 @@ temperature and nucleus change which token is drawn, never the log-probability t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
 MOST_LIKELY = 64
 """Number of tokens among which the nucleus is searched first."""
-
-
-def allowed_logits(logits: torch.Tensor, banned: torch.Tensor) -> torch.Tensor:
-    """Return logits (rows, vocabulary) in float32, with minus infinity where `banned` (vocabulary) is true."""
-    return logits.float().masked_fill(banned, -torch.inf)
-
-
-def log_probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """Return the log-probabilities of logits, over the last dimension."""
-    return logits.log_softmax(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +28,10 @@ class TokenDistribution:
     def log_probability(self, token: int) -> float:
         """Return the log-probability of one token."""
         return float(self.logits[token]) - self.total
+
+    def probability(self, token: int) -> float:
+        """Return the probability of one token."""
+        return math.exp(self.log_probability(token))
 
     def log_probability_of_any(self, tokens: torch.Tensor) -> float:
         """Return the log-probability that the next token is among some."""

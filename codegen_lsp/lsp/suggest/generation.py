@@ -33,7 +33,7 @@ LOOK_AHEAD = 4
 """Minimum number of tokens read of a row; as many more are assumed to be certain when its chances are judged."""
 USAGE_SECONDS = 0.05
 """How long to wait for a trailing usage chunk, in seconds."""
-LEAST_EXTRA_STEPS = 4
+LEAST_EXTRA_STEPS = 2
 """Minimum number of further steps for the other rows once the likeliest row is complete."""
 
 
@@ -167,7 +167,7 @@ class _Rows:
                 row.add(choice, self._patience)
         first = self.rows.get(0)
         if self._patience.hurry and self._last_step is None and first is not None and first.settled:
-            self._last_step = self._steps + max(LEAST_EXTRA_STEPS, self._steps // 2)
+            self._last_step = self._steps + max(LEAST_EXTRA_STEPS, self._steps // 4)
         if self._last_step is not None and self._steps >= self._last_step and self._any_complete():
             return True
         return len(self.rows) >= self._n and all(row.settled for row in self.rows.values())

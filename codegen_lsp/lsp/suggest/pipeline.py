@@ -56,6 +56,9 @@ SCORING_SECONDS = (0.1, 1.0)
 
 A request by hand has the upper bound: a server that reads each scored prompt anew needs longer than for its rows."""
 
+CLOSE, CLOSE_BY_HAND = 1.0, 2.0
+"""How much worse than the best, in nats, a candidate may be that the text after the cursor scores; see `rank.close`."""
+
 DOCUMENTS = 50
 """Number of documents of which it is remembered what their prompts gave to other files."""
 
@@ -291,9 +294,9 @@ class Pipeline:
         generated = await self._read(prompt, options, patience, site.cursor, invoked=invoked)
         timings = dict(generated.timings)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
-        contenders = rank.contenders(verdicts, threshold)
         if options.suffix_ranking and (not prompt.suffix or self._ranks_middles()):
-            pairs = _scoring_pairs(site, prompt, verdicts, contenders)
+            close = rank.close(verdicts, site, threshold, CLOSE_BY_HAND if invoked else CLOSE)
+            pairs = _scoring_pairs(site, prompt, verdicts, close)
             verdicts = await self._score_suffixes(site, verdicts, pairs, timings, invoked=invoked)
         ranked, final = rank.rank(verdicts, site, threshold)
         reason = None if ranked else next((v.reason for v in final if v.reason), Reason.EMPTY)
@@ -377,11 +380,11 @@ class Pipeline:
 
 
 def _scoring_pairs(
-    site: Site, prompt: Prompt, verdicts: Sequence[Verdict], contenders: Collection[int]
+    site: Site, prompt: Prompt, verdicts: Sequence[Verdict], scored: Collection[int]
 ) -> list[tuple[str, str] | None]:
-    """Return for each verdict (text, suffix to score), or None if it is not a contender or nothing follows."""
+    """Return for each verdict (text, suffix to score), or None if it is not among those or nothing follows."""
     return [
-        rank.scoring_prompt(site, prompt, verdict.candidate) if index in contenders else None
+        rank.scoring_prompt(site, prompt, verdict.candidate) if index in scored else None
         for index, verdict in enumerate(verdicts)
     ]
 

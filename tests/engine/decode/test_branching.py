@@ -99,6 +99,16 @@ def test_rows_with_the_same_tokens_are_a_group(
     assert texts[0] == (0,) * steps
 
 
+@given(best=st.floats(0.01, 0.999), split=st.floats(0.0, 1.0), size=st.integers(2, 8))
+def test_a_certain_token_has_all_rows(best: float, split: float, size: int) -> None:
+    """Whatever the other probabilities are, also if one token has all of the rest."""
+    rest = max((1 - best) * split, 1e-12)
+    likely = sorted(logits(best, rest, max(1 - best - rest, 1e-12)), key=lambda pair: -pair[1])
+    rows = group(size)
+    if rows[0].is_certain(best):
+        assert set(take(rows, likely)) == {0}
+
+
 def test_rows_that_would_be_empty_are_spent_on_others(tiny: Model) -> None:
     """The stop strings begin with the likeliest first tokens: only the greedy row ends with one of them."""
     firsts = [text[:1] for text in ask(tiny, "import ", n=8, max_tokens=1, branch=True).texts]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -432,14 +433,15 @@ def test_background_requests_take_small_steps(tiny: Model) -> None:
     assert steps == ["prefill"] * 4
 
 
-def test_what_is_not_finite_is_an_error_with_a_way_out(tiny: Model) -> None:
+@pytest.mark.parametrize("fields", [{"max_tokens": 2}, {"max_tokens": 0, "echo": True, "logprobs": 0}])
+def test_what_is_not_finite_is_an_error_with_a_way_out(tiny: Model, fields: dict[str, Any]) -> None:
     head = tiny.module.get_output_embeddings()
     with torch.no_grad():
         before = head.bias.clone()
         head.bias.fill_(float("nan"))
     try:
         with pytest.raises(Exception, match="float32") as caught:
-            ask(tiny, PROMPT, max_tokens=2)
+            ask(tiny, PROMPT, **fields)
         assert caught.value.code == "not-finite"  # type: ignore[attr-defined]
     finally:
         with torch.no_grad():

@@ -108,7 +108,7 @@ async def test_long_rows_are_left_behind_when_it_hurries() -> None:
     script = Script([("a", -0.1)] * 6, [("b", -0.1)] * 8, [("c", -0.1)] * 90)
     generated = await _read(script, Patience(never, hurry=True))
     assert [c.text for c in generated.candidates] == ["a" * 6, "b" * 8]
-    assert script.steps == 10
+    assert script.steps == 8
 
 
 def test_requests_fit_the_server() -> None:

@@ -10,7 +10,7 @@ from support.golden import site
 from codegen_lsp.lsp.prompts.prompt import PromptLimits, build
 from codegen_lsp.lsp.prompts.token_counter import estimate
 from codegen_lsp.lsp.reasons import Reason
-from codegen_lsp.lsp.suggest.rank import Weights, rank, scoring_prompt
+from codegen_lsp.lsp.suggest.rank import Weights, close, rank, scoring_prompt
 from codegen_lsp.lsp.suggest.values import Candidate, Verdict
 
 AT = site("x = ‸\n")
@@ -38,6 +38,18 @@ def test_the_one_that_the_text_below_follows_from_comes_first() -> None:
 def test_unmeasured_candidates_are_neither_helped_nor_hurt_by_the_suffix() -> None:
     shown, _ = rank(verdicts(Candidate("aa", -0.5, suffix_logprob=-4.0), Candidate("bb", -0.7)), AT)
     assert [dict(r.parts)["suffix_gain"] for r in shown] == [0.0, 0.0]
+
+
+def test_contenders_far_behind_are_not_close() -> None:
+    found = verdicts(
+        Candidate("aa", -3.0), Candidate("bb", -0.2), Candidate("cc", -1.0), Candidate("dd", -0.1)
+    )
+    found[3] = Verdict(found[3].candidate, Reason.DUPLICATE)
+    assert close(found, AT, None, 1.0) == [1, 2]
+    assert close(found, AT, None, 0.5) == [1]
+    assert close(found, AT, None, 9.0) == [0, 1, 2]
+    assert close(found, AT, -0.5, 9.0) == [1]
+    assert close([], AT, None, 1.0) == []
 
 
 def test_the_one_that_parses_comes_first() -> None:

@@ -45,6 +45,15 @@ class Branch:
         """The number of likely tokens that `take` needs."""
         return 4 * self.size + LOOKED_AT
 
+    def is_certain(self, probability: float) -> bool:
+        """Return whether a token of this probability has all rows of the group, whatever the others' are.
+
+        That of the next one is at most the rest; the last row goes to the best token if its weight divided by the
+        number of rows is more.
+        """
+        odds = probability / max(1.0 - probability, 1e-9)
+        return math.pow(odds, 1 / FLATNESS) > self.size
+
     def take(self, likely: Sequence[tuple[int, float]], most: Callable[[int], int]) -> int:
         """Return the row's next token; its group is then the rows that take the same.
 

@@ -89,6 +89,9 @@ class Row:
         if self.pending:
             return self._choose_healing(logits)
         if not self._branch.is_alone:
+            best = distribution.likeliest
+            if self._branch.is_certain(distribution.probability(best)) and self._most_rows(best) > 1:
+                return best
             return self._branch.take(sampling.top(logits, self._branch.looks_at), self._most_rows)
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
