@@ -80,7 +80,7 @@ class Options:
     """Maximum size of a file in which to give suggestions."""
     candidates: Annotated[int, Meta(ge=1, le=10)] = 3
     """Number of suggestions to generate per request; an editor can cycle through them. A server on the network writes
-    one while you type, and that number when you ask by hand."""
+    one while you type. When you ask by hand, a few more are generated."""
     max_tokens_line: Annotated[int, Meta(ge=1, le=512)] = 40
     """Maximum number of tokens in a single-line suggestion."""
     max_tokens_block: Annotated[int, Meta(ge=1, le=1024)] = 128

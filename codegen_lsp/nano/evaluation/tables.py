@@ -109,6 +109,7 @@ def _infilling_text(summaries: Sequence[ResultsReport]) -> str:
             " Measured with `fillInTheMiddle: always`, with which the server reads the text after the cursor; by "
             "default it does as the row “the server, left to right”."
         )
+    introduction += " The weights of the ranking were chosen on these lines and on lines of held-out files."
     return _text(
         introduction, ["", "exact match", "edit similarity", "pass rate", "gain in exact match"], rows
     )
