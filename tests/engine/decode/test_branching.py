@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.local import ask
+from support.local import ask, tokens_of
 
 from codegen_lsp.engine.decode.rows.branching import Branch
 from codegen_lsp.engine.model.model import Model
@@ -33,9 +33,10 @@ def take(
     return [row.take(likely, most) for row in rows]
 
 
-def test_the_first_row_is_the_greedy_one_and_alone_from_the_start() -> None:
+def test_the_first_row_is_the_greedy_one() -> None:
     rows = group(3)
-    assert [row.is_alone for row in rows] == [True, False, False]
+    assert [row.is_greedy for row in rows] == [True, False, False]
+    assert not any(row.is_alone for row in rows)
     assert Branch(0, 1).is_alone
 
 
@@ -58,8 +59,8 @@ def test_a_likely_token_gets_several_rows_which_part_later() -> None:
 def test_rows_apart_from_the_greedy_one_have_no_greedy_row() -> None:
     rows = group(6)
     assert take(rows, logits(0.5, 0.5)) == [0, 1, 0, 1, 0, 1]
-    second = [row for row in rows if row.rank == 0 and not row.is_alone]
-    assert second == [rows[1]]
+    assert [row.rank for row in rows] == [0, 0, 1, 1, 2, 2]
+    assert [row.is_greedy for row in rows] == [True, False, False, False, False, False]
     assert take([rows[1], rows[3], rows[5]], logits(0.5, 0.3, 0.2), lambda token: int(token > 0)) == [1, 2, 0]
 
 
@@ -85,7 +86,7 @@ def test_tokens_get_no_more_rows_than_they_may(limits: Mapping[int, int], expect
 def test_rows_with_the_same_tokens_are_a_group(
     values: list[float], limits: list[int], size: int, steps: int
 ) -> None:
-    """Each has a place of its own in it, whatever is likely and however many rows a token may have."""
+    """Each of its rows has a different rank, whatever the probabilities and limits are."""
     likely = list(enumerate(sorted(values, reverse=True)))
     rows = group(size)
     texts: list[tuple[int, ...]] = [()] * size
@@ -107,6 +108,15 @@ def test_a_certain_token_has_all_rows(best: float, split: float, size: int) -> N
     rows = group(size)
     if rows[0].is_certain(best):
         assert set(take(rows, likely)) == {0}
+
+
+def test_the_greedy_row_is_greedy_until_it_is_alone_at_any_temperature(tiny: Model) -> None:
+    """Else another row could take the tokens that were meant for this one."""
+    greedy = ask(tiny, "import ", max_tokens=1, logprobs=0)
+    for seed in range(8):
+        answer = ask(tiny, "import ", n=3, max_tokens=1, branch=True, temperature=5.0, seed=seed, logprobs=0)
+        assert tokens_of(tiny, answer) == tokens_of(tiny, greedy)
+        assert len({tuple(tokens_of(tiny, answer, row)) for row in range(3)}) == 3
 
 
 def test_rows_that_would_be_empty_are_spent_on_others(tiny: Model) -> None:

@@ -1,1 +1,1 @@
-"""The rows of a request: how each chooses its tokens, and how those of a prompt part."""
+"""The rows of a request: how each chooses its tokens, and how the rows of a prompt diverge."""

@@ -32,13 +32,18 @@ class Branch:
         """Start as the row `rank` of all `size` rows of a prompt; row 0 is the greedy one."""
         self.rank = rank
         self.size = size
-        self._is_first = True
+        self._has_greedy = True
         """Whether the group has the prompt's greedy row."""
 
     @property
     def is_alone(self) -> bool:
-        """Whether the row goes on by itself: the group has no other row, or it is the greedy one."""
-        return self.size == 1 or (self._is_first and self.rank == 0)
+        """Whether no other row of the prompt has had the same tokens."""
+        return self.size == 1
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the row takes the best token as long as it is in a group, whatever the other rows take."""
+        return self._has_greedy and self.rank == 0
 
     @property
     def looks_at(self) -> int:
@@ -48,8 +53,8 @@ class Branch:
     def is_certain(self, probability: float) -> bool:
         """Return whether a token of this probability has all rows of the group, whatever the others' are.
 
-        That of the next one is at most the rest; the last row goes to the best token if its weight divided by the
-        number of rows is more.
+        The second token has at most the probability that remains. The last row goes to the first token if the weight of
+        that, divided by the number of rows, exceeds the weight of the second.
         """
         odds = probability / max(1.0 - probability, 1e-9)
         return math.pow(odds, 1 / FLATNESS) > self.size
@@ -64,7 +69,7 @@ class Branch:
         seats = self._seats(likely, most)
         token = seats[self.rank]
         same = [number for number, each in enumerate(seats) if each == token]
-        self._is_first = self._is_first and same[0] == 0
+        self._has_greedy = self._has_greedy and same[0] == 0
         self.rank, self.size = same.index(self.rank), len(same)
         return token
 
@@ -78,7 +83,7 @@ class Branch:
         while queue and len(seats) < self.size:
             average, token = heappop(queue)
             count = taken[token]
-            if count >= most(token) and (seats or not self._is_first):
+            if count >= most(token) and (seats or not self._has_greedy):
                 continue
             seats.append(token)
             taken[token] += 1

@@ -73,8 +73,9 @@ class Row:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the row heals, or has had the same tokens as other rows."""
-        return bool(self.pending) or not self._branch.is_alone
+        """Whether the row heals, or its next token depends on other rows that have had the same tokens."""
+        is_free = self._branch.is_alone or (self._branch.is_greedy and self.request.temperature == 0)
+        return bool(self.pending) or not is_free
 
     @property
     def is_plain(self) -> bool:
