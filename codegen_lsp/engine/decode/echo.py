@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from itertools import accumulate
 
 import torch
 
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
-from codegen_lsp.engine.decode.reading import not_finite
+from codegen_lsp.engine.decode.reading import distributions
 from codegen_lsp.engine.decode.rows.row import named_top
-from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.stop_strings import Utf8
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.wire.answers import Logprobs
@@ -70,11 +68,7 @@ class Echo:
         if self.request.logprobs is None:
             return
         start = position - logits.shape[0]
-        likeliest, highest, totals = self.model.likeliest(logits)
-        if not all(map(math.isfinite, highest)):
-            raise not_finite()
-        distributions = map(TokenDistribution, logits, likeliest, totals)
-        for predicted, distribution in enumerate(distributions, start=start + 1):
+        for predicted, distribution in enumerate(distributions(self.model, logits), start=start + 1):
             if self.first <= predicted < len(self.tokens):
                 self._values.append(distribution.log_probability(self.tokens[predicted]))
                 top = distribution.top(self.request.logprobs)

@@ -6,7 +6,6 @@ turns among requests, make their passes together, and stop any of them between t
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
@@ -19,9 +18,8 @@ from codegen_lsp.engine.decode.echo import Echo
 from codegen_lsp.engine.decode.generation import Emit, Generation, prefill, restored
 from codegen_lsp.engine.decode.progress import Planned, Step, Steps
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
-from codegen_lsp.engine.decode.reading import Reading, not_finite
+from codegen_lsp.engine.decode.reading import Reading, distributions
 from codegen_lsp.engine.decode.rows.row import Row
-from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.scoring import score_together
 from codegen_lsp.engine.model.kv_layout import ROOM
 from codegen_lsp.engine.model.kv_store import KVStore
@@ -185,13 +183,10 @@ def _choose(generation: Generation, live: Sequence[Row], logits: torch.Tensor) -
     Logits are (1, vocabulary) at the step where the rows diverge.
     """
     reading = generation.reading
-    likeliest, highest, totals = reading.model.likeliest(logits)
-    if not all(map(math.isfinite, highest)):
-        raise not_finite()
-    distributions = [TokenDistribution(*each) for each in zip(logits, likeliest, totals, strict=True)]
+    of_rows = distributions(reading.model, logits)
     tokens = []
     for i, row in enumerate(live):
-        distribution = distributions[i if len(distributions) > 1 else 0]
+        distribution = of_rows[i if len(of_rows) > 1 else 0]
         token = row.choose(distribution)
         before = row.count
         row.push(token, distribution)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from codegen_lsp.engine.decode.progress import DecodeProgress
+from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.model import Model
 from codegen_lsp.engine.model.prefix_cache import PrefixCache
@@ -51,6 +55,18 @@ class Reading:
         """Give back what `restore` returned."""
         if self.cache is not None:
             self.cache.release(kv)
+
+
+def distributions(model: Model, logits: torch.Tensor) -> list[TokenDistribution]:
+    """Return the distribution of each row of logits (rows, vocabulary).
+
+    Raises:
+        InternalError: the model computed values that are not finite.
+    """
+    likeliest, highest, totals = model.likeliest(logits)
+    if not all(map(math.isfinite, highest)):
+        raise not_finite()
+    return [TokenDistribution(*each) for each in zip(logits, likeliest, totals, strict=True)]
 
 
 def not_finite() -> InternalError:
