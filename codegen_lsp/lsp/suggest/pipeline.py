@@ -382,7 +382,7 @@ class Pipeline:
 def _scoring_pairs(
     site: Site, prompt: Prompt, verdicts: Sequence[Verdict], scored: Collection[int]
 ) -> list[tuple[str, str] | None]:
-    """Return for each verdict (text, suffix to score), or None if it is not among those or nothing follows."""
+    """Return for each verdict (text, suffix to score), or None if it is not to be scored or nothing follows."""
     return [
         rank.scoring_prompt(site, prompt, verdict.candidate) if index in scored else None
         for index, verdict in enumerate(verdicts)

@@ -11,8 +11,6 @@ from pygls.exceptions import JsonRpcException
 from support.editor import StartEditor
 from support.fake_engine import FakeEngine
 
-from codegen_lsp.lsp.suggest.generation import INVOKED_EXTRA
-
 CODE = "def add(a, b):\n    return "
 END = (1, 11)
 
@@ -47,7 +45,7 @@ async def test_settings_that_change_are_applied(editor: StartEditor, fake: FakeE
     )
     ed.client.workspace_did_change_configuration(lsp.DidChangeConfigurationParams(None))
     async with asyncio.timeout(10):  # the server has the new settings once it has asked for them
-        while (fake.completions[-1]["n"], fake.completions[-1]["max_tokens"]) != (4 + INVOKED_EXTRA, 77):
+        while (fake.completions[-1]["n"], fake.completions[-1]["max_tokens"]) != (9, 77):
             await ed.inline(uri, *END, invoked=True)
 
 
