@@ -1,8 +1,8 @@
 """Check whether a line fits between those above and below it, without a model. Pure.
 
-A candidate for a whole line is read as a statement: whether it uses names that nothing binds, whether it ends a
-function that has no other end, and whether it makes the code around it pointless. Only whole lines of Python are
-checked: everything else fits.
+A candidate is read as a statement, with what of its line is typed: whether it uses names that nothing binds, whether
+it ends a function that has no other end, and whether it makes the code around it pointless. Only lines of Python that
+end with the candidate, or with brackets that close, are checked: everything else fits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class LineIssues:
     """The findings about a line between its neighbours."""
 
     unknown: int = 0
-    """Names that it uses and that nothing binds, and members of modules that these don't have."""
+    """Names that the candidate uses and nothing binds, and members of modules that these don't have."""
     last: bool = False
     """It returns a value where nothing of the function follows, from the function's own block."""
     pointless: bool = False
@@ -32,14 +32,16 @@ class LineIssues:
 FITS = LineIssues()
 _STRING = '""'
 """What a statement has for each string."""
+_CLOSERS = re.compile(r"[)\]}:,; \t]*")
+"""What may stand after the cursor: it says nothing about names."""
+_WORD = re.compile(r"\w*\Z")
 LineChecker = Callable[[str], LineIssues]
 
 
 def checker_for(site: Site) -> LineChecker:
     """Return a function that checks candidates, which are texts to insert at the cursor."""
-    typed = site.before.lstrip(" \t")
     around = site.statements
-    if around is None or site.after.strip() or (typed and not typed.isidentifier()):
+    if around is None or not _CLOSERS.fullmatch(site.after):
         return lambda _: FITS
     return _Checker(around, site)
 
@@ -50,6 +52,8 @@ class _Checker:
     def __init__(self, around: Surroundings, site: Site) -> None:
         self._around = around
         self._line = site.before
+        self._typed = {name for s in read(_WORD.sub("", site.before)).statements for name in s.needs()}
+        """Names of the line that are no candidate's doing."""
         self._text = hints.visible(site.cursor)
         self._starred = site.cursor.foreign.starred or frozenset[str]()
         local = {n for s in around.above if s.word not in ("import", "from") for n in s.binds()}
@@ -70,7 +74,9 @@ class _Checker:
             return FITS
         first = statements[0]
         return LineIssues(
-            unknown=sum(not self._is_bound(name) for name in dict.fromkeys(first.needs()))
+            unknown=sum(
+                not self._is_bound(name) for name in dict.fromkeys(first.needs()) if name not in self._typed
+            )
             + self._missing_members(first.code),
             last=first.indent == self._body and first.word == "return" and first.code != "return",
             pointless=self._hides_what_follows(first) or self._changes_nothing(first),
