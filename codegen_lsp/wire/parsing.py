@@ -16,6 +16,8 @@ from codegen_lsp.wire.requests import (
     MAX_N,
     MAX_PROMPTS,
     MAX_STOPS,
+    MAX_WORD,
+    MAX_WORDS,
     CompletionRequest,
     PromptInput,
 )
@@ -24,6 +26,7 @@ from codegen_lsp.wire.schema import expectation, place_of
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Rows = Annotated[int, Meta(ge=1, le=MAX_N)]
 Stop = Annotated[str, Meta(min_length=1)]
+Word = Annotated[str, Meta(max_length=MAX_WORD)]
 
 
 class _StreamOptions(Struct, forbid_unknown_fields=True):
@@ -59,6 +62,7 @@ class _Body(Struct):
     files: Annotated[tuple[FileText, ...], Meta(max_length=MAX_FILES)] | None = None
     path: Annotated[str, Meta(max_length=4096)] | None = None
     draft: Annotated[str, Meta(max_length=20_000)] | None = None
+    words: Annotated[tuple[Word, ...], Meta(max_length=MAX_WORDS)] | None = None
 
 
 _FIELDS = frozenset(_Body.__struct_fields__)
@@ -67,6 +71,7 @@ _EXPECTED = {
     "prompt": "a string, a list of token ids, or a list of either",
     "stop": "a string or a list of strings, none of them empty",
     "files": f"a list of at most {MAX_FILES} objects with a path and a text",
+    "words": f"a list of at most {MAX_WORDS:,} strings of at most {MAX_WORD} characters each",
     "stream_options": "an object with include_usage and continuous_usage_stats, true or false",
 }
 """What a field must be, if its type says that badly."""

@@ -1,7 +1,7 @@
 """The body of `POST /v1/completions`: the request for completions of a prompt.
 
-`heal`, `branch`, `priority`, `echo_from`, `files`, `path` and `draft` extend OpenAI's API. An engine that understands
-them lists them under `"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
+`heal`, `branch`, `priority`, `echo_from`, `files`, `path`, `draft` and `words` extend OpenAI's API. An engine that
+understands them lists them under `"extensions"` in `/v1/models`; clients leave them out of requests to other servers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PromptInput = str | tuple[int, ...]
 
 FIRST_EXTENSIONS = ("heal", "branch", "priority", "echo_from")
 """Request fields of this project's own that every engine of it understands."""
-EXTENSIONS = (*FIRST_EXTENSIONS, "files", "path", "draft")
+EXTENSIONS = (*FIRST_EXTENSIONS, "files", "path", "draft", "words")
 """Request fields that are this project's own."""
 
 MAX_N = 16
@@ -24,6 +24,8 @@ MAX_LOGPROBS = 20
 MAX_STOPS = 16
 MAX_PROMPTS = 64
 MAX_FILES = 256
+MAX_WORDS, MAX_WORD = 2000, 200
+"""Maximum number of words, and of characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class CompletionRequest:
     draft: str = ""
     """Extension. A text that the completion probably has parts of, such as the rest of a suggestion that was shown. Its
     tokens are verified several at a time, which saves time and never changes the completion."""
+    words: tuple[str, ...] = ()
+    """Extension. The completion begins with one of these words, and the word ends there: a letter, digit or underscore
+    does not follow it. Each is the continuation of what the prompt ends with; an empty one says that this may be a
+    whole word already. Where the model's vocabulary can spell none of them, they are without effect."""
 
     session: str = ""
     """Sent as the header `x-session-id` to servers on the network, not in the body: names the document, see
@@ -110,4 +116,5 @@ class CompletionRequest:
             optional |= {"priority": self.priority or None, "echo_from": self.echo_from or None}
             files = [{"path": file.path, "text": file.text} for file in self.files]
             optional |= {"files": files or None, "path": self.path or None, "draft": self.draft or None}
+            optional |= {"words": list(self.words) or None}
         return body | {k: v for k, v in optional.items() if v is not None}

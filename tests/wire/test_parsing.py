@@ -19,7 +19,7 @@ from codegen_lsp.wire.errors import (
     error_from_json,
 )
 from codegen_lsp.wire.parsing import _FIELDS, parse_request
-from codegen_lsp.wire.requests import EXTENSIONS, MAX_LOGPROBS, MAX_N, CompletionRequest
+from codegen_lsp.wire.requests import EXTENSIONS, MAX_LOGPROBS, MAX_N, MAX_WORD, MAX_WORDS, CompletionRequest
 
 texts = st.text(st.characters(codec="utf-8"), max_size=8)
 prompts = st.one_of(texts, st.lists(st.integers(0, 51199), min_size=1, max_size=5).map(tuple))
@@ -43,6 +43,7 @@ def requests() -> st.SearchStrategy[CompletionRequest]:
         priority=st.integers(-100, 100),
         echo_from=st.integers(0, 10**6),
         draft=st.text(max_size=20),
+        words=st.lists(texts, max_size=3).map(tuple),
     )
 
 
@@ -179,6 +180,9 @@ def test_health_and_models_survive_the_wire() -> None:
     assert models_from_json({"data": [json.loads(json.dumps(info.to_json()))]}) == (info,)
 
 
+WORDS_EXPECTED = "'words' must be a list of at most 2,000 strings of at most 200 characters each"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -195,6 +199,10 @@ def test_health_and_models_survive_the_wire() -> None:
         ("prompt", ["a", 1], "'prompt' must be a string, a list of token ids, or a list of either"),
         ("prompt", [[-1]], "'prompt' must be a string, a list of token ids, or a list of either"),
         ("stream_options", {"other": True}, "'stream_options' must be an object with include_usage"),
+        ("words", "send", WORDS_EXPECTED),
+        ("words", [1], WORDS_EXPECTED),
+        ("words", ["a"] * (MAX_WORDS + 1), WORDS_EXPECTED),
+        ("words", ["a" * (MAX_WORD + 1)], WORDS_EXPECTED),
         ("frequency_penalty", 1, "'frequency_penalty' is not supported by this engine"),
         ("tools", [], "'tools' is not supported by this engine"),
     ],
@@ -204,6 +212,11 @@ def test_an_error_names_the_field_and_what_it_must_be(field: str, value: object,
     assert error is not None
     assert error.param == field
     assert error.message.startswith(message)
+
+
+def test_as_many_words_as_may_be() -> None:
+    words = ["", "\n", *("a" * MAX_WORD for _ in range(MAX_WORDS - 2))]
+    assert parse_request({"prompt": "x", "words": words}).words == tuple(words)
 
 
 def test_the_end_user_s_name_is_accepted() -> None:

@@ -35,6 +35,8 @@ class PreparedPrompt:
     """Texts that end a row besides those of the request."""
     draft: tuple[int, ...] = ()
     """The tokens of the text that the client expects."""
+    words: tuple[bytes, ...] = ()
+    """What a row has to begin with one of, after `pending`: sorted, each once; empty for anything."""
 
 
 def prepare(model: Model, request: CompletionRequest) -> list[PreparedPrompt]:
@@ -52,7 +54,8 @@ def prepare(model: Model, request: CompletionRequest) -> list[PreparedPrompt]:
             raise RequestError(f"{name!r} and 'echo' are mutually exclusive", param=name)
     make = _around if request.suffix or request.files else _left_to_right
     draft = tuple(model.vocabulary.encode(_whole(request.draft))) if request.draft else ()
-    return [replace(make(model, request, prompt), draft=draft) for prompt in request.prompts]
+    words = tuple(sorted({_whole(word).encode() for word in request.words}))
+    return [replace(make(model, request, prompt), draft=draft, words=words) for prompt in request.prompts]
 
 
 def _left_to_right(model: Model, request: CompletionRequest, prompt: PromptInput) -> PreparedPrompt:

@@ -47,6 +47,9 @@ MATCHES_SPACE = re.compile(
 SEGMENT = 512
 """Minimum number of characters between two cuts of a text."""
 
+WORD_BYTES = frozenset(b for b in range(256) if b >= 0x80 or b == ord("_") or chr(b).isalnum())
+"""The bytes that a word goes on with: those of ASCII letters, digits and underscores, and of all other characters."""
+
 
 def byte_of_character() -> dict[str, int]:
     """Return the byte that each printable character stands for in a byte-level BPE vocabulary, as in GPT-2.
@@ -103,6 +106,7 @@ class Vocabulary:
         self._has_seams = _splits_as_gpt2(json.loads(tokenizer.to_str()))
         self._segment_ids = lru_cache(maxsize=1024)(self._ids_of)
         self._spellings = lru_cache(maxsize=64)(self._spelling)
+        self._word_spellings = lru_cache(maxsize=64)(self._spelling_of_words)
         self.bytes_of = self._all_bytes()
 
     @property
@@ -189,11 +193,43 @@ class Vocabulary:
         return self._spellings(pending)
 
     def _spelling(self, pending: bytes) -> Spelling:
-        low = bisect_left(self._sorted, (pending, -1))
-        high = bisect_left(self._sorted, (_after(pending), -1))
-        reaching = (token for _, token in self._sorted[low:high])
-        partial = (t for stop in range(1, len(pending)) for t in self._ids.get(pending[:stop], ()))
-        return Spelling(array("q", [*reaching, *partial]), high - low)
+        reaching = [token for _, token in self._beginning_with(pending)]
+        return Spelling(array("q", [*reaching, *self._parts(pending)]), len(reaching))
+
+    def spelling_of_words(self, pending: bytes, rests: tuple[bytes, ...], ends: frozenset[int]) -> Spelling:
+        """Return the tokens that may come next while `pending`, and after it one of `rests`, is to be spelled.
+
+        A token may go beyond a rest with what ends a word. Where the rest is empty, one of `ends` may come as well.
+        """
+        return self._word_spellings(pending, rests, ends)
+
+    def _spelling_of_words(self, pending: bytes, rests: tuple[bytes, ...], ends: frozenset[int]) -> Spelling:
+        targets = {pending + rest for rest in rests}
+        first, last = max(1, len(pending)), self.longest
+        parts = {t[:stop] for t in targets for stop in range(first, min(len(t), last + 1))}
+        reaching = {token for part in parts for token in self._ids.get(part, ())}
+        for target in targets:
+            reaching.update(self._ending(target) if target else self._no_words | ends)
+        return Spelling(array("q", [*sorted(reaching), *self._parts(pending)]), len(reaching))
+
+    def _ending(self, word: bytes) -> list[int]:
+        """Return the tokens that are a word, or begin with it and go on with what ends it."""
+        size = len(word)
+        tokens = self._beginning_with(word)
+        return [token for raw, token in tokens if len(raw) == size or raw[size] not in WORD_BYTES]
+
+    @cached_property
+    def _no_words(self) -> frozenset[int]:
+        """The tokens that begin with what ends a word."""
+        return frozenset(self._ending(b""))
+
+    def _beginning_with(self, prefix: bytes) -> list[tuple[bytes, int]]:
+        low = bisect_left(self._sorted, (prefix, -1))
+        return self._sorted[low : bisect_left(self._sorted, (first_after(prefix), -1))]
+
+    def _parts(self, pending: bytes) -> list[int]:
+        """Return the tokens that spell a part of some bytes, from their beginning."""
+        return [t for stop in range(1, len(pending)) for t in self._ids.get(pending[:stop], ())]
 
     def _starts_a_token(self, text: bytes) -> bool:
         index = bisect_left(self._sorted, (text, -1))
@@ -296,7 +332,7 @@ def _keeps_lines_apart(pattern: str) -> bool:
     return pattern.endswith(GPT2_SPACES) and not MATCHES_SPACE.search(words.replace("[^\\s", "["))
 
 
-def _after(prefix: bytes) -> bytes:
+def first_after(prefix: bytes) -> bytes:
     """Return the first byte string after all those that start with `prefix`."""
     head = prefix.rstrip(b"\xff")
     return head[:-1] + bytes([head[-1] + 1]) if head else b"\xff" * (len(prefix) + 256)

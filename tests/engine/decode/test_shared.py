@@ -108,6 +108,7 @@ def requests(seed: int, count: int) -> list[CompletionRequest]:
                     stream=choose.random() < 0.5,
                     heal=heal,
                     branch=n > 1 and not sampled,
+                    words=("name", "self", "x") if choose.random() < 0.2 else (),
                     draft=SOURCE[begin + stops[document] :][:60] if choose.random() < 0.5 else "",
                 )
             )

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -56,6 +57,14 @@ def test_a_completion(engine: Served) -> None:
     assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] + 16
     assert "cached_tokens" in body["usage"]["prompt_tokens_details"]
     assert set(body["timings"]) == {"queue_ms", "prefill_ms", "decode_ms"}
+
+
+def test_a_completion_that_begins_with_a_word(engine: Served) -> None:
+    fields = {"heal": True, "branch": True, "n": 3, "max_tokens": 8, "logprobs": 0}
+    body = engine.complete("client.se", words=["nd", "t_cookie"], **fields)
+    for choice in body["choices"]:
+        assert re.match(r"(nd|t_cookie)(?!\w)", choice["text"])
+        assert all(value <= 1e-5 for value in choice["logprobs"]["token_logprobs"])
 
 
 def test_a_stream_adds_up_to_the_whole_answer(engine: Served) -> None:
@@ -143,6 +152,9 @@ def test_the_openai_client_works(engine: Served) -> None:
         ("priority", 1000),
         ("echo_from", -1),
         ("draft", ["x = 1"]),
+        ("words", "send"),
+        ("words", ["x", 1]),
+        ("words", ["x"] * 2001),
     ],
 )
 def test_wrong_fields_are_named(engine: Served, field: str, value: Any) -> None:
@@ -191,7 +203,8 @@ def test_models_say_what_a_client_needs(engine: Served) -> None:
     assert model["id"] == "nano"
     assert model["max_model_len"] == 2048
     assert Path(model["tokenizer_file"]).is_file()
-    assert model["extensions"] == ["heal", "branch", "priority", "echo_from", "files", "path", "draft"]
+    extensions = ["heal", "branch", "priority", "echo_from", "files", "path", "draft", "words"]
+    assert model["extensions"] == extensions
     fill = model["fill_in_the_middle"]
     assert (fill["order"], fill["suffix_ranking"]) == ("left-to-right", True)
     assert fill["reason"] == "its description prefers left to right"

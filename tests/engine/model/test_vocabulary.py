@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support.checkpoints import SPACES, make_tokenizer
 from codegen_lsp.engine.checkpoints.checkpoint import NANO, NANO_FOLDER
 from codegen_lsp.engine.checkpoints.locate import resolve
 from codegen_lsp.engine.checkpoints.tokenizer import load_tokenizer
-from codegen_lsp.engine.model.vocabulary import Vocabulary, without_added
+from codegen_lsp.engine.model.vocabulary import WORD_BYTES, Vocabulary, without_added
 
 
 class CountingTokenizer:
@@ -125,6 +126,37 @@ def test_spelling_bytes_at_the_end_of_the_order() -> None:
     reaching, partial = spelled(b"\xff")
     assert [VOCABULARY.bytes_of[t] for t in reaching] == [b"\xff"]
     assert partial == []
+
+
+@given(
+    texts.map(str.encode) | st.just(b""),
+    st.lists(texts.map(str.encode) | st.just(b""), max_size=4).map(tuple),
+)
+def test_every_token_that_may_come_spells_a_word_or_what_ends_it(
+    pending: bytes, rests: tuple[bytes, ...]
+) -> None:
+    ends = frozenset({0})
+    spelling = VOCABULARY.spelling_of_words(pending, rests, ends)
+    tokens = list(spelling.tokens)
+    assert len(set(tokens)) == len(tokens)
+    targets = [pending + rest for rest in rests]
+
+    def may_come(raw: bytes) -> bool:
+        return any(
+            target.startswith(raw) or (raw.startswith(target) and raw[len(target)] not in WORD_BYTES)
+            for target in targets
+        )
+
+    raws = {token: VOCABULARY.bytes_of[token] for token in range(1, VOCABULARY.size)}
+    parts = {token for token, raw in raws.items() if raw and pending.startswith(raw) and raw != pending}
+    assert set(tokens[spelling.reaching :]) == parts
+    reaching = {token for token, raw in raws.items() if raw and may_come(raw)} - parts
+    assert set(tokens[: spelling.reaching]) == reaching | (ends if b"" in targets else set())
+
+
+def test_letters_digits_and_underscores_make_words() -> None:
+    assert {chr(byte) for byte in WORD_BYTES if byte < 0x80} == {*"_", *string.ascii_letters, *string.digits}
+    assert set(range(0x80, 0x100)) <= WORD_BYTES
 
 
 def test_natural_language_checkpoints_use_plain_tokens() -> None:

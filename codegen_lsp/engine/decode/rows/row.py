@@ -1,7 +1,7 @@
 """One row of a request: the tokens that were chosen for it, and the text they add up to.
 
-Knows how a row chooses tokens (greedy, sampled, healing, branching), where it ends, and which part of its text can be
-shown already. Knows no model: it receives logits.
+Knows how a row chooses tokens (greedy, sampled, healing, among words, branching), where it ends, and which part of its
+text can be shown already. Knows no model: it receives logits.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import torch
 from codegen_lsp.engine.decode import sampling
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.rows.branching import Branch
+from codegen_lsp.engine.decode.rows.words import certain_after, rests_after
 from codegen_lsp.engine.decode.sampling import TokenDistribution
 from codegen_lsp.engine.decode.stop_strings import Stops, Utf8
-from codegen_lsp.engine.model.vocabulary import Vocabulary
+from codegen_lsp.engine.model.vocabulary import Spelling, Vocabulary
 from codegen_lsp.wire.answers import Choice, FinishReason, Logprobs
 from codegen_lsp.wire.requests import CompletionRequest
 
@@ -27,6 +28,10 @@ class Row:
     appear in no count, no text and no log-probabilities. The token that goes beyond it counts with the new part of its
     text, and with its probability among the tokens that spell `pending`. For example, with `pending` " pri" the row
     takes the token " print": its text is "nt".
+
+    While the row has to begin with one of some words, these come after `pending`. Tokens that spell a part of a word
+    count, each with its probability among the tokens that may come. The row is free once the word has ended, or if no
+    token can spell any of the words.
     """
 
     def __init__(
@@ -46,6 +51,8 @@ class Row:
         self.index = first_index + rank
         self.start = len(prompt.text)
         self.pending = prompt.pending
+        self._rests = prompt.words
+        """What remains of the words that the row may begin with; empty while it is free."""
         self._branch = Branch(rank, request.n) if request.branch else Branch(0, 1)
         self._line = prompt.text.rpartition("\n")[2]
         self.count = 0
@@ -73,22 +80,29 @@ class Row:
 
     @property
     def is_starting(self) -> bool:
-        """Whether the row heals, or its next token depends on other rows that have had the same tokens."""
+        """Whether the next token spells something, or depends on other rows that have had the same tokens."""
         is_free = self._branch.is_alone or (self._branch.is_greedy and self.request.temperature == 0)
-        return bool(self.pending) or not is_free
+        return self._spells or not is_free
 
     @property
     def is_plain(self) -> bool:
         """Whether the next token is simply the most likely one."""
         return not self.is_starting and self.request.temperature == 0
 
+    @property
+    def _spells(self) -> bool:
+        """Whether the row heals, or has to begin with one of some words."""
+        return bool(self.pending or self._rests)
+
     def choose(self, distribution: TokenDistribution) -> int:
         """Return the next token."""
+        if self._rests and not self._spelling().tokens:
+            self._rests = ()  # the vocabulary can't spell any of the words
         if self.is_plain:
             return distribution.likeliest
         logits = distribution.logits
-        if self.pending:
-            return self._choose_healing(logits)
+        if self._spells:
+            return self._choose_spelling(logits)
         if not self._branch.is_alone:
             best = distribution.likeliest
             if self._branch.is_certain(distribution.probability(best)) and self._most_rows(best) > 1:
@@ -96,17 +110,26 @@ class Row:
             return self._branch.take(sampling.top(logits, self._branch.looks_at), self._most_rows)
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
-    def _choose_healing(self, logits: torch.Tensor) -> int:
-        allowed, reaching = self._spelling()
+    def _choose_spelling(self, logits: torch.Tensor) -> int:
+        allowed, reaching = self._allowed(), self._spelling().reaching
         values = logits[allowed]
         if self._branch.is_alone:
             request = self.request
             return int(allowed[sampling.draw(values, request.temperature, request.top_p, self._generator)])
         best = int(values.argmax())
         if best >= reaching:
-            return int(allowed[best])  # it spells a part: the rows go on together
-        likely = sampling.top(values[:reaching], self._branch.looks_at)
-        return self._branch.take([(int(allowed[i]), value) for i, value in likely], self._most_rows)
+            return int(allowed[best])  # it spells a part of `pending`: the rows go on together
+        top = sampling.top(values[:reaching], self._branch.looks_at)
+        likely = [(int(allowed[i]), value) for i, value in top]
+        return self._branch.take(self._different(likely) if self._rests else likely, self._most_rows)
+
+    def _different(self, likely: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+        """Return the tokens without those that lead to the same text as a likelier one: to spell it in other parts."""
+        different: dict[bytes, tuple[int, float]] = {}
+        for token, value in likely:
+            raw = self.vocabulary.output_bytes(token)[len(self.pending) :]
+            different.setdefault(certain_after(self._rests, raw), (token, value))
+        return list(different.values())
 
     def _most_rows(self, token: int) -> int:
         """Return how many rows may go on with a token besides the greedy one: none where they would stay empty."""
@@ -121,22 +144,28 @@ class Row:
             return 0  # a blank line, after which comes what other rows have
         return self.request.n
 
-    def _spelling(self) -> tuple[torch.Tensor, int]:
-        """Return the ids of the tokens that may come next, and how many of them reach the end of `pending`."""
-        spelling = self.vocabulary.spelling(self.pending)
-        return torch.frombuffer(spelling.tokens, dtype=torch.int64), spelling.reaching
+    def _spelling(self) -> Spelling:
+        """Return the tokens that may come next while something is to be spelled."""
+        if self._rests:
+            return self.vocabulary.spelling_of_words(self.pending, self._rests, self._ends)
+        return self.vocabulary.spelling(self.pending)
+
+    def _allowed(self) -> torch.Tensor:
+        """Return the ids of the tokens that may come next while something is to be spelled."""
+        return torch.frombuffer(self._spelling().tokens, dtype=torch.int64)
 
     def push(self, token: int, distribution: TokenDistribution) -> None:
         """Add a token that was chosen from a distribution."""
         raw = self.vocabulary.output_bytes(token)
         chosen = None if self.request.logprobs is None else distribution.log_probability(token)
+        if chosen is not None and self._spells:
+            chosen -= distribution.log_probability_of_any(self._allowed())
         if self.pending:
-            if chosen is not None:
-                chosen -= distribution.log_probability_of_any(self._spelling()[0])
             if self.pending.startswith(raw):
                 self.pending = self.pending[len(raw) :]
                 return
             raw, self.pending = raw[len(self.pending) :], b""
+        self._rests = rests_after(self._rests, raw)
         self.count += 1
         if token in self._ends:
             self._add_end(token, chosen, distribution)
