@@ -55,6 +55,7 @@ LAYERS: dict[str, Sequence[str]] = {
         "context",
         "prompts",
         "code",
+        "names",
         "options",
         "uris",
         "reasons",

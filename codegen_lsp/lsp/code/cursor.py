@@ -17,6 +17,7 @@ from lsprotocol import types as lsp
 
 from codegen_lsp.lsp.code.languages import language as table
 from codegen_lsp.lsp.code.positions import characters, lines_in, offset_at
+from codegen_lsp.lsp.names.known import NO_NAMES, ForeignNames
 
 if TYPE_CHECKING:
     from pygls.workspace import TextDocument
@@ -33,16 +34,6 @@ class Selected:
     """What the menu would insert."""
     replaced: str
     """What the document holds in its place now; one line."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignNames:
-    """What other files of the workspace say about the names of a document."""
-
-    starred: frozenset[str] | None = None
-    """The names that its star imports bring; None if they are not known."""
-    members: tuple[tuple[str, frozenset[str]], ...] = ()
-    """Modules that it imports, by the name that they have in it, each with all of its names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class Cursor:
     is_indent_known: bool = True
     """Whether the document or the editor says what a level is; else `indent` is the language's by custom."""
     selected: Selected | None = None
-    foreign: ForeignNames = ForeignNames()
+    foreign: ForeignNames = NO_NAMES
 
     @property
     def line_prefix(self) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.context.files import BoundedReading
 from codegen_lsp.lsp.context.imported import ImportedNames, Importer
+from codegen_lsp.lsp.context.resolution import FileAccess
 from codegen_lsp.lsp.context.similar import RecentFile, similar_passages
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
+from codegen_lsp.lsp.context.types.graph import known_names
+from codegen_lsp.lsp.names.known import ForeignNames, KnownNames
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
 
 LINES_NEAR = (40, 20)
@@ -19,21 +22,41 @@ MAX_TEXT = 512 * 1024
 """Characters of the longest document whose imports are followed."""
 
 
+class _NoFiles:
+    """Finds no file."""
+
+    def find(self, _path: str) -> None:
+        return None
+
+    def text(self, _real: str) -> None:
+        return None
+
+    def names(self, _folder: str) -> tuple[str, ...]:
+        return ()
+
+
 def gather(
     snapshot: DocumentSnapshot, reading: BoundedReading, *, imports: bool = True, similar: bool = False
 ) -> OtherFiles:
-    """Return what other files say about a document; nothing for a file outside of the workspace folders."""
-    real = reading.files.real(snapshot.path)
-    place = reading.files.place(real) if real is not None else None
-    if real is None or place is None or len(snapshot.text) > MAX_TEXT:
+    """Return what other files say about a document, and what it says about its own names.
+
+    Without `imports`, and for a file outside of the workspace folders, no file is read for the names.
+    """
+    if len(snapshot.text) > MAX_TEXT:
         return NO_FILES
     text = lines.normalize(snapshot.text)
+    is_python = snapshot.language == "python"
+    real = reading.files.real(snapshot.path)
+    place = reading.files.place(real) if real is not None else None
+    if real is None or place is None:
+        known = known_names(snapshot.path, "", text, _NoFiles()) if is_python else KnownNames()
+        return OtherFiles(names=ForeignNames(known=known))
     near, line = _near(text, snapshot.line)
     shown = reading.files.shown
-    pieces, names = NO_FILES.pieces, NO_FILES.names
+    pieces, starred = NO_FILES.pieces, NO_FILES.names.starred
     if imports:
         importer = Importer(snapshot.language, text, near, line, real, place[0])
-        pieces, names = ImportedNames(importer, reading, shown).follow()
+        pieces, starred = ImportedNames(importer, reading, shown).follow()
     if similar:
         recent = [(file, reading.find(file)) for file in snapshot.recent]
         files = [
@@ -42,7 +65,9 @@ def gather(
             if file is not None and file != real and (content := reading.text(file))
         ]
         pieces += similar_passages(near, text, files)
-    return OtherFiles(pieces, names, shown(real))
+    access: FileAccess = reading if imports else _NoFiles()
+    known = known_names(real, place[0], text, access) if is_python else KnownNames()
+    return OtherFiles(pieces, ForeignNames(starred, known), shown(real))
 
 
 def _near(text: str, line: int) -> tuple[str, int]:

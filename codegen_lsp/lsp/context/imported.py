@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.context.definitions import Exports, exports_of, listing, variants
 from codegen_lsp.lsp.context.imports import Import, imports_of
 from codegen_lsp.lsp.context.related import TYPE, WORD, bases_of, distances, result_types
@@ -73,10 +72,12 @@ class ImportedNames:
         self._near = distances(file.text, file.near, file.line)
         self._pieces: dict[tuple[str, str], _Ranked] = {}
         self._starred: set[str] | None = set()
-        self._members: dict[str, frozenset[str]] = {}
 
-    def follow(self) -> tuple[tuple[FilePiece, ...], ForeignNames]:
-        """Return the definitions of what is imported, the most useful first, and the names that are known by them."""
+    def follow(self) -> tuple[tuple[FilePiece, ...], frozenset[str] | None]:
+        """Return the definitions of what is imported, the most useful first, and the names that star imports bring.
+
+        None if it is not known which names these are.
+        """
         file = self._file
         for item in imports_of(file.language, file.text):
             if item.star and file.language == "java":
@@ -92,7 +93,7 @@ class ImportedNames:
         self._follow_related()
         pieces = tuple(each.piece for each in self._ranked()[:MAX_PIECES])
         starred = None if self._starred is None else frozenset(self._starred)
-        return pieces, ForeignNames(starred, tuple(sorted(self._members.items())))
+        return pieces, starred
 
     def _ranked(self) -> list[_Ranked]:
         return sorted(self._pieces.values(), key=lambda each: (each.rank, each.distance, each.number))
@@ -207,17 +208,6 @@ class ImportedNames:
                     self._keep(path, definition, rank, f"{alias}.{definition.name}", "import")
             for name in sorted(used - {d.name for d in exports.definitions}):
                 self._follow_name(path, name, f"{alias}.{name}", {path})
-            if self._file.language == "python" and self._access.text(path) is not None:
-                self._know_members(alias, path, exports)
-
-    def _know_members(self, alias: str, path: str, exports: Exports) -> None:
-        if exports.is_open or any(item.star for item in exports.imports):
-            return
-        modules: set[str] = set()
-        if path.endswith(("__init__.py", "__init__.pyi")):
-            folder = path.rpartition("__init__")[0]
-            modules = {name.partition(".")[0] for name in self._access.names(folder)}
-        self._members[alias] = exports.names | modules
 
     def _exports(self, path: str) -> Exports:
         return exports_of(self._file.language, self._access.text(path) or "")

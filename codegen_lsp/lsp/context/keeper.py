@@ -188,7 +188,7 @@ class ContextKeeper:
             files = self._workspace(folders, options.exclude)
             excluded = files.excludes(path)
             loop.call_soon_threadsafe(decided, excluded)
-            if excluded or options.other_files == "never":
+            if excluded:
                 return NO_FILES
             others = _gathered(snapshot, texts, files, options)
             return others if options.shows_other_files else replace(others, pieces=())
@@ -236,7 +236,9 @@ def _gathered(
     documents = {path: text for path, text in real.items() if path is not None}
     limits = ReadingLimits(options.other_files_limit, options.other_file_size)
     try:
-        return gather(snapshot, BoundedReading(files, documents, limits), similar=options.similar_files)
+        reading = BoundedReading(files, documents, limits)
+        reads = options.other_files != "never"
+        return gather(snapshot, reading, imports=reads, similar=reads and options.similar_files)
     except Exception:  # Whatever is in the files: suggestions in this one go on.
         logger.exception("other files can't be used in %s", snapshot.path)
         return NO_FILES

@@ -15,6 +15,8 @@ from codegen_lsp.lsp.code import hints
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import Statement, read
 from codegen_lsp.lsp.code.surroundings import Surroundings
+from codegen_lsp.lsp.fitting.receivers import LocalNames, members_used
+from codegen_lsp.lsp.names.expressions import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,11 @@ class LineIssues:
     """The findings about a line between its neighbours."""
 
     unknown: int = 0
-    """Names that the candidate uses and nothing binds, and members of modules that these don't have."""
+    """Names that the candidate uses and nothing binds, and members of values and modules that these don't have."""
     last: bool = False
     """It returns a value where nothing of the function follows, from the function's own block."""
     pointless: bool = False
-    """The next statement can't be reached after it, or a condition around it changes nothing: both ways do the same."""
+    """It does nothing, or what follows can't be reached after it, or both ways of a condition around it do the same."""
 
 
 FITS = LineIssues()
@@ -56,12 +58,7 @@ class _Checker:
         """Names of the line that are no candidate's doing."""
         self._text = hints.visible(site.cursor)
         self._starred = site.cursor.foreign.starred or frozenset[str]()
-        local = {n for s in around.above if s.word not in ("import", "from") for n in s.binds()}
-        self._modules = [
-            (re.compile(rf"(?<![\w.]){re.escape(module)}\.(\w+)"), members)
-            for module, members in site.cursor.foreign.members
-            if module.partition(".")[0] not in local
-        ]
+        self._names = LocalNames(site)
         self._bound = {name: True for s in around.above for name in (*s.names(), *s.binds())}
         heads = [n for n, s in enumerate(around.levels) if s.defines]
         body = around.levels[heads[-1] + 1 :] if heads else ()
@@ -77,9 +74,11 @@ class _Checker:
             unknown=sum(
                 not self._is_bound(name) for name in dict.fromkeys(first.needs()) if name not in self._typed
             )
-            + self._missing_members(first.code),
+            + self._missing_members(first),
             last=first.indent == self._body and first.word == "return" and first.code != "return",
-            pointless=self._hides_what_follows(first) or self._changes_nothing(first),
+            pointless=self._hides_what_follows(first)
+            or self._changes_nothing(first)
+            or _is_only_an_attribute(first),
         )
 
     def _hides_what_follows(self, line: Statement) -> bool:
@@ -121,6 +120,18 @@ class _Checker:
             self._bound[name] = name in self._starred or hints.is_global(name, self._text)
         return self._bound[name]
 
-    def _missing_members(self, code: str) -> int:
-        """Return how many members of modules of the workspace a line uses that these don't have."""
-        return sum(name not in members for use, members in self._modules for name in use.findall(code))
+    def _missing_members(self, line: Statement) -> int:
+        """Return how many members a line uses that the values which it uses them of don't have."""
+        own = line.binds() - set(line.targets())
+        return sum(
+            self._names.lacks(receiver, member)
+            for receiver, member in members_used(line.code)
+            if chain(receiver)[0].text not in own
+        )
+
+
+def _is_only_an_attribute(line: Statement) -> bool:
+    """Return whether a line looks an attribute up and does nothing with it."""
+    return (
+        "." in line.code and all(step.kind == "name" for step in chain(line.code)) and bool(chain(line.code))
+    )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.code.languages import language as table
+from codegen_lsp.lsp.names.known import ForeignNames
 from codegen_lsp.lsp.prompts.token_counter import TokenCounter
 from codegen_lsp.wire.fill.formats import FileText
 

@@ -309,6 +309,8 @@ class Prompt:
     start: str = ""
     """What the code below the cursor hints that the continuation starts with (`hints.py`). One candidate more is
     asked for that continues `text + start`."""
+    words: tuple[str, ...] = ()
+    """What the continuation begins with, for a member to stand at the cursor (`receivers.py`); empty if it is free."""
     suffix: str = ""
     """The text after the cursor that the model reads too; empty left to right."""
     order: str = LEFT_TO_RIGHT

@@ -67,6 +67,7 @@ def to_request(
         branch=n > 1 and temperature == 0,
         files=prompt.files,
         path=prompt.path,
+        words=prompt.words,
     )
 
 

@@ -20,6 +20,7 @@ from cachetools import LRUCache
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.engines.backend import Backend
+from codegen_lsp.lsp.fitting.receivers import words_at
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts import prompt as prompts
 from codegen_lsp.lsp.prompts.others import NO_FILES, OtherFiles
@@ -225,7 +226,8 @@ class Pipeline:
                 return Outcome(reason=reason, message=self.backend.state.message)
             others = self.other_files(cursor.uri)
             site = Site.of(replace(cursor, foreign=others.names))
-            prompt = await self._prompt(site)
+            words = words_at(site) if "words" in self.backend.info.extensions else ()
+            prompt = replace(await self._prompt(site), words=words)
             self._given[cursor.uri] = others, prompt.given
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)
@@ -293,6 +295,7 @@ class Pipeline:
         )
         generated = await self._read(prompt, options, patience, site.cursor, invoked=invoked)
         timings = dict(generated.timings)
+        site = self._informed(site)
         verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
         if options.suffix_ranking and (not prompt.suffix or self._ranks_middles()):
             close = rank.close(verdicts, site, threshold, CLOSE_BY_HAND if invoked else CLOSE)
@@ -310,6 +313,11 @@ class Pipeline:
             timings=timings,
             model=generated.model or self.backend.info.id,
         )
+
+    def _informed(self, site: Site) -> Site:
+        """Return a site with the names that are known now: those of a new document are read while the model writes."""
+        names = self.other_files(site.cursor.uri).names
+        return site if names is site.cursor.foreign else Site.of(replace(site.cursor, foreign=names))
 
     def _ranks_middles(self) -> bool:
         """Return whether a candidate of a model that has read the text after the cursor is ranked by it as well."""

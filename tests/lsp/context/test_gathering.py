@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from support.golden import CURSOR, FOLDER, site
 
 from codegen_lsp.lsp.code import hints
-from codegen_lsp.lsp.code.cursor import ForeignNames
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, WorkspaceFiles
 from codegen_lsp.lsp.context.gathering import gather
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.fitting.line_checks import checker_for
+from codegen_lsp.lsp.names.known import ForeignNames, KnownNames, Members, Value
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.others import FilePiece, OtherFiles, show
 from codegen_lsp.lsp.prompts.prompt import Prompt, PromptLimits, build
@@ -272,7 +272,13 @@ def test_names_of_star_imports_and_of_modules_are_known(tmp_path: Path) -> None:
     document = write(tmp_path / "a.py", "from pkg import *\nimport mod, dynamic\n")
     names = others_of(document, [tmp_path]).names
     assert names.starred == {"shown", "VERSION"}
-    assert dict(names.members) == {"mod": frozenset({"os", "X", "C"})}
+    module = names.known.members_of(names.known.scope["mod"])
+    assert module is not None
+    assert set(module.values) == {"os", "X", "C"}
+    assert not module.is_open
+    dynamic = names.known.members_of(names.known.scope["dynamic"])
+    assert dynamic is not None
+    assert dynamic.is_open
     write(document, "from pkg import *\nfrom unknown_package import *\n")
     assert others_of(document, [tmp_path]).names.starred is None
 
@@ -469,7 +475,8 @@ def test_a_family_with_separators_gets_files_in_place_of_comments() -> None:
 
 
 def test_other_files_make_names_known_to_the_checks_of_lines() -> None:
-    names = ForeignNames(frozenset({"shown"}), (("mod", frozenset({"right"})),))
+    known = KnownNames({"mod": Value("module", "mod.py")}, {"mod.py": Members({"right": None})})
+    names = ForeignNames(frozenset({"shown"}), known)
     text = "from pkg import *\nimport mod\n\ndef f(a):\n    ‸\n    return b + shown\n"
     plain = site(text)
     informed = Site.of(replace(plain.cursor, foreign=names))

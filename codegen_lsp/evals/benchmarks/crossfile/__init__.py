@@ -5,8 +5,9 @@ itself are replaced by empty classes, and a line on which a type checker then fi
 cursor is put before the name that the error is about, and the language server's own pipeline completes the line:
 
 - `none`: from the current file alone;
-- `imports`: with the definitions that the file imports (`codegen_lsp.lsp.context`);
-- `similar`: with passages of other files, taken as open, that are like the code at the cursor;
+- `names`: with what the names of other files mean: after a dot the model writes members that the receiver has;
+- `imports`: with the definitions that the file imports (`codegen_lsp.lsp.context`) in the prompt as well;
+- `similar`: with passages of other files in place of them, taken as open, that are like the code at the cursor;
 - `both`: with both.
 
 Nothing of the packages and nothing that the model writes is run: packages are read, and the type checker reads too.

@@ -10,9 +10,9 @@ from codegen_lsp.evals.benchmarks.crossfile.filling import LineCompleter
 from codegen_lsp.evals.benchmarks.crossfile.tasks import CrossfileTask
 from codegen_lsp.evals.harness.records import DataError, Folder
 from codegen_lsp.evals.harness.retrying_client import ReportProgress
-from codegen_lsp.lsp.prompts.others import FilePiece
+from codegen_lsp.lsp.prompts.others import OtherFiles
 
-WAYS = ("none", "imports", "similar", "both")
+WAYS = ("none", "names", "imports", "similar", "both")
 _KEYS = {"line": str, "ms": float, "tokens": int, "pieces": int}
 
 
@@ -37,17 +37,24 @@ async def evaluate(
         if task.task_id in records:
             continue
         gathered = await asyncio.to_thread(completer.gather, task)
-        lines: dict[tuple[FilePiece, ...], dict[str, Any]] = {}
-        for way in WAYS:  # Ways with the same pieces have the same prompt.
-            pieces = gathered.others[way].pieces
-            if pieces not in lines:
-                lines[pieces] = await completer.complete(task, gathered.others[way])
-        ways = {way: lines[gathered.others[way].pieces] for way in WAYS}
+        lines: list[tuple[OtherFiles, dict[str, Any]]] = []
+        ways: dict[str, dict[str, Any]] = {}
+        for (
+            way,
+            others,
+        ) in gathered.others.items():  # ways with the same pieces and names have the same prompt
+            line = next((line for before, line in lines if _are_same(before, others)), None)
+            ways[way] = line if line is not None else await completer.complete(task, others)
+            lines.append((others, ways[way]))
         record = {"task_id": task.task_id, "gather_ms": round(gathered.ms, 1), "ways": ways}
         log.append(record)
         records[task.task_id] = record
         progress(len(records), len(tasks))
     return [records[task.task_id] for task in tasks]
+
+
+def _are_same(one: OtherFiles, other: OtherFiles) -> bool:
+    return one.pieces == other.pieces and one.names is other.names
 
 
 def _check(ways: object, path: str) -> None:

@@ -58,10 +58,8 @@ class LineCompleter:
         self._backend = _RaisingBackend(engine, info)
         self._others = NO_FILES
         options = Options(
-            candidates=1,
             multiline="never",
             debounce=0,
-            suffix_ranking=False,
             warm=False,
             other_files_share=share,
         )
@@ -84,12 +82,21 @@ class LineCompleter:
         files = self._files.setdefault(root, WorkspaceFiles([root]))
         text = task.prefix + task.suffix
         snapshot = DocumentSnapshot(str(task.path), "python", text, task.line, task.open_files)
+        own = gather(snapshot, BoundedReading(files, limits=_PATIENT), imports=False)
         started = time.perf_counter()
         imports = gather(snapshot, BoundedReading(files, limits=_PATIENT))
         ms = 1e3 * (time.perf_counter() - started)
-        both = gather(snapshot, BoundedReading(files, limits=_PATIENT), similar=True)
-        similar = replace(both, pieces=both.pieces[len(imports.pieces) :])
-        return Gathered({"none": NO_FILES, "imports": imports, "similar": similar, "both": both}, ms)
+        both = replace(
+            gather(snapshot, BoundedReading(files, limits=_PATIENT), similar=True), names=imports.names
+        )
+        ways = {
+            "none": own,
+            "names": replace(imports, pieces=()),
+            "imports": imports,
+            "similar": replace(both, pieces=both.pieces[len(imports.pieces) :]),
+            "both": both,
+        }
+        return Gathered(ways, ms)
 
     async def complete(self, task: CrossfileTask, others: OtherFiles) -> dict[str, Any]:
         """Return the first suggestion's line, with its milliseconds and the tokens of other files.

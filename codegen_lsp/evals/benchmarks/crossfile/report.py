@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 MEASURES = ("exact_match", "edit_similarity", "identifier_match", "identifier_f1")
 NAMES = {
     "none": "the current file alone",
-    "imports": "with imported definitions",
-    "similar": "with similar passages",
-    "both": "with both",
+    "names": "with the names of other files",
+    "imports": "with names and imported definitions",
+    "similar": "with names and similar passages",
+    "both": "with all",
 }
 
 

@@ -1,0 +1,190 @@
+"""Find out what the names of a document mean: follow its imports, bases and annotations through the workspace.
+
+Knows Python alone. What lies outside of the workspace is not known, and a class with a base that isn't known is open.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from codegen_lsp.lsp.context.imports import Import
+from codegen_lsp.lsp.context.resolution import FileAccess, resolve
+from codegen_lsp.lsp.context.types.written import WrittenClass, WrittenModule, WrittenName, written_module
+from codegen_lsp.lsp.names.expressions import Lookup, annotated, chain, value_of
+from codegen_lsp.lsp.names.known import KnownNames, Members, Value
+
+MAX_CLASSES = 300
+MAX_STEPS = 12
+"""Number of imports, and of names in each other's values, that are followed from a name."""
+_EMPTY_BASES = frozenset(["object", "Protocol", "Generic", "ABC", "Hashable", "Sized"])
+"""Bases from outside of the workspace that add no members but those with underscores."""
+_BASE_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "Enum": ("name", "value"),
+    "IntEnum": (*dir(int), "name", "value"),
+    "StrEnum": (*dir(str), "name", "value"),
+    "NamedTuple": (*dir(tuple), "_asdict", "_fields", "_make", "_replace"),
+}
+
+
+def known_names(path: str, root: str, text: str, access: FileAccess) -> KnownNames:
+    """Return what the names at the margin of the document `path` mean, and the members of the classes they lead to."""
+    return _Graph(path, root, text, access).known()
+
+
+class _Graph:
+    """The names of the modules that one document leads to; lives as long as one call."""
+
+    def __init__(self, path: str, root: str, text: str, access: FileAccess) -> None:
+        self._path, self._root, self._text, self._access = path, root, text, access
+        self._values: dict[tuple[str, str], Value | None] = {}
+        self._classes: dict[str, tuple[str, WrittenClass]] = {}
+        """Each class by its key, with its file."""
+        self._members: dict[str, Members] = {}
+        self._todo: deque[str] = deque()
+        self._live = KnownNames({}, _Members(self))
+        self._steps = 0
+
+    def known(self) -> KnownNames:
+        """Return what was found out."""
+        module = self._module(self._path)
+        imported = (local for item in module.imports for _, local in item.names)
+        modules = (item.alias.partition(".")[0] for item in module.imports if item.alias)
+        names = dict.fromkeys([*module.names, *imported, *modules])
+        scope = {name: value for name in names if (value := self.value(self._path, name)) is not None}
+        for value in scope.values():
+            if value.kind == "module":
+                self.members(value.key)
+        while self._todo and len(self._members) < MAX_CLASSES:
+            self.members(self._todo.popleft())
+        return KnownNames(scope, dict(self._members))
+
+    def members(self, key: str) -> Members | None:
+        """Return the members of a class or module, as far as they are known so far."""
+        if key in self._members:
+            return self._members[key]
+        if len(self._members) >= MAX_CLASSES:
+            return None
+        if key not in self._classes:
+            return self._module_members(key)
+        path, written = self._classes[key]
+        values: dict[str, Value | None] = {}
+        is_open = written.is_open
+        self._members[key] = Members(values, is_open=True)  # while it is being found out
+        for base in written.bases:
+            inherited = self._inherited(path, base)
+            is_open = is_open or inherited is None or inherited.is_open
+            values |= dict(inherited.values) if inherited is not None else {}
+        values |= {name: values.get(name) for name in written.members}
+        lookup = partial(self._in_class, path, key)
+        for name, member in written.members.items():
+            if (
+                member is not None
+                and (value := self._meaning(member, path, f"{key}.{name}", lookup)) is not None
+            ):
+                values[name] = value
+        self._members[key] = Members(values, is_open)
+        return self._members[key]
+
+    def value(self, path: str, name: str) -> Value | None:
+        """Return what a name at the margin of a module means."""
+        if (path, name) not in self._values:
+            self._values[path, name] = None  # a name that leads to itself
+            if self._steps < MAX_STEPS:
+                self._steps += 1
+                self._values[path, name] = self._found(path, name)
+                self._steps -= 1
+            else:
+                del self._values[path, name]
+                return None
+        return self._values[path, name]
+
+    def _found(self, path: str, name: str) -> Value | None:
+        module = self._module(path)
+        written = module.names.get(name)
+        if written is not None and not (written.kind == "value" and written.expression == name):
+            return self._meaning(written, path, f"{path}:{name}", partial(self.value, path))
+        for item in module.imports:
+            for source, local in item.names:
+                if local == name and (value := self._imported(item, source, path)) is not None:
+                    return value
+            if item.alias and item.alias.partition(".")[0] == name and "." not in item.alias:
+                files = resolve("python", item, path, self._root, self._access)
+                return Value("module", files[0]) if files else None
+        for item in module.imports:
+            for file in resolve("python", item, path, self._root, self._access) if item.star else ():
+                if (value := self.value(file, name)) is not None:
+                    return value
+        return None
+
+    def _imported(self, item: Import, source: str, path: str) -> Value | None:
+        for file in resolve("python", item, path, self._root, self._access):
+            if (value := self.value(file, source)) is not None:
+                return value
+        module = Import(f"{item.module}.{source}" if item.module else source, alias=source, level=item.level)
+        files = resolve("python", module, path, self._root, self._access)
+        return Value("module", files[0]) if files else None
+
+    def _meaning(self, written: WrittenName, path: str, key: str, lookup: Lookup) -> Value | None:
+        if written.kind == "class" and written.body is not None:
+            self._classes.setdefault(key, (path, written.body))
+            self._todo.append(key)
+            return Value("class", key)
+        said = annotated(written.annotation, lookup, self._live) if written.annotation else None
+        if written.kind == "function":
+            return Value("function", of=said, is_async=written.is_async)
+        if said is None and written.expression:
+            said = value_of(written.expression, lookup, self._live)
+        return said
+
+    def _in_class(self, path: str, key: str, name: str) -> Value | None:
+        """Return what a name means in the methods of a class."""
+        if name == "Self":
+            return Value("class", key)
+        return Value("instance", key) if name == "self" else self.value(path, name)
+
+    def _inherited(self, path: str, base: str) -> Members | None:
+        """Return the members that a base brings; None if it is not known."""
+        name = base.partition("[")[0].strip()
+        value = value_of(name, partial(self.value, path), self._live) if chain(name) else None
+        if value is not None and value.kind == "class":
+            return self._live.members_of(value)
+        last = name.rpartition(".")[2]
+        if last in _EMPTY_BASES:
+            return Members({})
+        return Members(dict.fromkeys(_BASE_MEMBERS[last])) if last in _BASE_MEMBERS else None
+
+    def _module_members(self, path: str) -> Members | None:
+        text = self._access.text(path) if path != self._path else self._text
+        if text is None:
+            return None
+        module = written_module(text)
+        values: dict[str, Value | None] = {}
+        self._members[path] = Members(values, is_open=True)
+        imported = [local for item in module.imports for _, local in item.names]
+        names = dict.fromkeys([*module.names, *imported, *self._submodules(path)])
+        values |= {name: self.value(path, name) for name in names}
+        values |= {item.alias.partition(".")[0]: None for item in module.imports if item.alias}
+        is_open = module.is_open or any(item.star for item in module.imports)
+        self._members[path] = Members(values, is_open)
+        return self._members[path]
+
+    def _submodules(self, path: str) -> Iterator[str]:
+        if path.endswith(("__init__.py", "__init__.pyi")):
+            for name in self._access.names(path.rpartition("__init__")[0]):
+                yield name.partition(".")[0]
+
+    def _module(self, path: str) -> WrittenModule:
+        return written_module(self._text if path == self._path else self._access.text(path) or "")
+
+
+class _Members(dict[str, Members]):
+    """Finds the members of a class out when an expression asks for them."""
+
+    def __init__(self, graph: _Graph) -> None:
+        super().__init__()
+        self._graph = graph
+
+    def get(self, key: str, default: Members | None = None) -> Members | None:  # type: ignore[override]
+        return self._graph.members(key) or default
