@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Literal
 
 from codegen_lsp.lsp.code import lines
@@ -20,6 +22,9 @@ _CONDITION = re.compile(
 )
 _CLAIM = re.compile(r"[ \t]*assert[ \t]+isinstance\(\s*(\w+)\s*,\s*([\w.]+)\s*\)")
 _COMMENT = re.compile(r"#.*")
+_PARAMETER = re.compile(r"(\**)(\w+)\s*(?::\s*([^=]+))?(?:=.*)?\Z", re.DOTALL)
+LONGEST_LINE = 300
+"""Characters of the longest line that is looked at: some patterns take a time that grows with its square."""
 _LONG_STRING = re.compile(r"(\"\"\"|\'\'\')(?:\\.|(?!\1).)*\1", re.DOTALL)
 BindingKind = Literal["annotation", "value", "element", "entered", "class", "other"]
 
@@ -37,35 +42,57 @@ class Binding:
 _OTHER = Binding("other")
 
 
-def binding_of(name: str, text: str) -> Binding | None:
-    """Return how a name is last bound before a function's text ends, at the cursor; None if the function doesn't."""
-    return max(_bindings(name, text), key=lambda pair: pair[0], default=(0, None))[1]
+class FunctionText:
+    """The text of a function from its head to the cursor."""
 
+    def __init__(self, text: str) -> None:
+        self._text = text
 
-def _bindings(name: str, text: str) -> Iterator[tuple[int, Binding]]:
-    """Yield each place in a function's text that binds a name, and how."""
-    text = _LONG_STRING.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    body = 0
-    start = text.find("(")
-    closed = closing(text, start) if start >= 0 else None
-    if closed is not None:
-        body = closed
-        for parameter in split(_COMMENT.sub("", text[start + 1 : closed]), ","):
-            found = re.match(rf"(\**){re.escape(name)}\s*(?::\s*([^=]+))?(?:=.*)?\Z", parameter, re.DOTALL)
+    def binding(self, name: str) -> Binding | None:
+        """Return how a name is last bound before the cursor's line; None if the function doesn't bind it."""
+        if name not in self._text:
+            return None
+        last: tuple[int, Binding | None] = -1, self._parameters.get(name)
+        return max(chain([last], self._bindings(name)), key=lambda pair: pair[0])[1]
+
+    @cached_property
+    def _head(self) -> tuple[int, int]:
+        """Where the brackets of the parameters are opened and closed; twice 0 without them."""
+        start = self._text.find("(")
+        end = closing(self._text, start) if start >= 0 else None
+        return (start, end) if end is not None else (0, 0)
+
+    @cached_property
+    def _parameters(self) -> dict[str, Binding]:
+        start, end = self._head
+        parameters: dict[str, Binding] = {}
+        for parameter in split(_COMMENT.sub("", self._text[start + 1 : end]), ","):
+            found = _PARAMETER.match(parameter)
             if found is not None:
-                yield 0, Binding("annotation", found[2]) if found[2] and not found[1] else _OTHER
-    end = text.rfind("\n") + 1  # the cursor's own line binds nothing yet
-    for pattern, kind in _statements(name):
-        for match in pattern.finditer(text, body, end):
-            position = match.start()
-            if kind == "value":
-                yield position, _assigned(match, text)
-            else:
-                yield position, Binding(kind, match[1]) if kind != "other" else _OTHER
-    for match in re.finditer(rf"\({re.escape(name)}[ \t]*:=[ \t]*", text):
-        value_end = closing(text, match.start())
-        yield match.start(), Binding("value", text[match.end() : value_end]) if value_end else _OTHER
-    yield from _narrowed(name, text)
+                stars, name, annotation = found.groups()
+                parameters[name] = Binding("annotation", annotation) if annotation and not stars else _OTHER
+        return parameters
+
+    @cached_property
+    def _body(self) -> str:
+        """What follows the head, up to the cursor's line, without long strings and long lines."""
+        body = self._text[self._head[1] : self._text.rfind("\n") + 1]
+        body = _LONG_STRING.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), body)
+        return "\n".join(row if len(row) <= LONGEST_LINE else " " * len(row) for row in body.split("\n"))
+
+    def _bindings(self, name: str) -> Iterator[tuple[int, Binding]]:
+        """Yield each place in the body that binds a name, and how."""
+        body = self._body
+        for pattern, kind in _statements(name):
+            for match in pattern.finditer(body):
+                if kind == "value":
+                    yield match.start(), _assigned(match, body)
+                else:
+                    yield match.start(), Binding(kind, match[1]) if kind != "other" else _OTHER
+        for match in re.finditer(rf"\({re.escape(name)}[ \t]*:=[ \t]*", body):
+            end = closing(body, match.start())
+            yield match.start(), Binding("value", body[match.end() : end]) if end is not None else _OTHER
+        yield from _narrowed(name, body + self._text[self._text.rfind("\n") + 1 :])
 
 
 def _statements(

@@ -1,52 +1,49 @@
 """The members that can follow the dot before the cursor, and what the names at the cursor mean. Pure.
 
 The document's own text says what its local names are: parameters with annotations, assignments, loops, `with`. What
-classes have comes from the names that were known when the document was last looked at, `Cursor.foreign`, and from
-what the text uses of `self` now. Python only; of everything else nothing is known.
+classes have comes from the names that were known when the document was last read, `Cursor.foreign`, and from the text
+of its own classes now. Python only; of everything else nothing is known.
 """
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from codegen_lsp.lsp.code import lines
+from codegen_lsp.lsp.code.hints import visible
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.surroundings import REACH
-from codegen_lsp.lsp.fitting.bindings import HEAD, Binding, binding_of
-from codegen_lsp.lsp.names.expressions import annotated, chain, value_of
+from codegen_lsp.lsp.fitting.bindings import HEAD, Binding, FunctionText
+from codegen_lsp.lsp.names.expressions import MAX_LENGTH, annotated, chain, value_of
 from codegen_lsp.lsp.names.known import Members, Value
 
 MAX_DEPTH = 6
 """Number of local names that are followed from one to the next."""
+MAX_USES = 40
+"""Number of members that are looked at in one statement."""
 _PARTIAL = re.compile(r"\.[ \t]*(\w*)\Z")
 _USE = re.compile(r"\.([^\W\d]\w*)\b(?!\s*(?::[^=]*)?=(?!=))")
 _OPERAND = re.compile(r"[^\W\d]\w*\Z")
 _OPENING = {")": "(", "]": "["}
-_BLOCK = re.compile(
-    r"[ \t]*(?:el)?if[ \t]+(?:.*\band[ \t]+)?isinstance\(\s*(\w+)\s*,\s*([\w.]+)\s*\)(?!.*\bor\b)"
-)
 _CREATING = frozenset(
     ["__init__", "__new__", "__post_init__", "__attrs_post_init__", "__enter__", "setUp", "setup"]
 )
 """Methods that give their objects new attributes."""
-_SPECIAL = (
-    "__cause__",
-    "__traceback__",
-    "__enter__",
-    "__exit__",
-    "__aenter__",
-    "__aexit__",
-    "__iter__",
-    "__next__",
+_OF_PROTOCOLS = frozenset(
+    name for kind in (object, type, BaseException, list, dict, str, int) for name in dir(kind)
 )
-"""Members with such names that are written out now and then, where a class has them."""
+_WRITTEN = frozenset(["__cause__", "__traceback__", "__enter__", "__exit__", "__iter__", "__next__"])
+"""Special members of Python's protocols that are written out now and then."""
 _OF_VALUES = ("__class__", "__dict__")
 _OF_CLASSES = ("__init__", "__name__", "__new__", "__qualname__")
 _KEYWORD = re.compile(r"\b(await|raise|except)[ \t]*\(?\Z")
 _ATTRIBUTES = re.compile(r"\b(?:self|cls)\.([^\W\d]\w*)")
+_BODY = re.compile(r"[^\n]*:[^\n]*\n(?:[ \t]*\n)*([ \t]+)")
 
 
 def words_at(site: Site) -> tuple[str, ...]:
@@ -71,8 +68,7 @@ class _Head:
 
     kind: str
     name: str
-    text: str
-    """Of a function: from its first line to the cursor."""
+    text: FunctionText
 
 
 class LocalNames:
@@ -93,49 +89,55 @@ class LocalNames:
         members = self.members(value)
         if members is None or members.is_open or self._may_be_new(receiver, before):
             return ()
-        names = [name for name in members.values if not (name.startswith("__") and name.endswith("__"))]
-        names += [name for name in _SPECIAL if name in members.values]
+        names = [name for name in members.values if not _is_special(name)]
+        names += [
+            name
+            for name in members.values
+            if _is_special(name) and (name in _WRITTEN or name not in _OF_PROTOCOLS)
+        ]
         names += _OF_CLASSES if value is not None and value.kind == "class" else _OF_VALUES
         names = self._fitting(names, members, before.rstrip()[: -len(receiver)])
         return tuple(sorted({name[len(typed) :] for name in names if name.startswith(typed)}))
 
     def _fitting(self, names: list[str], members: Members, before: str) -> list[str]:
         """Return the members that fit the keyword before the receiver: what can be awaited, raised or caught."""
-        keyword = _KEYWORD.search(before)
-        if keyword is None:
+        word = _KEYWORD.search(before)
+        if word is None:
             return names
-        fits = self._may_be_awaited if keyword[1] == "await" else self._may_be_raised
+        fits = self._may_be_awaited if word[1] == "await" else self._may_be_raised
         return [name for name in names if fits(members.values.get(name))] or names
 
     def _may_be_awaited(self, value: Value | None) -> bool:
-        if value is None or value.is_async:
+        if value is None or value.kind != "function" or value.is_async:
             return True
-        result = value.of if value.kind == "function" else value
-        members = self._known.members_of(result)
-        return members is None or members.is_open or "__await__" in members.values
+        result = self._known.members_of(value.of)
+        return result is None or result.is_open or "__await__" in result.values
 
     def _may_be_raised(self, value: Value | None) -> bool:
+        if value is None or value.kind != "class":
+            return True
         members = self._known.members_of(value)
-        return value is not None and (
-            members is None or members.is_open or "with_traceback" in members.values
-        )
+        return members is None or members.is_open or "with_traceback" in members.values
 
     def lacks(self, receiver: str, member: str) -> bool:
         """Return whether the value of an expression is known not to have a member."""
         members = self.members(self.value(receiver))
-        is_special = member.startswith("__") and member.endswith("__")
-        return members is not None and not (members.is_open or is_special or member in members.values)
+        return members is not None and not (
+            members.is_open or _is_special(member) or member in members.values
+        )
 
     def value(self, expression: str) -> Value | None:
         """Return what is known of the value of an expression at the cursor."""
         return value_of(expression, self.meaning, self._known)
 
     def members(self, value: Value | None) -> Members | None:
-        """Return the members of a value, with those that the document gives to its own classes by now."""
+        """Return the members of a value, with those that the document's own classes have been given by now."""
         members = self._known.members_of(value)
-        if members is None or value is None or value != self._own:
+        if members is None or members.is_open:
             return members
-        return Members(dict.fromkeys(_ATTRIBUTES.findall(self._text)) | dict(members.values), members.is_open)
+        own = [key for key in members.classes if key.startswith(f"{self._known.path}:")]
+        new = {name for key in own for name in _members_in(self._text, re.split(r"[:.]", key)[-1])}
+        return replace(members, values=dict.fromkeys(new) | dict(members.values)) if new else members
 
     def meaning(self, name: str) -> Value | None:
         """Return what a name means at the cursor; None if that is not known."""
@@ -152,7 +154,7 @@ class LocalNames:
         if name in ("self", "cls") and self._own is not None and functions:
             return self._own if name == "self" else Value("class", self._own.key)
         for head in functions:
-            binding = binding_of(name, head.text)
+            binding = head.text.binding(name)
             if binding is not None:
                 return self._bound(binding)
         return self._known.scope.get(name)
@@ -181,8 +183,7 @@ class LocalNames:
 
     @cached_property
     def _text(self) -> str:
-        prefix, suffix = self._site.cursor.prefix, self._site.cursor.suffix
-        return prefix[-4 * REACH :] + suffix[: 4 * REACH]
+        return visible(self._site.cursor)
 
     @cached_property
     def _own(self) -> Value | None:
@@ -208,8 +209,8 @@ class LocalNames:
             limit = lines.columns(row)
             match = HEAD.match(row)
             if match is not None:
-                text = "\n".join(rows[number:]) if match[1] == "def" else ""
-                heads.append(_Head(match[1], match[2], text[-REACH:] if len(text) > REACH else text))
+                text = "\n".join(rows[number:])[:REACH] if match[1] == "def" else ""
+                heads.append(_Head(match[1], match[2], FunctionText(text)))
             if limit == 0:
                 break
         return tuple(heads)
@@ -217,10 +218,29 @@ class LocalNames:
 
 def members_used(code: str) -> Iterator[tuple[str, str]]:
     """Yield the members that a statement uses, each with its receiver; none that it gives a value to."""
-    for match in _USE.finditer(code):
+    for match in islice(_USE.finditer(code), MAX_USES):
         receiver = receiver_of(code[: match.start()])
         if receiver:
             yield receiver, match[1]
+
+
+def _members_in(text: str, name: str) -> set[str]:
+    """Return the names of members in the text of a class: methods, assignments, uses of `self`; none without it."""
+    head = re.search(rf"^([ \t]*)class[ \t]+{re.escape(name)}\b", text, re.MULTILINE)
+    if head is None:
+        return set()
+    end = re.compile(rf"^(?!{head[1]}[ \t])[ \t]*[^\s#)\]}}]", re.MULTILINE).search(text, head.end())
+    body = text[head.end() : end.start() if end is not None else len(text)]
+    names = set(_ATTRIBUTES.findall(body))
+    first = _BODY.match(body)
+    if first is not None:
+        bound = rf"^{first[1]}(?:(?:async[ \t]+)?(?:def|class)[ \t]+)?(\w+)[ \t]*(?:[=(]|:[ \t]*[^\s#])"
+        names.update(name for name in re.findall(bound, body, re.MULTILINE) if not keyword.iskeyword(name))
+    return names
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def _deepest(rows: list[str]) -> int:
@@ -234,6 +254,8 @@ def receiver_of(before: str) -> str:
 
     `return self.client` for `    return self.client`: the part `self.client`.
     """
+    cut = max(0, len(before) - MAX_LENGTH)
+    before = before[cut:]
     end = len(before.rstrip(" \t"))
     position = end
     while True:

@@ -192,12 +192,13 @@ def annotated(text: str, lookup: Lookup, known: KnownNames) -> Value | None:
     text = text.strip()
     if len(text) > MAX_LENGTH:
         return None
-    if len(text) > 1 and text[0] in "\"'" and text[-1] == text[0]:
-        text = text[1:-1].strip()
+    if len(text) > 1 and text[0] in "\"'" and _is_one(text):
+        return annotated(text[1:-1], lookup, known)
     parts = [part for part in split(text, "|") if part not in _NEITHER]
     if len(parts) != 1:
         return None
-    text = parts[0]
+    if parts[0] != text:
+        return annotated(parts[0], lookup, known)
     if text.endswith("]"):
         return _with_arguments(text, lookup, known)
     value = value_of(text, lookup, known) if chain(text) else None

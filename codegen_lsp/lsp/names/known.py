@@ -42,12 +42,16 @@ class Members:
     """All of them by name, with their values as far as these are known; a property's is what it returns."""
     is_open: bool = False
     """Whether there may be more: a base or a module that is not known, `__getattr__`."""
+    classes: tuple[str, ...] = ()
+    """Of a class: its key and those of its bases."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownNames:
     """The names at a document's margin, and the members of the classes and modules that its values have."""
 
+    path: str = ""
+    """The document's; the keys of its own classes start with it and a colon."""
     scope: Mapping[str, Value] = field(default_factory=dict)
     members: Mapping[str, Members] = field(default_factory=dict)
 

@@ -119,6 +119,7 @@ def _prompt_json(prompt: Prompt | None, usage: Usage, cached_characters: int | N
         "suffix": prompt.suffix,
         "order": prompt.order,
         "shape": prompt.shape,
+        "words": list(prompt.words),
         "tokens": usage.prompt_tokens or prompt.tokens,
         "cachedTokens": usage.cached_tokens,
         "cachedCharacters": cached_characters,

@@ -475,7 +475,7 @@ def test_a_family_with_separators_gets_files_in_place_of_comments() -> None:
 
 
 def test_other_files_make_names_known_to_the_checks_of_lines() -> None:
-    known = KnownNames({"mod": Value("module", "mod.py")}, {"mod.py": Members({"right": None})})
+    known = KnownNames("a.py", {"mod": Value("module", "mod.py")}, {"mod.py": Members({"right": None})})
     names = ForeignNames(frozenset({"shown"}), known)
     text = "from pkg import *\nimport mod\n\ndef f(a):\n    ‸\n    return b + shown\n"
     plain = site(text)

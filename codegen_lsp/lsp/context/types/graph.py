@@ -43,7 +43,7 @@ class _Graph:
         """Each class by its key, with its file."""
         self._members: dict[str, Members] = {}
         self._todo: deque[str] = deque()
-        self._live = KnownNames({}, _Members(self))
+        self._live = KnownNames(path, {}, _Members(self))
         self._steps = 0
 
     def known(self) -> KnownNames:
@@ -58,7 +58,7 @@ class _Graph:
                 self.members(value.key)
         while self._todo and len(self._members) < MAX_CLASSES:
             self.members(self._todo.popleft())
-        return KnownNames(scope, dict(self._members))
+        return KnownNames(self._path, scope, dict(self._members))
 
     def members(self, key: str) -> Members | None:
         """Return the members of a class or module, as far as they are known so far."""
@@ -70,12 +70,13 @@ class _Graph:
             return self._module_members(key)
         path, written = self._classes[key]
         values: dict[str, Value | None] = {}
-        is_open = written.is_open
+        is_open, classes = written.is_open, [key]
         self._members[key] = Members(values, is_open=True)  # while it is being found out
         for base in written.bases:
             inherited = self._inherited(path, base)
             is_open = is_open or inherited is None or inherited.is_open
             values |= dict(inherited.values) if inherited is not None else {}
+            classes += inherited.classes if inherited is not None else ()
         values |= {name: values.get(name) for name in written.members}
         lookup = partial(self._in_class, path, key)
         for name, member in written.members.items():
@@ -84,7 +85,7 @@ class _Graph:
                 and (value := self._meaning(member, path, f"{key}.{name}", lookup)) is not None
             ):
                 values[name] = value
-        self._members[key] = Members(values, is_open)
+        self._members[key] = Members(values, is_open, tuple(dict.fromkeys(classes)))
         return self._members[key]
 
     def value(self, path: str, name: str) -> Value | None:
