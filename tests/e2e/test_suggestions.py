@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,35 @@ async def _generated(ed: Editor, before: dict[str, float], request: asyncio.Futu
     while not request.done():
         if (await ed.metrics())[name] > before[name]:
             return
+
+
+async def test_after_a_dot_only_members_of_the_receiver_are_suggested(
+    editor: StartEditor, tmp_path: Path
+) -> None:
+    (tmp_path / "shapes.py").write_text(
+        "class Shape:\n    def outline(self) -> list[int]: ...\n\n"
+        "class Circle(Shape):\n    def __init__(self, radius: float) -> None:\n        self.radius = radius\n\n"
+        "    def diameter(self) -> float:\n        return 2 * self.radius\n"
+    )
+    ed = await editor({"minConfidence": 0})
+    text = "from shapes import Circle\n\n\ndef area(circle: Circle) -> float:\n    return circle."
+    uri = ed.open(text, "main.py")
+    await ed.ready()
+    place = text.count("\n"), len("    return circle.")
+    async with asyncio.timeout(60):
+        await ed.inline(uri, *place, invoked=True)
+        while not (await ed.last(uri))["prompt"]["words"]:  # the other file is read in the background
+            ed.insert(uri, lsp.Position(0, 0), "\n")
+            place = place[0] + 1, place[1]
+            await ed.inline(uri, *place, invoked=True)
+    members = {"radius", "diameter", "outline", "__class__", "__dict__"}
+    last = await ed.last(uri)
+    assert set(last["prompt"]["words"]) == members
+    written = {re.split(r"\W", candidate["raw"])[0] for candidate in last["candidates"]}
+    assert len(written) > 1
+    assert written <= members
+
+    ed.insert(uri, lsp.Position(*place), "di")
+    items = await ed.inline(uri, place[0], place[1] + 2, invoked=True)
+    assert items
+    assert all(str(item.insert_text).startswith(("ameter", "diameter")) for item in items)
