@@ -15,7 +15,8 @@ from codegen_lsp.lsp.code import hints
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import Statement, read
 from codegen_lsp.lsp.code.surroundings import Surroundings
-from codegen_lsp.lsp.fitting.receivers import LocalNames, members_used
+from codegen_lsp.lsp.fitting.local_names import LocalNames
+from codegen_lsp.lsp.fitting.receivers import lacks, members_used
 from codegen_lsp.lsp.names.expressions import chain
 
 
@@ -124,7 +125,7 @@ class _Checker:
         """Return how many members a line uses that the values which it uses them of don't have."""
         own = line.binds() - set(line.targets())
         return sum(
-            self._names.lacks(receiver, member)
+            lacks(self._names, receiver, member)
             for receiver, member in members_used(line.code)
             if chain(receiver)[0].text not in own
         )

@@ -103,7 +103,12 @@ def words(code: str, before: str = CLASSES) -> set[str]:
         ("class Own(Base):\n    def __init__(self):\n        self.‸\n", set()),
         ("class Own(Base):\n    def __init__(self):\n        x = self.‸\n", {"close"}),
         ("class Own:\n    @classmethod\n    def make(cls):\n        cls.‸\n", {"make"}),
+        ('def f(client: Client):\n    print(f"{client.‸")\n', CLIENT),
         # Not known, or not a member
+        ("def f(client: Client):\n    # closes the client.‸\n", set()),
+        ('def f(client: Client):\n    """Close the client.‸\n', set()),
+        ("def f(client: Client):\n    print('the client.‸')\n", set()),
+        ("class Own(Base):\n    def reset(self):\n        self.‸\n", set()),
         ("def f(client):\n    client.‸\n", set()),
         ("def f(client: Client):\n    client = other()\n    client.‸\n", set()),
         ("def f(client: Client):\n    for i, client in enumerate(x):\n        client.‸\n", set()),
