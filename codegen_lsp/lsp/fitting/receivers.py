@@ -54,7 +54,7 @@ def words_at(site: Site) -> tuple[str, ...]:
 
 
 def _suggested(value: Value, members: Members) -> list[str]:
-    """Return the members of a value, without the special ones that nobody writes out."""
+    """Return the members of a value, without the special ones that are hardly ever written out."""
     names = [name for name in members.values if not is_special(name) or name in _WRITTEN]
     names += [name for name in members.values if is_special(name) and name not in _OF_PROTOCOLS]
     return [*names, *(_OF_CLASSES if value.kind == "class" else _OF_VALUES)]
