@@ -80,6 +80,11 @@ def log_probabilities(model: Model, tokens: Sequence[int]) -> torch.Tensor:
     return logits.masked_fill(model.banned, -torch.inf).log_softmax(-1)
 
 
+def spelling_mass(vocabulary: Vocabulary, scores: torch.Tensor, pending: bytes) -> float:
+    """The logarithm of the sum of e^x over the tokens that spell `pending`; 0 where nothing is healed."""
+    return float(scores[[*vocabulary.spelling(pending).tokens]].logsumexp(0)) if pending else 0.0
+
+
 def greedy(
     model: Model, prompt: str, words: Sequence[str], heal: bool, new: int
 ) -> tuple[bytes, list[float]]:
@@ -94,9 +99,10 @@ def greedy(
         allowed = [i for i in range(vocabulary.size) if free or may_come(vocabulary, i, text, targets)]
         token = max(allowed, key=lambda each: float(scores[each]))
         tokens.append(token)
+        healed = spelling_mass(vocabulary, scores, prepared.pending[len(text) :])
         text += vocabulary.output_bytes(token)
         if len(text) > len(prepared.pending):
-            values.append(float(scores[token] - scores[allowed].logsumexp(0)))
+            values.append(float(scores[token]) - healed)
         free = free or not spells(text, targets)
     return text[len(prepared.pending) :], values
 
@@ -246,7 +252,7 @@ def distribution(vocabulary: Vocabulary, seed: int) -> TokenDistribution:
 def test_whatever_the_words_and_the_logits_only_tokens_come_that_may(
     words: list[str], pending: bytes, branch: bool, temperature: float, seed: int
 ) -> None:
-    """With their log-probabilities among these. No row is plain, or could be drafted for, as long as it spells."""
+    """With the model's log-probabilities. No row is plain, or could be drafted for, as long as it spells."""
     fields: dict[str, Any] = {
         "n": 3,
         "branch": branch,
@@ -266,10 +272,11 @@ def test_whatever_the_words_and_the_logits_only_tokens_come_that_may(
             token = row.choose(likely)
             row.push(token, likely)
             assert may_come(VOCABULARY, token, text, targets)
-            allowed = [i for i in range(VOCABULARY.size) if may_come(VOCABULARY, i, text, targets)]
+            scores = likely.logits.log_softmax(-1)
+            healed = spelling_mass(VOCABULARY, scores, pending[len(text) :])
             text += VOCABULARY.output_bytes(token)
             if len(text) > len(pending) and token not in VOCABULARY.ends:
-                values.append(float(likely.logits[token] - likely.logits[allowed].logsumexp(0)))
+                values.append(float(scores[token]) - healed)
         row.cut()
         choice = row.delta()
         assert choice is not None

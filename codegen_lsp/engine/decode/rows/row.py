@@ -30,8 +30,8 @@ class Row:
     takes the token " print": its text is "nt".
 
     While the row has to begin with one of some words, these come after `pending`. Tokens that spell a part of a word
-    count, each with its probability among the tokens that may come. The row is free once the word has ended, or if no
-    token can spell any of the words.
+    count, with the probabilities that the model gives them: what it says of the words can be compared. The row is free
+    once the word has ended, or if no token can spell any of the words.
     """
 
     def __init__(
@@ -111,7 +111,8 @@ class Row:
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
     def _choose_spelling(self, logits: torch.Tensor) -> int:
-        allowed, reaching = self._allowed(), self._spelling().reaching
+        spelling = self._spelling()
+        allowed, reaching = _ids(spelling), spelling.reaching
         values = logits[allowed]
         if self._branch.is_alone:
             request = self.request
@@ -150,16 +151,12 @@ class Row:
             return self.vocabulary.spelling_of_words(self.pending, self._rests, self._ends)
         return self.vocabulary.spelling(self.pending)
 
-    def _allowed(self) -> torch.Tensor:
-        """Return the ids of the tokens that may come next while something is to be spelled."""
-        return torch.frombuffer(self._spelling().tokens, dtype=torch.int64)
-
     def push(self, token: int, distribution: TokenDistribution) -> None:
         """Add a token that was chosen from a distribution."""
         raw = self.vocabulary.output_bytes(token)
         chosen = None if self.request.logprobs is None else distribution.log_probability(token)
-        if chosen is not None and self._spells:
-            chosen -= distribution.log_probability_of_any(self._allowed())
+        if chosen is not None and self.pending:
+            chosen -= distribution.log_probability_of_any(_ids(self.vocabulary.spelling(self.pending)))
         if self.pending:
             if self.pending.startswith(raw):
                 self.pending = self.pending[len(raw) :]
@@ -247,6 +244,10 @@ def named_top(vocabulary: Vocabulary, top: Sequence[tuple[int, float]]) -> dict[
     for token, value in top:
         names.setdefault(vocabulary.text_of(token), value)
     return names or None
+
+
+def _ids(spelling: Spelling) -> torch.Tensor:
+    return torch.frombuffer(spelling.tokens, dtype=torch.int64)
 
 
 def _generator(request: CompletionRequest, rank: int) -> torch.Generator | None:
