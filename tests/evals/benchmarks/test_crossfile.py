@@ -17,6 +17,7 @@ from codegen_lsp.evals.benchmarks.crossfile.stubbing import without_own_imports
 from codegen_lsp.evals.harness.records import DataError, EvaluationError, Folder
 from codegen_lsp.evals.harness.retrying_client import RetryingClient
 from codegen_lsp.wire.answers import ModelInfo
+from codegen_lsp.wire.requests import EXTENSIONS, CompletionRequest
 
 pytest.importorskip("mypy", reason="needs the eval extra")
 
@@ -119,16 +120,20 @@ def tasks_in(package: Path) -> list[CrossfileTask]:
     ]
 
 
-def written(prompt: str, _seed: int, _request: object) -> str:
-    """A model that knows a method only if it was shown."""
-    return "area() / 2\n" if "def area" in prompt else "size()\n"
+def written(prompt: str, _seed: int, request: CompletionRequest) -> str:
+    """A model that knows a method only if it was shown, or named among those that may come."""
+    return "area() / 2\n" if "def area" in prompt or "area" in request.words else "size()\n"
 
 
-async def report_in(folder: Path, package: Path, client: ScriptedClient) -> dict[str, Any]:
+async def report_in(
+    folder: Path, package: Path, client: ScriptedClient, extensions: tuple[str, ...] = ()
+) -> dict[str, Any]:
     settings = crossfile.settings_of(CrossfileSettings(tasks=2), [package])
     tasks = tasks_in(package)
     with Folder(folder, settings) as opened:
-        completer = LineCompleter(RetryingClient(client, pause=0.0), client, ModelInfo("m", 2048))
+        completer = LineCompleter(
+            RetryingClient(client, pause=0.0), client, ModelInfo("m", 2048, extensions=extensions)
+        )
         try:
             records = await crossfile.evaluate(completer, opened, tasks, lambda *_: None)
         finally:
@@ -139,14 +144,21 @@ async def report_in(folder: Path, package: Path, client: ScriptedClient) -> dict
 async def test_the_report_says_what_each_way_gains(tmp_path: Path, package: Path) -> None:
     data = await report_in(tmp_path / "out", package, ScriptedClient(written))
     ways = {way: figures["identifier_match"]["mean"] for way, figures in data["ways"].items()}
-    assert ways == {"none": 0.0, "imports": 1.0, "similar": 0.5, "both": 1.0}
+    assert ways == {"none": 0.0, "names": 0.0, "imports": 1.0, "similar": 0.5, "both": 1.0}
     assert data["ways"]["imports"]["exact_match"]["mean"] == 1.0
     assert data["ways"]["none"]["shown"] == 0.0
-    assert data["gain_identifier_match"] == {"imports": None, "similar": None, "both": None}
+    assert data["gain_identifier_match"] == dict.fromkeys(("names", "imports", "similar", "both"))
     page = (tmp_path / "out" / "report.md").read_text()
-    assert "| with imported definitions | 100.0" in page
+    assert "| with names and imported definitions | 100.0" in page
     assert "## shapely: 2 lines" in page
     assert json.loads((tmp_path / "out" / "report.json").read_text())["tasks"] == 2
+
+
+async def test_the_names_of_other_files_limit_what_comes_after_a_dot(tmp_path: Path, package: Path) -> None:
+    data = await report_in(tmp_path / "out", package, ScriptedClient(written), EXTENSIONS)
+    ways = {way: figures["identifier_match"]["mean"] for way, figures in data["ways"].items()}
+    assert ways == {"none": 0.0, "names": 1.0, "imports": 1.0, "similar": 1.0, "both": 1.0}
+    assert data["ways"]["names"]["shown"] == 0.0
 
 
 async def test_goes_on_after_a_stop(tmp_path: Path, package: Path) -> None:
