@@ -173,6 +173,11 @@ class Options:
             return is_loopback(self.server) if self.server else self.model not in TOO_SMALL
         return self.other_files == "always"
 
+    @property
+    def tells_names(self) -> bool:
+        """Whether the model may be told names of other files: by default if they stay on this machine."""
+        return self.other_files != "auto" or not self.server or is_loopback(self.server)
+
     def engine_config(self) -> EngineConfig:
         """Return the configuration of the local engine for these options, with absolute paths."""
         return EngineConfig(

@@ -226,8 +226,8 @@ class Pipeline:
                 return Outcome(reason=reason, message=self.backend.state.message)
             others = self.other_files(cursor.uri)
             site = Site.of(replace(cursor, foreign=others.names))
-            words = words_at(site) if "words" in self.backend.info.extensions else ()
-            prompt = replace(await self._prompt(site), words=words)
+            can_limit = "words" in self.backend.info.extensions and self.options.tells_names
+            prompt = replace(await self._prompt(site), words=words_at(site) if can_limit else ())
             self._given[cursor.uri] = others, prompt.given
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)

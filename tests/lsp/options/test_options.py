@@ -350,21 +350,22 @@ def test_a_workspace_can_exclude_more_files_and_not_fewer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "choice", "shown"),
+    ("server", "choice", "shown", "told"),
     [
-        ("", "auto", False),
-        ("http://127.0.0.1:8000", "auto", True),
-        ("http://gpu.example", "auto", False),
-        ("http://gpu.example", "always", True),
-        ("", "never", False),
+        ("", "auto", False, True),
+        ("http://127.0.0.1:8000", "auto", True, True),
+        ("http://gpu.example", "auto", False, False),
+        ("http://gpu.example", "always", True, True),
+        ("http://gpu.example", "never", False, True),  # of its own names, which are all that is known then
+        ("", "never", False, True),
     ],
 )
 def test_other_files_are_not_sent_to_another_machine_unless_the_user_says_so(
-    server: str, choice: str, shown: bool
+    server: str, choice: str, shown: bool, told: bool
 ) -> None:
     options, problems = parse({"server": server, "otherFiles": choice})
     assert problems == ()
-    assert options.shows_other_files is shown
+    assert (options.shows_other_files, options.tells_names) == (shown, told)
     if not server:  # small models gain nothing from other files
         for model, gains in (("350M-mono", True), ("smollm2-135m", False)):
             other, _ = parse({"model": model, "otherFiles": choice})
