@@ -24,7 +24,7 @@ from codegen_lsp.wire.requests import CompletionRequest
 PLAIN_TEMPERATURE = 0.4
 """Temperature for a server that can't branch: at 0 all its rows would be the same."""
 MAX_ROWS = 10
-INVOKED_EXTRA = 5
+INVOKED_EXTRA = 7
 """Number of additional candidates of an engine of this project if the user asks for them by hand."""
 INVOKED_EXTRA_DRAWN = 2
 """The same of other servers, which draw them, so that many are equal."""

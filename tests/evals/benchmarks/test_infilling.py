@@ -104,7 +104,7 @@ async def test_raw_is_greedy_and_its_first_line_that_holds_something() -> None:
 async def test_server_goes_its_own_way() -> None:
     """Its prompt, its decoding options, its filters: a candidate that repeats the next line is dropped."""
     task = Task("S/2", "h", "def h(x):\n    y = x\n", "    z = y\n    return z\n", "    y += 1\n", "")
-    lines = ["    z = y", "    y += 1", "    y += 2", "    y += 1", "", "", ""]
+    lines = ["    z = y", "    y += 1", "    y += 2", "    y += 1", *[""] * 5]
 
     def write(prompt: str, seed: int, request: CompletionRequest) -> str:
         hinted = prompt.endswith("    ")
@@ -114,8 +114,8 @@ async def test_server_goes_its_own_way() -> None:
     rows = await filler(engine).server(task)
     request, hinted, scoring = engine.requests
     assert request.branch
-    assert (request.n, hinted.n) == (7, 1)
-    assert [r["reason"] for r in rows] == ["repeats-suffix", None, None, "duplicate", *["empty"] * 4]
+    assert (request.n, hinted.n) == (9, 1)
+    assert [r["reason"] for r in rows] == ["repeats-suffix", None, None, "duplicate", *["empty"] * 6]
     record = {"raw": "    z = 3", "rows": rows}
     chosen = infilling.choices(record, TASKS[0])
     assert chosen["raw"] == "    z = 3"

@@ -47,6 +47,8 @@ ELSE_OF_TWO = HEAD + "    if xs:\n        xs.pop()\n        total += 1\n    else
         (HEAD + "    for field in ‸\n", "xs:", FITS),
         (HEAD + "    for field in ‸\n", "points:", LineIssues(unknown=1)),
         (HEAD + "    for ‸\n", "field in xs:", FITS),
+        (HEAD + "    for field in ‸\n", "field.values():", LineIssues(unknown=1)),
+        (HEAD + "    for field in ‸\n", "[x for x in xs]:", FITS),
         (HEAD + "    total = sum(‸)\n", "x for x in xs", FITS),
         (HEAD + "    total = sum(‸)\n", "x for x in ys", LineIssues(unknown=1)),
         (HEAD + "    print(to‸)\n", "tal", FITS),

@@ -45,7 +45,7 @@ async def test_settings_that_change_are_applied(editor: StartEditor, fake: FakeE
     )
     ed.client.workspace_did_change_configuration(lsp.DidChangeConfigurationParams(None))
     async with asyncio.timeout(10):  # the server has the new settings once it has asked for them
-        while (fake.completions[-1]["n"], fake.completions[-1]["max_tokens"]) != (9, 77):
+        while (fake.completions[-1]["n"], fake.completions[-1]["max_tokens"]) != (10, 77):
             await ed.inline(uri, *END, invoked=True)
 
 

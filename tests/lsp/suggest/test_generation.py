@@ -123,12 +123,12 @@ def test_requests_fit_the_server() -> None:
         far = to_request(PROMPT, Options(candidates=3), extensions=extensions, invoked=False, remote=True)
         assert (far.n, far.temperature, far.branch) == (1, 0.0, False)
         asked = to_request(PROMPT, Options(candidates=3), extensions=extensions, invoked=True, remote=True)
-        assert asked.n == (8 if extensions else 5)
+        assert asked.n == (10 if extensions else 5)
     alone = to_request(PROMPT, Options(candidates=1), extensions=False, invoked=False)
     assert (alone.n, alone.temperature, alone.branch) == (1, 0.0, False)
     warm = to_request(PROMPT, Options(temperature=0.7, top_p=0.5), extensions=True, invoked=True)
     assert (warm.temperature, warm.top_p, warm.branch) == (0.7, 0.5, False)
-    assert warm.n == Options().candidates + 5
+    assert warm.n == Options().candidates + 7
     assert to_request(PROMPT, Options(candidates=10), extensions=True, invoked=True).n == 10
     assert to_request(PROMPT, Options(candidates=1), extensions=True, invoked=True).n == 1
     assert warming_request(PROMPT).max_tokens == 0

@@ -69,7 +69,7 @@ class InfillingSettings(JudgedSettings):
     """Settings of one evaluation; the same settings give the same lines."""
 
     rows: int = 3
-    """The language server's option `candidates`; an engine of this project decodes five more rows, since a
+    """The language server's option `candidates`; an engine of this project decodes seven more rows, since a
     person asks by hand."""
     max_tokens: int = 64
     tasks: int = 0
