@@ -26,7 +26,6 @@ _ANNOTATED = re.compile(r"([^\W\d]\w*)\s*:(?!=)\s*\S")
 _SEPARATORS = re.compile(r"[,()]")
 _KEYWORD_ARGUMENT = re.compile(r"([(,]\s*)[^\W\d]\w*\s*=(?!=)")
 _LOOP = re.compile(r"\bfor\b(.*?)\bin\b", re.DOTALL)
-_FOR = re.compile(r"(?:async\s+)?for\b.*?\bin\b\s*", re.DOTALL)
 _LAMBDA = re.compile(r"\blambda\b([^:]*):")
 _AS = re.compile(r"\bas\b\s*\(?([^:()=]*)|([^\W\d]\w*)\s*:=")
 _DEFINES = re.compile(r"(?:async\s+)?(?:def|class)\b\s*([^\W\d]\w*)?(.*)", re.DOTALL)
@@ -103,8 +102,9 @@ class Statement:
 
     def needs(self) -> list[str]:
         """Return the names that must be bound before it runs, in order: `n` and `x` of `y = [i * n for i in x]`."""
-        if (loop := _FOR.match(self.code)) is not None:  # what it loops over comes before its own names
-            return Statement("", self.code[loop.end() :].rstrip(": ")).needs()
+        code = self.code.removeprefix("async").lstrip()
+        if (loop := _LOOP.match(code)) is not None:  # what it loops over comes before its own names
+            return Statement("", code[loop.end() :].strip(": ")).needs()
         *targets, value = _sides(self.code)
         assigned = set(self.targets())
         bound = self.binds() - assigned

@@ -13,7 +13,7 @@ from tree_sitter import Node
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.syntax import decode, encode, parse
-from codegen_lsp.lsp.context.imports import Import, imports_in
+from codegen_lsp.lsp.context.imports import Import, imported_modules, imported_names, imports_in
 from codegen_lsp.lsp.prompts.outline import Definition, OutlineReader, name_of
 
 _ASSIGNMENTS = frozenset(["assignment", "type_alias_statement"])
@@ -59,9 +59,8 @@ class Exports:
     @property
     def names(self) -> frozenset[str]:
         """Every name that it defines or imports."""
-        imported = {local for imp in self.imports for _, local in imp.names}
-        modules = {imp.alias.partition(".")[0] for imp in self.imports if imp.alias}
-        return frozenset({d.name for d in self.definitions if d.name} | imported | modules)
+        defined = (d.name for d in self.definitions if d.name)
+        return frozenset([*defined, *imported_names(self.imports), *imported_modules(self.imports)])
 
 
 @lru_cache(maxsize=48)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,6 +59,16 @@ class Import:
 def family(language: str) -> str:
     """Return the language that a language shares its imports with: JavaScript for TypeScript, C for C++."""
     return _DIALECTS.get(language, language)
+
+
+def imported_names(imports: Iterable[Import]) -> Iterator[str]:
+    """Yield what names of modules are called where they are imported."""
+    return (local for item in imports for _, local in item.names)
+
+
+def imported_modules(imports: Iterable[Import]) -> Iterator[str]:
+    """Yield the names that stand for modules: `a` of `import a.b`."""
+    return (item.alias.partition(".")[0] for item in imports if item.alias)
 
 
 @lru_cache(maxsize=48)

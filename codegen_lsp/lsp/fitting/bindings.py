@@ -95,9 +95,7 @@ class FunctionText:
         yield from _narrowed(name, body + self._text[self._text.rfind("\n") + 1 :])
 
 
-def _statements(
-    name: str,
-) -> Iterator[tuple[re.Pattern[str], Literal["value", "element", "entered", "class", "other"]]]:
+def _statements(name: str) -> Iterator[tuple[re.Pattern[str], BindingKind]]:
     """Yield the patterns of statements that bind a name."""
     word = re.escape(name)
     yield re.compile(rf"^[ \t]*{word}[ \t]*(?::([^=\n]+))?(?:=(?!=)[ \t]*(.*))?$", re.M), "value"

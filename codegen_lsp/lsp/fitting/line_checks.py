@@ -56,7 +56,7 @@ class _Checker:
         self._around = around
         self._line = site.before
         self._typed = {name for s in read(_WORD.sub("", site.before)).statements for name in s.needs()}
-        """Names of the line that are no candidate's doing."""
+        """Names that the typed part of the line uses already: they don't count against any candidate."""
         self._text = hints.visible(site.cursor)
         self._starred = site.cursor.foreign.starred or frozenset[str]()
         self._names = LocalNames(site)
@@ -133,6 +133,5 @@ class _Checker:
 
 def _is_only_an_attribute(line: Statement) -> bool:
     """Return whether a line looks an attribute up and does nothing with it."""
-    return (
-        "." in line.code and all(step.kind == "name" for step in chain(line.code)) and bool(chain(line.code))
-    )
+    steps = chain(line.code)
+    return len(steps) > 1 and all(step.kind == "name" for step in steps)

@@ -1,7 +1,7 @@
 """What the names at a cursor mean: by the functions that it is in, or by what is known of the document's names. Pure.
 
 What classes have comes from the names that were known when the document was last read, `Cursor.foreign`, and from the
-text of its own classes now. Python only; of everything else nothing is known.
+current text of its own classes. This is for Python; nothing is known about names in other languages.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from codegen_lsp.lsp.code.hints import visible
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.surroundings import REACH
 from codegen_lsp.lsp.fitting.bindings import HEAD, Binding, FunctionText
-from codegen_lsp.lsp.names.expressions import annotated, value_of
+from codegen_lsp.lsp.names.expressions import ATTRIBUTES, annotated, value_of
 from codegen_lsp.lsp.names.known import Members, Value
 
 MAX_DEPTH = 6
 """Number of local names that are followed from one to the next."""
-_ATTRIBUTES = re.compile(r"\b(?:self|cls)\.([^\W\d]\w*)")
 _BODY = re.compile(r"[^\n]*:[^\n]*\n(?:[ \t]*\n)*([ \t]+)")
 
 
@@ -42,6 +41,8 @@ class LocalNames:
         self.known = site.cursor.foreign.known
         self._depth = 0
         self._found: dict[str, Value | None] = {}
+        self._members: dict[str, Members] = {}
+        """By the keys of their classes: a class's text is searched once, however many lines use its members."""
 
     def value(self, expression: str) -> Value | None:
         """Return what is known of the value of an expression at the cursor."""
@@ -50,8 +51,14 @@ class LocalNames:
     def members(self, value: Value | None) -> Members | None:
         """Return the members of a value, with those that the document's own classes have been given by now."""
         members = self.known.members_of(value)
-        if members is None or members.is_open:
+        if members is None or members.is_open or not members.classes:
             return members
+        key = members.classes[0]
+        if key not in self._members:
+            self._members[key] = self._with_new(members)
+        return self._members[key]
+
+    def _with_new(self, members: Members) -> Members:
         own = [key for key in members.classes if key.startswith(f"{self.known.path}:")]
         new = {name for key in own for name in _members_in(self._text, re.split(r"[:.]", key)[-1])}
         return replace(members, values=dict.fromkeys(new) | dict(members.values)) if new else members
@@ -139,7 +146,7 @@ def _members_in(text: str, name: str) -> set[str]:
         return set()
     end = re.compile(rf"^(?!{head[1]}[ \t])[ \t]*[^\s#)\]}}]", re.MULTILINE).search(text, head.end())
     body = text[head.end() : end.start() if end is not None else len(text)]
-    names = set(_ATTRIBUTES.findall(body))
+    names = set(ATTRIBUTES.findall(body))
     first = _BODY.match(body)
     if first is not None:
         bound = rf"^{first[1]}(?:(?:async[ \t]+)?(?:def|class)[ \t]+)?(\w+)[ \t]*(?:[=(]|:[ \t]*[^\s#])"

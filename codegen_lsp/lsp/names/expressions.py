@@ -1,7 +1,7 @@
 """Read what an expression or an annotation of Python says about its value. Pure.
 
 Knows names, attributes, calls, indexing, literals, `await`, `or` and conditional expressions, and the annotations
-that are used most. Of everything else nothing is known.
+that are used most. Nothing is known about the value of any other expression.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Literal
 
 from codegen_lsp.lsp.names.known import KnownNames, Value, builtin
 
+ATTRIBUTES = re.compile(r"\b(?:self|cls)\.([^\W\d]\w*)")
+"""What the text of a class uses of its own values."""
 Lookup = Callable[[str], Value | None]
 """Returns what a name means where an expression stands; None if that is not known."""
 MAX_LENGTH = 1000
 """Characters of the longest expression that is read."""
 _NAME = re.compile(r"[^\W\d]\w*")
-_SPACE = re.compile(r"\s*")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _CLOSERS = frozenset(_PAIRS.values())
 _STRING = re.compile(r"[rRuUbBfF]{0,2}(\"\"\"|'''|\"|')")
@@ -33,30 +34,9 @@ _LAST = frozenset(
 """Types of which the last argument is what a value holds."""
 _HOLDERS = frozenset(
     [
-        *(
-            "List",
-            "list",
-            "Sequence",
-            "MutableSequence",
-            "Iterable",
-            "Iterator",
-            "Set",
-            "set",
-            "FrozenSet",
-            "frozenset",
-        ),
-        *(
-            "Collection",
-            "AbstractSet",
-            "Deque",
-            "deque",
-            "Generator",
-            "AsyncIterator",
-            "AsyncIterable",
-            "Tuple",
-            "tuple",
-        ),
-        "AsyncGenerator",
+        *("List", "list", "Sequence", "MutableSequence", "Tuple", "tuple", "Deque", "deque"),
+        *("Set", "set", "FrozenSet", "frozenset", "AbstractSet", "Collection"),
+        *("Iterable", "Iterator", "Generator", "AsyncIterable", "AsyncIterator", "AsyncGenerator"),
     ]
 )
 _BUILT_IN = {name.capitalize(): name for name in ("list", "dict", "set", "tuple")} | {

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Literal
 
 BUILTIN = "builtins."
-"""The start of the keys of Python's own classes."""
+"""The start of the keys of Python's built-in classes."""
 _OPEN_BUILTINS = frozenset(["object", "type", "super", "property"])
 """Classes of which a value has more members than the class."""
 
@@ -51,7 +51,7 @@ class KnownNames:
     """The names at a document's margin, and the members of the classes and modules that its values have."""
 
     path: str = ""
-    """The document's; the keys of its own classes start with it and a colon."""
+    """Path of the document. The keys of the document's own classes start with this path and a colon."""
     scope: Mapping[str, Value] = field(default_factory=dict)
     members: Mapping[str, Members] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ NO_NAMES = ForeignNames()
 
 
 def builtin(name: str) -> Value | None:
-    """Return a class of Python's own by its name; None if there is no such class."""
+    """Return one of Python's built-in classes by name; None if there is no such class."""
     if name in _OPEN_BUILTINS or not isinstance(getattr(builtins, name, None), type):
         return None
     return Value("class", BUILTIN + name)

@@ -134,8 +134,14 @@ def test_members_of_the_document_s_classes_count_before_they_are_saved() -> None
     assert set(words_at(Site.of(replace(at, foreign=names)))) - SPECIAL == {"x", "y", "move"}
 
 
-def test_other_languages_have_no_words() -> None:
-    assert words_at(Site.of(cursor("class A { b() { this.‸ } }", "javascript"))) == ()
+@pytest.mark.parametrize(("language", "has_words"), [("python", True), ("javascript", False)])
+def test_other_languages_have_no_words(language: str, has_words: bool) -> None:
+    at = cursor(CLASSES + "\nclient = Client('a')\nclient.‸\n", language)
+    names = gather(
+        DocumentSnapshot("/a.py", "python", CLASSES + "client = Client('a')\n"),
+        BoundedReading(WorkspaceFiles([])),
+    ).names
+    assert bool(words_at(Site.of(replace(at, foreign=names)))) is has_words
 
 
 def test_a_line_that_uses_a_member_that_is_not_there_is_unknown() -> None:

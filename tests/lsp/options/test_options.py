@@ -356,7 +356,7 @@ def test_a_workspace_can_exclude_more_files_and_not_fewer() -> None:
         ("http://127.0.0.1:8000", "auto", True, True),
         ("http://gpu.example", "auto", False, False),
         ("http://gpu.example", "always", True, True),
-        ("http://gpu.example", "never", False, True),  # of its own names, which are all that is known then
+        ("http://gpu.example", "never", False, True),  # only the file's own names are known then
         ("", "never", False, True),
     ],
 )

@@ -155,9 +155,9 @@ class Row:
         """Add a token that was chosen from a distribution."""
         raw = self.vocabulary.output_bytes(token)
         chosen = None if self.request.logprobs is None else distribution.log_probability(token)
-        if chosen is not None and self.pending:
-            chosen -= distribution.log_probability_of_any(_ids(self.vocabulary.spelling(self.pending)))
         if self.pending:
+            if chosen is not None:
+                chosen -= distribution.log_probability_of_any(_ids(self.vocabulary.spelling(self.pending)))
             if self.pending.startswith(raw):
                 self.pending = self.pending[len(raw) :]
                 return

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from codegen_lsp.lsp.context.imports import Import
+from codegen_lsp.lsp.context.imports import Import, imported_modules, imported_names
 from codegen_lsp.lsp.context.resolution import FileAccess, resolve
 from codegen_lsp.lsp.context.types.written import WrittenClass, WrittenModule, WrittenName, written_module
 from codegen_lsp.lsp.names.expressions import Lookup, annotated, chain, value_of
@@ -49,9 +49,9 @@ class _Graph:
     def known(self) -> KnownNames:
         """Return what was found out."""
         module = self._module(self._path)
-        imported = (local for item in module.imports for _, local in item.names)
-        modules = (item.alias.partition(".")[0] for item in module.imports if item.alias)
-        names = dict.fromkeys([*module.names, *imported, *modules])
+        names = dict.fromkeys(
+            [*module.names, *imported_names(module.imports), *imported_modules(module.imports)]
+        )
         scope = {name: value for name in names if (value := self.value(self._path, name)) is not None}
         for value in scope.values():
             if value.kind == "module":
@@ -91,14 +91,12 @@ class _Graph:
     def value(self, path: str, name: str) -> Value | None:
         """Return what a name at the margin of a module means."""
         if (path, name) not in self._values:
-            self._values[path, name] = None  # a name that leads to itself
-            if self._steps < MAX_STEPS:
-                self._steps += 1
-                self._values[path, name] = self._found(path, name)
-                self._steps -= 1
-            else:
-                del self._values[path, name]
+            if self._steps == MAX_STEPS:
                 return None
+            self._values[path, name] = None  # a name that leads to itself
+            self._steps += 1
+            self._values[path, name] = self._found(path, name)
+            self._steps -= 1
         return self._values[path, name]
 
     def _found(self, path: str, name: str) -> Value | None:
@@ -163,10 +161,9 @@ class _Graph:
         module = written_module(text)
         values: dict[str, Value | None] = {}
         self._members[path] = Members(values, is_open=True)
-        imported = [local for item in module.imports for _, local in item.names]
-        names = dict.fromkeys([*module.names, *imported, *self._submodules(path)])
+        names = dict.fromkeys([*module.names, *imported_names(module.imports), *self._submodules(path)])
         values |= {name: self.value(path, name) for name in names}
-        values |= {item.alias.partition(".")[0]: None for item in module.imports if item.alias}
+        values |= dict.fromkeys(imported_modules(module.imports))
         is_open = module.is_open or any(item.star for item in module.imports)
         self._members[path] = Members(values, is_open)
         return self._members[path]

@@ -15,22 +15,15 @@ from tree_sitter import Node
 
 from codegen_lsp.lsp.code.syntax import decode, encode, parse
 from codegen_lsp.lsp.context.imports import Import, imports_in
+from codegen_lsp.lsp.names.expressions import ATTRIBUTES
 
 _LOOKED_INTO = frozenset(
     [
         *("if_statement", "else_clause", "elif_clause", "try_statement", "except_clause", "finally_clause"),
-        *(
-            "with_statement",
-            "for_statement",
-            "while_statement",
-            "block",
-            "ERROR",
-            "match_statement",
-            "case_clause",
-        ),
+        *("with_statement", "for_statement", "while_statement", "match_statement", "case_clause"),
+        *("block", "ERROR"),
     ]
 )
-_ACCESS = re.compile(r"\b(?:self|cls)\.([^\W\d]\w*)")
 _DYNAMIC = frozenset(["__getattr__", "__getattribute__"])
 _PROPERTIES = re.compile(r"@(?:[\w.]*property|[\w.]*\.(?:setter|getter|deleter))\b")
 _PARAMETERS = frozenset(["typed_parameter", "typed_default_parameter"])
@@ -160,7 +153,7 @@ def _class(node: Node) -> WrittenClass:
     for function in _functions(body):
         for name, written in _attributes(function):
             members[name] = _merged(members.get(name), written)
-    for name in _ACCESS.findall(decode(body.text or b"")):
+    for name in ATTRIBUTES.findall(decode(body.text or b"")):
         members.setdefault(name, None)
     return WrittenClass(tuple(bases), members, is_open or not _DYNAMIC.isdisjoint(members))
 
