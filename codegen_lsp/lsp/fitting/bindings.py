@@ -23,6 +23,8 @@ _CONDITION = re.compile(
 _CLAIM = re.compile(r"[ \t]*assert[ \t]+isinstance\(\s*(\w+)\s*,\s*([\w.]+)\s*\)")
 _COMMENT = re.compile(r"#.*")
 _PARAMETER = re.compile(r"(\**)(\w+)\s*(?::\s*([^=]+))?(?:=.*)?\Z", re.DOTALL)
+LONGEST = 16 * 1024
+"""Characters of the longest function that is read."""
 LONGEST_LINE = 300
 """Characters of the longest line that is looked at: some patterns take a time that grows with its square."""
 _LONG_STRING = re.compile(r"(\"\"\"|\'\'\')(?:\\.|(?!\1).)*\1", re.DOTALL)
@@ -49,9 +51,14 @@ class FunctionText:
         self._text = text
 
     def binding(self, name: str) -> Binding | None:
-        """Return how a name is last bound before the cursor's line; None if the function doesn't bind it."""
+        """Return how a name is last bound before the cursor's line; None if the function doesn't bind it.
+
+        In a function that is too long to be read, any name may be bound in whatever way.
+        """
         if name not in self._text:
             return None
+        if len(self._text) > LONGEST:
+            return _OTHER
         last: tuple[int, Binding | None] = -1, self._parameters.get(name)
         return max(chain([last], self._bindings(name)), key=lambda pair: pair[0])[1]
 

@@ -132,7 +132,7 @@ class LocalNames:
             limit = lines.columns(row)
             match = HEAD.match(row)
             if match is not None:
-                text = "\n".join(rows[number:])[:REACH] if match[1] == "def" else ""
+                text = "\n".join(rows[number:]) if match[1] == "def" else ""
                 heads.append(_Head(match[1], match[2], FunctionText(text)))
             if limit == 0:
                 break

@@ -10,7 +10,7 @@ from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.fitting.local_names import LocalNames
 from codegen_lsp.lsp.names.expressions import MAX_LENGTH, chain
 from codegen_lsp.lsp.names.known import KnownNames, Members, Value
-from codegen_lsp.wire.requests import MAX_WORDS
+from codegen_lsp.wire.requests import MAX_WORD, MAX_WORDS
 
 MAX_USES = 40
 """Number of members that are looked at in one statement."""
@@ -50,6 +50,7 @@ def words_at(site: Site) -> tuple[str, ...]:
         return ()  # it may be given a new attribute
     suggested = _fitting(_suggested(value, members), members, before.rstrip()[: -len(receiver)], names.known)
     words = sorted({name[len(typed[1]) :] for name in suggested if name.startswith(typed[1])})
+    words = [word for word in words if len(word) <= MAX_WORD]
     return tuple(words) if len(words) <= MAX_WORDS else ()
 
 

@@ -134,6 +134,18 @@ def test_members_of_the_document_s_classes_count_before_they_are_saved() -> None
     assert set(words_at(Site.of(replace(at, foreign=names)))) - SPECIAL == {"x", "y", "move"}
 
 
+def test_a_name_that_no_engine_takes_is_left_out() -> None:
+    code = f"class A:\n    def {'x' * 500}(self): ...\n    def y(self): ...\n\ndef f(a: A):\n    a.‸\n"
+    assert words(code, "") == {"y"}
+
+
+@pytest.mark.parametrize(("lines", "members"), [(10, {"text", "parts", "json"}), (2000, set())])
+def test_names_of_a_function_that_is_too_long_to_read_are_not_known(lines: int, members: set[str]) -> None:
+    """The last assignment counts, which may be anywhere in it."""
+    body = "    print('a')\n" * lines
+    assert words(f"def f(x: Log):\n{body}    x = Response()\n    x.‸\n") == members
+
+
 @pytest.mark.parametrize(("language", "has_words"), [("python", True), ("javascript", False)])
 def test_other_languages_have_no_words(language: str, has_words: bool) -> None:
     at = cursor(CLASSES + "\nclient = Client('a')\nclient.‸\n", language)
