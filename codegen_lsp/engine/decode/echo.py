@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import accumulate
 
 import torch
@@ -23,8 +24,8 @@ class Echo:
         self.request = request
         self.tokens = prompt.tokens
         self.starts = _character_starts(model, prompt)
-        covering = (i for i in range(len(self.tokens)) if self.starts[i + 1] > request.echo_from)
-        self.first = next(covering, len(self.tokens)) if request.echo_from else 0
+        # The first token that ends behind `echo_from`.
+        self.first = bisect_right(self.starts, request.echo_from, lo=1) - 1 if request.echo_from else 0
         self.text = prompt.text[self.starts[self.first] :]
         # Nothing predicts the first token of a prompt.
         self._values: list[float | None] = [None] if self.first == 0 else []
@@ -78,8 +79,8 @@ class Echo:
 def _character_starts(model: Model, prompt: PreparedPrompt) -> list[int]:
     """Return the index of the character at which each token starts, and the number of characters."""
     if prompt.text.isascii():
-        bytes_of = model.vocabulary.bytes_of
-        starts = [0, *accumulate(len(bytes_of[token]) for token in prompt.tokens)]
+        length_of = model.vocabulary.length_of
+        starts = [0, *accumulate(map(length_of.__getitem__, prompt.tokens))]
         if starts[-1] == len(prompt.text):
             return starts
     utf8, count = Utf8(), 0

@@ -108,6 +108,8 @@ class Vocabulary:
         self._spellings = lru_cache(maxsize=64)(self._spelling)
         self._word_spellings = lru_cache(maxsize=64)(self._spelling_of_words)
         self.bytes_of = self._all_bytes()
+        self.length_of = [len(raw) for raw in self.bytes_of]
+        """The number of bytes of each token."""
 
     @property
     def without_text(self) -> list[int]:
@@ -117,7 +119,7 @@ class Vocabulary:
     @cached_property
     def longest(self) -> int:
         """Number of bytes of the longest token."""
-        return max(map(len, self.bytes_of), default=1) or 1
+        return max(self.length_of, default=1) or 1
 
     @property
     def opening(self) -> list[int]:

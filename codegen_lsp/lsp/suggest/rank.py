@@ -32,7 +32,15 @@ from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.suggest.values import Candidate, Ranked, Verdict
 
 _SCORED_LINES = 3
-_SCORED_CHARACTERS = 240
+_SCORED_CHARACTERS = 60
+"""Maximum number of characters of the text after the cursor that are scored."""
+_SAYS_ENOUGH = 24
+"""Number of characters, without white space, after which no further line is scored.
+
+More of that text says hardly more about the line before it, and reading it is what scoring costs. Of 1,033 lines to
+fill in (single-line infilling, nano), 146 were right of three rows without scores, 157 with 30 characters of one line
+scored, and 159 with up to 240 of three lines; of ten rows 187, 213 and 213.
+"""
 _AROUND = 2048
 """Characters before the cursor, and half as many after it, that are parsed."""
 _TOP_LEVEL = re.compile(r"^[^\s)}\]]", re.MULTILINE)
@@ -46,7 +54,7 @@ class Weights:
     """Of the candidate's mean log-probability, in nats a token."""
     tokens: float = 0.75
     """From 0, which compares lines by their mean log-probability, to 1, which compares them by the sum."""
-    suffix_gain: float = 4.0
+    suffix_gain: float = 5.0
     """Of the gain in the suffix's mean log-probability, in nats a token, which is small: most of its tokens follow from
     the suffix itself."""
     parse: float = 0.5
@@ -67,18 +75,19 @@ DEFAULT_WEIGHTS = Weights()
 def scoring_prompt(site: Site, prompt: Prompt, candidate: Candidate) -> tuple[str, str] | None:
     """Return (text up to and with the candidate, text after the cursor to score), or None if nothing follows.
 
-    The text to score is the rest of the cursor's line and the next lines that aren't blank, as an editor
-    shows them below. The two texts are joined without a separator.
+    The text to score is the rest of the cursor's line and, while that says little, the next lines that aren't blank, as
+    an editor shows them below. The two texts are joined without a separator.
     """
     following = lines.normalize(
-        site.cursor.suffix[candidate.replace : candidate.replace + 8 * _SCORED_CHARACTERS]
+        site.cursor.suffix[candidate.replace : candidate.replace + 16 * _SCORED_CHARACTERS]
     )
     lines_below: list[str] = []
-    filled = 0
+    filled = said = 0
     for line in following.split("\n"):
         lines_below.append(line)
         filled += bool(line.strip())
-        if filled == _SCORED_LINES:
+        said += len("".join(line.split()))
+        if filled == _SCORED_LINES or said >= _SAYS_ENOUGH:
             break
     suffix = "\n".join(lines_below)[:_SCORED_CHARACTERS].rstrip()
     text = candidate.text

@@ -153,7 +153,7 @@ def test_odd_log_probabilities() -> None:
     assert texts(Candidate("aa", -math.inf), Candidate("bb", -0.5), Candidate("cc", math.nan))[0] == "bb"
 
 
-def test_the_text_to_score_is_the_rest_of_the_line_and_the_next_lines() -> None:
+def test_the_text_to_score_is_the_rest_of_the_line_and_the_next_short_lines() -> None:
     at = site("x = f(‸)\r\n\r\na\r\nb\r\nc\r\n")
     prompt = build(at, PromptLimits(), estimate)
     assert scoring_prompt(at, prompt, Candidate("1")) == ("x = f(1", ")\n\na\nb")
@@ -169,4 +169,10 @@ def test_a_long_line_is_scored_in_part() -> None:
     at = site("x = ‸\n" + "y" * 10_000)
     scored = scoring_prompt(at, build(at, PromptLimits(), estimate), Candidate("1"))
     assert scored is not None
-    assert len(scored[1]) < 300
+    assert len(scored[1]) < 100
+
+
+def test_a_line_that_says_enough_is_scored_alone() -> None:
+    at = site("x = ‸\n\nresult = combine(first, second)\nreturn result\n")
+    scored = scoring_prompt(at, build(at, PromptLimits(), estimate), Candidate("1"))
+    assert scored == ("x = 1", "\n\nresult = combine(first, second)")
