@@ -163,6 +163,18 @@ async def _generated(ed: Editor, before: dict[str, float], request: asyncio.Futu
             return
 
 
+async def test_by_hand_one_candidate_uses_what_was_imported_and_not_used(sharing: StartEditor) -> None:
+    ed = await sharing({"minConfidence": 0})
+    text = "from dataclasses import dataclass, fields\n\n\n@dataclass\nclass Box:\n    width: int\n\n\n"
+    text += "def names(box: Box) -> list[str]:\n    result = []\n    for field in "
+    uri = ed.open(text, "idle.py")
+    await ed.ready()
+    await ed.inline(uri, text.count("\n"), len("    for field in "), invoked=True)
+    last = await ed.last(uri)
+    assert last["prompt"]["offers"] == ["fields"]
+    assert any(candidate["text"].startswith("fields") for candidate in last["candidates"])
+
+
 async def test_after_a_dot_only_members_of_the_receiver_are_suggested(
     editor: StartEditor, tmp_path: Path
 ) -> None:

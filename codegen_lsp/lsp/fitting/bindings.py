@@ -65,20 +65,11 @@ class FunctionText:
     @cached_property
     def _head(self) -> tuple[int, int]:
         """Where the brackets of the parameters are opened and closed; twice 0 without them."""
-        start = self._text.find("(")
-        end = closing(self._text, start) if start >= 0 else None
-        return (start, end) if end is not None else (0, 0)
+        return _brackets(self._text)
 
     @cached_property
     def _parameters(self) -> dict[str, Binding]:
-        start, end = self._head
-        parameters: dict[str, Binding] = {}
-        for parameter in split(_COMMENT.sub("", self._text[start + 1 : end]), ","):
-            found = _PARAMETER.match(parameter)
-            if found is not None:
-                stars, name, annotation = found.groups()
-                parameters[name] = Binding("annotation", annotation) if annotation and not stars else _OTHER
-        return parameters
+        return parameters(self._text)
 
     @cached_property
     def _body(self) -> str:
@@ -100,6 +91,24 @@ class FunctionText:
             end = closing(body, match.start())
             yield match.start(), Binding("value", body[match.end() : end]) if end is not None else _OTHER
         yield from _narrowed(name, body + self._text[self._text.rfind("\n") + 1 :])
+
+
+def parameters(text: str) -> dict[str, Binding]:
+    """Return the parameters of the function whose head a text starts with, in order, and how each is bound."""
+    start, end = _brackets(text)
+    found: dict[str, Binding] = {}
+    for parameter in split(_COMMENT.sub("", text[start + 1 : end]), ","):
+        match = _PARAMETER.match(parameter)
+        if match is not None:
+            stars, name, annotation = match.groups()
+            found[name] = Binding("annotation", annotation) if annotation and not stars else _OTHER
+    return found
+
+
+def _brackets(text: str) -> tuple[int, int]:
+    start = text.find("(")
+    end = closing(text, start) if start >= 0 else None
+    return (start, end) if end is not None else (0, 0)
 
 
 def _statements(name: str) -> Iterator[tuple[re.Pattern[str], BindingKind]]:

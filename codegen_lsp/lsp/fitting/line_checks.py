@@ -15,6 +15,7 @@ from codegen_lsp.lsp.code import hints
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import Statement, read
 from codegen_lsp.lsp.code.surroundings import Surroundings
+from codegen_lsp.lsp.fitting.idle_imports import NAME, idle_imports_at
 from codegen_lsp.lsp.fitting.local_names import LocalNames
 from codegen_lsp.lsp.fitting.receivers import lacks, members_used
 from codegen_lsp.lsp.names.expressions import chain
@@ -28,6 +29,8 @@ class LineIssues:
     """Names that the candidate uses and nothing binds, and members of values and modules that these don't have."""
     last: bool = False
     """It returns a value where nothing of the function follows, from the function's own block."""
+    first_use: bool = False
+    """It uses something that is imported and that nothing else uses."""
     pointless: bool = False
     """It does nothing, or what follows can't be reached after it, or both ways of a condition around it do the same."""
 
@@ -38,6 +41,7 @@ _STRING = '""'
 _CLOSERS = re.compile(r"[)\]}:,; \t]*")
 """What may stand after the cursor: it says nothing about names."""
 _WORD = re.compile(r"\w*\Z")
+_STARTED = re.compile(r"[\w.]*\Z")
 LineChecker = Callable[[str], LineIssues]
 
 
@@ -55,11 +59,13 @@ class _Checker:
     def __init__(self, around: Surroundings, site: Site) -> None:
         self._around = around
         self._line = site.before
+        self._started = _STARTED.findall(site.before)[0]
         self._typed = {name for s in read(_WORD.sub("", site.before)).statements for name in s.needs()}
         """Names that the typed part of the line uses already: they don't count against any candidate."""
         self._text = hints.visible(site.cursor)
         self._starred = site.cursor.foreign.starred or frozenset[str]()
         self._names = LocalNames(site)
+        self._idle = idle_imports_at(site)
         self._bound = {name: True for s in around.above for name in (*s.names(), *s.binds())}
         heads = [n for n, s in enumerate(around.levels) if s.defines]
         body = around.levels[heads[-1] + 1 :] if heads else ()
@@ -76,6 +82,7 @@ class _Checker:
                 not self._is_bound(name) for name in dict.fromkeys(first.needs()) if name not in self._typed
             )
             + self._missing_members(first),
+            first_use=bool(self._idle) and not self._idle.isdisjoint(NAME.findall(self._started + text)),
             last=first.indent == self._body and first.word == "return" and first.code != "return",
             pointless=self._hides_what_follows(first)
             or self._changes_nothing(first)

@@ -295,11 +295,29 @@ def _read(text: str, name: str, open_before: Sequence[Frame] = ()) -> Iterator[_
 
 
 def complete_part(text: str, site: Site) -> str:
-    """Return the text without a last Python statement whose brackets are open; the whole text if it is the only one."""
-    if site.cursor.language != "python" or not open_brackets(text, "python"):
+    """Return a Python text without what it breaks off in: a statement whose brackets are open, and heads of blocks.
+
+    Its first statement stays in any case.
+    """
+    if site.cursor.language != "python":
         return text
+    if open_brackets(text, "python"):
+        text = _without_last(text) or text
+    while _opens(text) and (before := _without_last(text)):
+        text = before
+    return text
+
+
+def _without_last(text: str) -> str:
+    """Return a text without its last line that starts outside of brackets and strings."""
     *_, last = _read(text, "python")
-    return text[: last.previous] or text
+    return text[: last.previous]
+
+
+def _opens(text: str) -> bool:
+    """Return whether the last line of a text opens a block."""
+    *_, last = _read(text, "python")
+    return lines.opens_block(last.text.replace("\n", " "), "python")
 
 
 def unopened(text: str, site: Site) -> int | None:

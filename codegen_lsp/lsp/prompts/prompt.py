@@ -311,6 +311,8 @@ class Prompt:
     asked for that continues `text + start`."""
     words: tuple[str, ...] = ()
     """What the continuation begins with, for a member to stand at the cursor (`receivers.py`); empty if it is free."""
+    offers: tuple[str, ...] = ()
+    """What one candidate more begins with, an import that nothing uses (`idle_imports.py`); empty to ask for none."""
     suffix: str = ""
     """The text after the cursor that the model reads too; empty left to right."""
     order: str = LEFT_TO_RIGHT

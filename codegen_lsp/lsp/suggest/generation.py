@@ -79,7 +79,10 @@ def with_greedy_row(request: CompletionRequest) -> tuple[CompletionRequest, ...]
 
 
 def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
-    """Return the request for one row that starts with what the code below the cursor hints at."""
+    """Return the request for one row that starts with what the code around the cursor hints at.
+
+    That is what the code below needs, or an import that nothing uses.
+    """
     return CompletionRequest(
         prompts=(prompt.text + prompt.start,),
         suffix=prompt.suffix,
@@ -91,9 +94,10 @@ def hinted_request(prompt: Prompt, *, extensions: bool) -> CompletionRequest:
         stream=True,
         include_usage=True,
         continuous_usage=True,
-        heal=False,
+        heal=prompt.heal and not prompt.start,
         files=prompt.files,
         path=prompt.path,
+        words=() if prompt.start else prompt.offers,
     )
 
 

@@ -20,6 +20,7 @@ from cachetools import LRUCache
 from codegen_lsp.lsp.code.cursor import Cursor, Shape
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.engines.backend import Backend
+from codegen_lsp.lsp.fitting.idle_imports import words_for_idle_imports
 from codegen_lsp.lsp.fitting.receivers import words_at
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts import prompt as prompts
@@ -226,8 +227,7 @@ class Pipeline:
                 return Outcome(reason=reason, message=self.backend.state.message)
             others = self.other_files(cursor.uri)
             site = Site.of(replace(cursor, foreign=others.names))
-            can_limit = "words" in self.backend.info.extensions and self.options.tells_names
-            prompt = replace(await self._prompt(site), words=words_at(site) if can_limit else ())
+            prompt = self._with_words(await self._prompt(site), site, invoked=invoked)
             self._given[cursor.uri] = others, prompt.given
             if not prompt.text.strip():
                 return Outcome(reason=Reason.NO_CONTEXT, prompt=prompt)
@@ -276,6 +276,13 @@ class Pipeline:
         return await asyncio.to_thread(
             prompts.build, site, limits, TokenCounter(counter.exact), shape, others, given
         )
+
+    def _with_words(self, prompt: Prompt, site: Site, *, invoked: bool) -> Prompt:
+        """Add what candidates begin with to a prompt, for an engine that can limit them."""
+        if "words" not in self.backend.info.extensions:
+            return prompt
+        words = words_at(site) if self.options.tells_names else ()
+        return replace(prompt, words=words, offers=words_for_idle_imports(site) if invoked else ())
 
     def given(self, uri: str) -> int | None:
         """Return the tokens that a document's last prompt gave to other files; None if they were others."""
@@ -350,8 +357,8 @@ class Pipeline:
         return replace(generated, candidates=(*generated.candidates, *sampled, *hinted))
 
     async def _read_hinted(self, prompt: Prompt, patience: Patience, session: str) -> tuple[Candidate, ...]:
-        """Return one more candidate that starts with what the code below hints at; nothing without a hint."""
-        if not prompt.start:
+        """Return one more candidate that starts with what the code around hints at; nothing without a hint."""
+        if not (prompt.start or prompt.offers):
             return ()
         engine = self.backend.engine
         request = replace(generation.hinted_request(prompt, extensions=engine.extensions), session=session)

@@ -1,6 +1,6 @@
 """Score candidates, drop near-duplicates and sort. Pure.
 
-score = mean log-probability + tokens + suffix gain + parse + fit + length, each times its weight:
+score = mean log-probability + tokens + suffix gain + parse + fit + body + length, each times its weight:
 
 - **mean log-probability** of the candidate's tokens. The mean ranks samples, the sum does not (Chen et al.,
   arXiv 2107.03374, section 3.3).
@@ -10,8 +10,11 @@ score = mean log-probability + tokens + suffix gain + parse + fit + length, each
 - **suffix gain**: how much likelier than after the other candidates the text after the cursor becomes
   (Fried et al., InCoder, arXiv 2204.05999, section 4: left-to-right with reranking).
 - **parse**: whether the code around the cursor has fewer or more syntax errors with it.
-- **fit**: whether a line uses names that nothing binds, ends a function that has no other end, or makes the code around
-  it pointless (`line_checks.py`).
+- **fit**: whether a line uses names that nothing binds or imports that nothing else uses, ends a function that has no
+  other end, or makes the code around it pointless (`line_checks.py`).
+- **body**: whether several lines use a function's parameters, return what it promises and end where a block does
+  (`body_checks.py`). Of 164 functions to write (HumanEval, smollm2-135m, ten rows) one of the rows passes the tests for
+  13: the first one for 9, without this for 7.
 - **length**: between equals, the one that says more.
 """
 
@@ -26,7 +29,7 @@ from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import error_count, supported
-from codegen_lsp.lsp.fitting import line_checks
+from codegen_lsp.lsp.fitting import body_checks, line_checks
 from codegen_lsp.lsp.prompts.prompt import Prompt
 from codegen_lsp.lsp.reasons import Reason
 from codegen_lsp.lsp.suggest.values import Candidate, Ranked, Verdict
@@ -63,6 +66,14 @@ class Weights:
     """A name that it uses and nothing binds; two at most count."""
     last: float = 2.0
     """Returning a value at the end of a function."""
+    first_use: float = 0.5
+    """Using something that is imported and that nothing else uses."""
+    unused: float = 0.2
+    """A parameter that a function's body leaves out; two at most count."""
+    no_value: float = 0.5
+    """Returning nothing from a function that should."""
+    ends_open: float = 0.5
+    """Ending with the head of a block, if others are whole blocks."""
     pointless: float = 1.0
     """Making the code around it pointless."""
     length: float = 0.02
@@ -180,7 +191,7 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
     measured = [c.suffix_logprob for c in candidates if c.suffix_logprob is not None]
     average = sum(measured) / len(measured) if measured else 0.0
     errors = _errors(candidates, site.cursor)
-    check = line_checks.checker_for(site)
+    check, check_body = line_checks.checker_for(site), body_checks.checker_for(site)
     power = weights.tokens if is_line else 0.0
     out = []
     for candidate, change in zip(candidates, errors, strict=True):
@@ -192,6 +203,7 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
             ("suffix_gain", weights.suffix_gain * _finite(gain)),
             ("parse", weights.parse * max(-2, min(2, -change))),
             ("fit", _fit(check(candidate.text), weights)),
+            ("body", 0.0 if is_line else _body(check_body(candidate.text), weights)),
             ("length", weights.length * math.log1p(len(candidate.text.strip()))),
         )
         out.append(Ranked(candidate, sum(value for _, value in parts), parts))
@@ -200,7 +212,12 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
 
 def _fit(issues: line_checks.LineIssues, weights: Weights) -> float:
     bad = weights.unknown * min(2, issues.unknown) + weights.pointless * issues.pointless
-    return weights.last * issues.last - bad
+    return weights.last * issues.last + weights.first_use * issues.first_use - bad
+
+
+def _body(issues: body_checks.BodyIssues, weights: Weights) -> float:
+    missing = weights.no_value * issues.no_value + weights.ends_open * issues.ends_open
+    return -weights.unused * min(2, issues.unused) - missing
 
 
 def _count(candidate: Candidate) -> int:

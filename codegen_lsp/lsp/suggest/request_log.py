@@ -120,6 +120,7 @@ def _prompt_json(prompt: Prompt | None, usage: Usage, cached_characters: int | N
         "order": prompt.order,
         "shape": prompt.shape,
         "words": list(prompt.words),
+        "offers": list(prompt.offers),
         "tokens": usage.prompt_tokens or prompt.tokens,
         "cachedTokens": usage.cached_tokens,
         "cachedCharacters": cached_characters,

@@ -23,8 +23,11 @@ ELSE_OF_TWO = HEAD + "    if xs:\n        xs.pop()\n        total += 1\n    else
     [
         (INSIDE, "    total += len(xs)", FITS),
         (INSIDE, "    total += _get_length(np, xs)", LineIssues(unknown=2)),
+        (INSIDE, "    total += xs.os", FITS),
+        (HEAD + "    total = o‸\n", "s.sep", LineIssues(first_use=True)),
+        (HEAD + "    total = xs.o‸\n", "s.sep", FITS),
         (INSIDE, "    y = y", LineIssues(unknown=1)),
-        (INSIDE, "    y = [z for z in xs if g(os.path, key=z)]", LineIssues(unknown=1)),
+        (INSIDE, "    y = [z for z in xs if g(os.path, key=z)]", LineIssues(unknown=1, first_use=True)),
         (INSIDE, "    return total", LineIssues(pointless=True)),
         (INSIDE, "    raise ValueError", LineIssues(pointless=True)),
         (INSIDE, "        return total", FITS),
@@ -77,3 +80,9 @@ def test_a_line_that_fits_comes_first() -> None:
     shown, _ = rank([Verdict(likely), Verdict(fitting)], site(INSIDE))
     assert [r.candidate for r in shown] == [fitting, likely]
     assert dict(shown[1].parts)["fit"] < 0
+
+
+def test_a_line_that_uses_an_idle_import_comes_first() -> None:
+    at = site("import math\n\n\ndef root(x):\n    return ‸\n")
+    shown, _ = rank([Verdict(Candidate("x ** 0.5", -0.5)), Verdict(Candidate("math.sqrt(x)", -0.52))], at)
+    assert shown[0].candidate.text == "math.sqrt(x)"

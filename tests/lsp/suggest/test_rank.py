@@ -100,6 +100,7 @@ def test_a_score_is_the_sum_of_its_parts() -> None:
             "suffix_gain",
             "parse",
             "fit",
+            "body",
             "length",
         ]
 
