@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.hints import visible
+from codegen_lsp.lsp.code.hints import is_global, visible
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.surroundings import REACH
 from codegen_lsp.lsp.fitting.bindings import HEAD, Binding, FunctionText
 from codegen_lsp.lsp.names.expressions import ATTRIBUTES, annotated, value_of
-from codegen_lsp.lsp.names.known import Members, Value
+from codegen_lsp.lsp.names.known import builtin
+from codegen_lsp.lsp.names.values import STANDARD, Members, Value
 
 MAX_DEPTH = 6
 """Number of local names that are followed from one to the next."""
+_ANYTHING = Value("instance")
+"""What a name means that is bound, and not Python's built-in one."""
 _BODY = re.compile(r"[^\n]*:[^\n]*\n(?:[ \t]*\n)*([ \t]+)")
 
 
@@ -60,7 +63,7 @@ class LocalNames:
 
     def _with_new(self, members: Members) -> Members:
         own = [key for key in members.classes if key.startswith(f"{self.known.path}:")]
-        new = {name for key in own for name in _members_in(self._text, re.split(r"[:.]", key)[-1])}
+        new = {name for key in own for name in _members_in(self.text, re.split(r"[:.]", key)[-1])}
         return replace(members, values=dict.fromkeys(new) | dict(members.values)) if new else members
 
     def meaning(self, name: str) -> Value | None:
@@ -80,8 +83,10 @@ class LocalNames:
         for head in functions:
             binding = head.text.binding(name)
             if binding is not None:
-                return self._bound(binding)
-        return self.known.scope.get(name)
+                return self._bound(binding) or _ANYTHING
+        value = self.known.scope.get(name)
+        hides = value is None and builtin(name) is not None and is_global(name, self.text)
+        return _ANYTHING if hides else value
 
     def _bound(self, binding: Binding) -> Value | None:
         """Return what a name is that is bound so."""
@@ -96,6 +101,8 @@ class LocalNames:
             return None
         if binding.kind == "element" or value.of is not None:
             return value.of
+        if value.key.startswith(STANDARD):
+            return None  # a temporary folder gives its path
         entered = self.known.member(value, "__enter__") or self.known.member(value, "__aenter__")
         return (entered.called if entered is not None else None) or value
 
@@ -105,7 +112,8 @@ class LocalNames:
         return self._heads[0].name if self._heads and self._heads[0].kind == "def" else ""
 
     @cached_property
-    def _text(self) -> str:
+    def text(self) -> str:
+        """The text in which names are looked up."""
         return visible(self._site.cursor)
 
     @cached_property

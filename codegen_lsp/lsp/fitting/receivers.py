@@ -9,7 +9,8 @@ from itertools import islice
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.fitting.local_names import LocalNames
 from codegen_lsp.lsp.names.expressions import MAX_LENGTH, chain
-from codegen_lsp.lsp.names.known import KnownNames, Members, Value
+from codegen_lsp.lsp.names.known import KnownNames
+from codegen_lsp.lsp.names.values import STANDARD, Members, Value, is_private
 from codegen_lsp.wire.requests import MAX_WORD, MAX_WORDS
 
 MAX_USES = 40
@@ -49,6 +50,12 @@ def words_at(site: Site) -> tuple[str, ...]:
     if receiver == before.strip() == "self" and _CREATING.search(names.function):
         return ()  # it may be given a new attribute
     suggested = _fitting(_suggested(value, members), members, before.rstrip()[: -len(receiver)], names.known)
+    if value.key.startswith(STANDARD):
+        # Another version, or another system, may have more: what the document uses is there.
+        used = re.compile(rf"(?<![\w.]){re.escape(receiver)}\.(\w+)").findall(names.text)
+        used = [name for name in used if name != typed[1]]  # the one at the cursor
+        private = typed[1].startswith("_")
+        suggested = [name for name in (*suggested, *used) if private or not is_private(name)]
     words = sorted({name[len(typed[1]) :] for name in suggested if name.startswith(typed[1])})
     words = [word for word in words if len(word) <= MAX_WORD]
     return tuple(words) if len(words) <= MAX_WORDS else ()

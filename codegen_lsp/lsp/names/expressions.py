@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from codegen_lsp.lsp.names.known import KnownNames, Value, builtin
+from codegen_lsp.lsp.names.known import KnownNames, builtin
+from codegen_lsp.lsp.names.values import Value
 
 ATTRIBUTES = re.compile(r"\b(?:self|cls)\.([^\W\d]\w*)")
 """What the text of a class uses of its own values."""

@@ -6,44 +6,12 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal
 
-BUILTIN = "builtins."
-"""The start of the keys of Python's built-in classes."""
+from codegen_lsp.lsp.names import standard
+from codegen_lsp.lsp.names.values import BUILTIN, STANDARD, Members, Value
+
 _OPEN_BUILTINS = frozenset(["object", "type", "super", "property"])
 """Classes of which a value has more members than the class."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What is known of the value of an expression."""
-
-    kind: Literal["instance", "class", "module", "function"]
-    key: str = ""
-    """Of the class or module in `KnownNames.members`; empty if that is unknown."""
-    of: Value | None = None
-    """What a function returns, and what a container holds."""
-    is_async: bool = False
-    """Whether a call of the function is awaited."""
-
-    @property
-    def called(self) -> Value | None:
-        """What a call returns."""
-        if self.kind == "class":
-            return Value("instance", self.key)
-        return self.of if self.kind == "function" else None
-
-
-@dataclass(frozen=True, slots=True)
-class Members:
-    """The members of a class or module."""
-
-    values: Mapping[str, Value | None]
-    """All of them by name, with their values as far as these are known; a property's is what it returns."""
-    is_open: bool = False
-    """Whether there may be more: a base or a module that is not known, `__getattr__`."""
-    classes: tuple[str, ...] = ()
-    """Of a class: its key and those of its bases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +29,8 @@ class KnownNames:
             return None
         if value.key.startswith(BUILTIN):
             return _of_builtin(value.key.removeprefix(BUILTIN))
+        if value.key.startswith(STANDARD):
+            return standard.members_of_standard(value.key.removeprefix(STANDARD))
         return self.members.get(value.key)
 
     def member(self, value: Value | None, name: str) -> Value | None:

@@ -27,7 +27,8 @@ from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, Workspa
 from codegen_lsp.lsp.context.gathering import gather
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.fitting.line_checks import checker_for
-from codegen_lsp.lsp.names.known import ForeignNames, KnownNames, Members, Value
+from codegen_lsp.lsp.names.known import ForeignNames, KnownNames
+from codegen_lsp.lsp.names.values import Members, Value
 from codegen_lsp.lsp.options.options import Options
 from codegen_lsp.lsp.prompts.others import FilePiece, OtherFiles, show
 from codegen_lsp.lsp.prompts.prompt import Prompt, PromptLimits, build

@@ -9,7 +9,8 @@ import pytest
 from codegen_lsp.lsp.context.files import BoundedReading, ReadingLimits, WorkspaceFiles
 from codegen_lsp.lsp.context.gathering import gather
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
-from codegen_lsp.lsp.names.known import KnownNames, Members
+from codegen_lsp.lsp.names.known import KnownNames
+from codegen_lsp.lsp.names.values import Members
 
 PATIENT = ReadingLimits(seconds=60, wall_seconds=600)
 

@@ -16,6 +16,7 @@ from codegen_lsp.lsp.context.gathering import gather
 from codegen_lsp.lsp.context.snapshot import DocumentSnapshot
 from codegen_lsp.lsp.fitting.line_checks import checker_for
 from codegen_lsp.lsp.fitting.receivers import receiver_of, words_at
+from codegen_lsp.lsp.names.values import is_private
 
 CLASSES = """\
 from threading import Thread
@@ -64,6 +65,55 @@ def words(code: str, before: str = CLASSES) -> set[str]:
     read = at.prefix[: -len(at.line_prefix) or None] + at.suffix.removeprefix(at.line_suffix)
     names = gather(DocumentSnapshot("/a.py", "python", read), BoundedReading(WorkspaceFiles([]))).names
     return set(words_at(Site.of(replace(at, foreign=names)))) - SPECIAL
+
+
+IMPORTS = """\
+import json, os.path, importlib.metadata
+import datetime as dt
+import numpy as np
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from argparse import ArgumentParser
+
+NEW = json.later(1)
+
+class Folder(Path):
+    def only(self): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "some"),
+    [
+        ("json.‸\n", {"loads", "dumps", "JSONDecodeError", "later"}),
+        ("json.lo‸\n", {"ad", "ads"}),
+        ("os.path.‸\n", {"join", "exists"}),
+        ("os.path‸\n", {""}),
+        ("importlib.metadata.‸\n", {"version"}),
+        ("dt.‸\n", {"datetime", "timedelta"}),
+        ("dt.datetime.‸\n", {"now", "strptime"}),
+        ("def f(path: Path):\n    path.‸\n", {"read_text", "parent", "exists"}),
+        ("def f(path: Path | None):\n    x = path.re‸\n", {"ad_text", "name", "solve"}),
+        ("def f(folder: Folder):\n    folder.‸\n", {"read_text", "only"}),
+        ("def f(text):\n    json.loads(text).‸\n", set()),
+        ("def f(path: Path):\n    path.read_text().‸\n", set()),
+        ("def f():\n    parser = ArgumentParser()\n    parser.‸\n", set()),
+        ("def f():\n    with TemporaryDirectory() as name:\n        name.‸\n", set()),
+        ("def f(range: np.Range):\n    range.‸\n", set()),
+        ("def f(json):\n    json.‸\n", set()),
+        ("np.‸\n", set()),
+    ],
+)
+def test_members_of_the_standard_library(code: str, some: set[str]) -> None:
+    found = words(code, IMPORTS)
+    assert some <= found
+    assert bool(some) is bool(found)
+    assert not any(map(is_private, found))
+
+
+def test_a_name_of_the_file_hides_a_built_in_one() -> None:
+    assert words("def f():\n    input.‸\n", "input = connect()\n") == set()
+    assert words("def f():\n    str.‸\n", "x = 1\n") >= {"join", "maketrans"}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codegen_lsp.lsp.names.expressions import annotated, chain, closing, split, value_of
-from codegen_lsp.lsp.names.known import KnownNames, Members, Value
+from codegen_lsp.lsp.names.known import KnownNames
+from codegen_lsp.lsp.names.values import Members, Value
 
 CLIENT = Value("instance", "a.py:Client")
 RESPONSE = Value("instance", "a.py:Response")

@@ -1,25 +1,32 @@
 """Find out what the names of a document mean: follow its imports, bases and annotations through the workspace.
 
-Knows Python alone. What lies outside of the workspace is not known, and a class with a base that isn't known is open.
+Knows Python alone. What lies outside of the workspace and of Python's standard library is not known, and a class with a
+base that isn't known is open.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
 from codegen_lsp.lsp.context.imports import Import, imported_modules, imported_names
 from codegen_lsp.lsp.context.resolution import FileAccess, resolve
 from codegen_lsp.lsp.context.types.written import WrittenClass, WrittenModule, WrittenName, written_module
 from codegen_lsp.lsp.names.expressions import Lookup, annotated, chain, value_of
-from codegen_lsp.lsp.names.known import KnownNames, Members, Value
+from codegen_lsp.lsp.names.known import KnownNames
+from codegen_lsp.lsp.names.standard import standard_member, standard_module
+from codegen_lsp.lsp.names.values import STANDARD, Members, Value, is_private
 
 MAX_CLASSES = 300
 MAX_STEPS = 12
 """Number of imports, and of names in each other's values, that are followed from a name."""
 _EMPTY_BASES = frozenset(["object", "Protocol", "Generic", "ABC", "Hashable", "Sized"])
 """Bases from outside of the workspace that add no members but those with underscores."""
+_AWAITED = re.compile(r"(?:\w+\.)*(?:Awaitable|Coroutine)\b")
+"""An annotation of what is awaited."""
 _BASE_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "Enum": ("name", "value"),
     "IntEnum": (*dir(int), "name", "value"),
@@ -54,7 +61,7 @@ class _Graph:
         )
         scope = {name: value for name in names if (value := self.value(self._path, name)) is not None}
         for value in scope.values():
-            if value.kind == "module":
+            if value.kind == "module" and not value.key.startswith(STANDARD):
                 self.members(value.key)
         while self._todo and len(self._members) < MAX_CLASSES:
             self.members(self._todo.popleft())
@@ -108,14 +115,23 @@ class _Graph:
             for source, local in item.names:
                 if local == name and (value := self._imported(item, source, path)) is not None:
                     return value
-            if item.alias and item.alias.partition(".")[0] == name and "." not in item.alias:
-                files = resolve("python", item, path, self._root, self._access)
-                return Value("module", files[0]) if files else None
+            if item.alias and item.alias.partition(".")[0] == name:
+                value = self._imported_module(item, path)
+                if value is not None or "." not in item.alias:
+                    return value
         for item in module.imports:
             for file in resolve("python", item, path, self._root, self._access) if item.star else ():
                 if (value := self.value(file, name)) is not None:
                     return value
         return None
+
+    def _imported_module(self, item: Import, path: str) -> Value | None:
+        """Return the module that `import` binds to a name; None for a package of the workspace, by a dotted name."""
+        is_dotted = "." in item.alias
+        files = resolve("python", item, path, self._root, self._access) if not is_dotted else ()
+        if files:
+            return Value("module", files[0])
+        return standard_module(item.module.partition(".")[0] if is_dotted else item.module)
 
     def _imported(self, item: Import, source: str, path: str) -> Value | None:
         for file in resolve("python", item, path, self._root, self._access):
@@ -123,7 +139,9 @@ class _Graph:
                 return value
         module = Import(f"{item.module}.{source}" if item.module else source, alias=source, level=item.level)
         files = resolve("python", module, path, self._root, self._access)
-        return Value("module", files[0]) if files else None
+        if files:
+            return Value("module", files[0])
+        return standard_member(item.module, source) if not item.level else None
 
     def _meaning(self, written: WrittenName, path: str, key: str, lookup: Lookup) -> Value | None:
         if written.kind == "class" and written.body is not None:
@@ -132,7 +150,8 @@ class _Graph:
             return Value("class", key)
         said = annotated(written.annotation, lookup, self._live) if written.annotation else None
         if written.kind == "function":
-            return Value("function", of=said, is_async=written.is_async)
+            is_async = written.is_async or _AWAITED.match(written.annotation) is not None
+            return Value("function", of=said, is_async=is_async)
         if said is None and written.expression:
             said = value_of(written.expression, lookup, self._live)
         return said
@@ -146,13 +165,15 @@ class _Graph:
     def _inherited(self, path: str, base: str) -> Members | None:
         """Return the members that a base brings; None if it is not known."""
         name = base.partition("[")[0].strip()
-        value = value_of(name, partial(self.value, path), self._live) if chain(name) else None
-        if value is not None and value.kind == "class":
-            return self._live.members_of(value)
         last = name.rpartition(".")[2]
-        if last in _EMPTY_BASES:
-            return Members({})
-        return Members(dict.fromkeys(_BASE_MEMBERS[last])) if last in _BASE_MEMBERS else None
+        value = value_of(name, partial(self.value, path), self._live) if chain(name) else None
+        is_own = value is not None and not value.key.startswith(STANDARD)
+        if not is_own and (last in _EMPTY_BASES or last in _BASE_MEMBERS):
+            return Members(dict.fromkeys(_BASE_MEMBERS.get(last, ())))
+        members = self._live.members_of(value) if value is not None and value.kind == "class" else None
+        if members is None or is_own:
+            return members
+        return replace(members, values={n: v for n, v in members.values.items() if not is_private(n)})
 
     def _module_members(self, path: str) -> Members | None:
         text = self._access.text(path) if path != self._path else self._text
