@@ -207,7 +207,11 @@ class FakeEngine:
                 finish = "stop" if start + 4 > longest else None
                 choices = [self._choice(i, row[start : start + 4], finish) for i, row in enumerate(rows)]
                 self._event(writer, self._body(choices, start))
-                await writer.drain()
+                try:
+                    await writer.drain()
+                except ConnectionError:  # it has left with chunks unread
+                    self.cancelled += 1
+                    return False
         return True
 
     @staticmethod

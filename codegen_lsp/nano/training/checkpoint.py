@@ -21,7 +21,7 @@ from codegen_lsp.nano.training.recipes import Recipe, RecipeError
 MAX_SHARD = "12MB"
 """Below the limit of 15 MB for a shard file, with room for its header."""
 
-LOG_LINES = 1500
+LOG_LINES = 300
 """Maximum number of lines in the log of a shipped checkpoint, which is part of every installation."""
 
 
