@@ -40,8 +40,8 @@ _STRING = '""'
 """What a statement has for each string."""
 _CLOSERS = re.compile(r"[)\]}:,; \t]*")
 """What may stand after the cursor: it says nothing about names."""
-_WORD = re.compile(r"\w*\Z")
-_STARTED = re.compile(r"[\w.]*\Z")
+_WORD = re.compile(r"(?<!\w)\w*\Z")
+_STARTED = re.compile(r"(?<![\w.])[\w.]*\Z")
 LineChecker = Callable[[str], LineIssues]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from support.golden import site
 
@@ -80,6 +82,13 @@ def test_a_line_that_fits_comes_first() -> None:
     shown, _ = rank([Verdict(likely), Verdict(fitting)], site(INSIDE))
     assert [r.candidate for r in shown] == [fitting, likely]
     assert dict(shown[1].parts)["fit"] < 0
+
+
+def test_a_long_word_on_the_line_costs_little() -> None:
+    at = site("z = 1\nx = '" + "a" * 40_000 + "' + ‸\n")
+    started = time.process_time()
+    assert checker_for(at)("y") == LineIssues(unknown=1)
+    assert time.process_time() - started < 0.5
 
 
 def test_a_line_that_uses_an_idle_import_comes_first() -> None:
