@@ -17,7 +17,7 @@ from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import Statement
-from codegen_lsp.lsp.code.surroundings import HEAD, REACH, Surroundings
+from codegen_lsp.lsp.code.surroundings import HEAD, REACH, Surroundings, visible
 
 _STARS = re.compile(r"^\s*from\s[^\n]*import\s*\*", re.MULTILINE)
 _TIGHT = re.compile(r"\w+=[^=]")
@@ -147,14 +147,6 @@ def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
     text = visible(cursor)
     unbound = [n for n in unbound if starred is None or n not in starred]
     return tuple(n for n in unbound if not n.isupper() and not is_global(n, text))
-
-
-def visible(cursor: Cursor) -> str:
-    """Return the text in which names are looked up: the document, or the start and cursor region of a long one."""
-    before, after = cursor.prefix, cursor.suffix[: 4 * REACH]
-    if len(before) > 8 * REACH:
-        before = f"{before[: 2 * REACH]}\n{before[-4 * REACH :]}"
-    return lines.normalize(before + after)
 
 
 def is_global(name: str, text: str) -> bool:

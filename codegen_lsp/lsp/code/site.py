@@ -11,7 +11,7 @@ from functools import cached_property
 from codegen_lsp.lsp.code.blocks import Block, block_at
 from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.lexed_cursor import LexedCursor
-from codegen_lsp.lsp.code.surroundings import Surroundings, surroundings
+from codegen_lsp.lsp.code.surroundings import Surroundings, surroundings, visible
 
 
 class Site(LexedCursor):
@@ -33,3 +33,8 @@ class Site(LexedCursor):
         if self.cursor.language != "python":
             return None
         return surroundings(self.cursor, self.below)
+
+    @cached_property
+    def visible(self) -> str:
+        """The text in which names are looked up: the document, or the start and cursor region of a long one."""
+        return visible(self.cursor)

@@ -59,6 +59,14 @@ def surroundings(cursor: Cursor, lines_below: Sequence[str]) -> Surroundings | N
     return Surroundings(above, below[: min(end, _BELOW)], below[0] if below else None, levels)
 
 
+def visible(cursor: Cursor) -> str:
+    """Return the text in which names are looked up: the document, or the start and cursor region of a long one."""
+    before, after = cursor.prefix, cursor.suffix[: 4 * REACH]
+    if len(before) > 8 * REACH:
+        before = f"{before[: 2 * REACH]}\n{before[-4 * REACH :]}"
+    return lines.normalize(before + after)
+
+
 def _definition_above(prefix: str, end: int) -> str | None:
     """Return the text above from the last definition at the margin on, with its decorators.
 

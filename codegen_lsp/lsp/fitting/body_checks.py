@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import Statement, read
-from codegen_lsp.lsp.fitting.bindings import parameters
+from codegen_lsp.lsp.code.surroundings import Surroundings
+from codegen_lsp.lsp.fitting.bindings import HEAD, parameters
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _RESULT = re.compile(r"\)\s*->\s*(.+):\Z")
 _NOTHING = ("None", "NoReturn", "Never", '""')
 """Annotations that promise no value, or that aren't known: a statement doesn't say what its strings are."""
 _PROMISES = re.compile(r"\A\s*[rRuU]?(?:\"{3}|'{3}|\"|')\s*Returns?\b")
+_STUB = re.compile(r"raise\b|pass\Z|\.\.\.\Z")
 _GIVES = re.compile(r"return\b\s*\S|raise\b|assert\b|yield\b|.*\byield\b|pass\Z|\.\.\.\Z")
 
 
@@ -35,34 +37,34 @@ class BodyIssues:
 
 
 FITS = BodyIssues()
-_STUB = re.compile(r"raise\b|pass\Z|\.\.\.\Z")
 BodyChecker = Callable[[str], BodyIssues]
 
 
 def checker_for(site: Site) -> BodyChecker:
     """Return a function that checks candidates of several lines, which are texts to insert at the cursor."""
-    if site.statements is None or site.after.strip():
+    around = site.statements
+    if around is None or site.after.strip():
         return lambda _: FITS
-    return _HeadChecker(site)
+    return _HeadChecker(around, site)
 
 
 class _HeadChecker:
     """Checks the candidates of one site."""
 
-    def __init__(self, site: Site) -> None:
-        assert site.statements is not None
-        around = site.statements
+    def __init__(self, around: Surroundings, site: Site) -> None:
         self._line = site.before
-        self._ends_here = around.following is None or not around.below
-        head = around.previous
-        is_body = head is not None and head.defines and head.opens and not around.below
-        self._head = head if is_body and head is not None and "class" not in head.code.split()[:1] else None
+        self._ends_here = not around.below
+        self._head: Statement | None = None
+        """The head of the function whose body starts and ends at the cursor."""
         self._parameters: tuple[str, ...] = ()
         self._promises = False
-        if self._head is not None:
-            self._parameters = _own(parameters(self._head.code))
-            above = site.cursor.prefix[site.cursor.prefix.rfind(f"def {_name(self._head)}") :]
-            self._promises = _promises(self._head, above)
+        previous = around.previous
+        match = HEAD.match(previous.code) if previous is not None and previous.opens else None
+        if previous is not None and match is not None and match[1] == "def" and self._ends_here:
+            self._head = previous
+            self._parameters = _own(parameters(previous.code))
+            above = site.cursor.prefix[site.cursor.prefix.rfind(f"def {match[2]}") :]
+            self._promises = _promises(previous, above)
 
     def __call__(self, text: str) -> BodyIssues:
         statements = read(self._line + text).statements
@@ -82,11 +84,6 @@ class _HeadChecker:
 
 def _own(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("self", "cls") and not name.startswith("_"))
-
-
-def _name(head: Statement) -> str:
-    match = re.search(r"\bdef\s+(\w+)", head.code)
-    return match[1] if match is not None else ""
 
 
 def _promises(head: Statement, text: str) -> bool:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 
-from codegen_lsp.lsp.code.hints import visible
 from codegen_lsp.lsp.code.site import Site
+from codegen_lsp.lsp.context.imports import imported_modules, imported_names, imports_of
 from codegen_lsp.wire.requests import MAX_WORD, MAX_WORDS
 
 NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
 """A name that is not an attribute."""
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]*(\([^)]*\)|[^\n(]*)|import[ \t]+([^\n]*))", re.MULTILINE
+    r"^[ \t]*(?:from[ \t]+[\w.]+[ \t]+import[ \t]*(?:\([^)]*\)|[^\n(]*)|import[ \t]+[^\n]*)", re.MULTILINE
 )
-_COMMENT = re.compile(r"#[^\n]*")
 _OPERAND = re.compile(
     r"(?:(?:^|.*[^\w.])(?:in|return|yield|await|if|elif|while|and|or|not|is|with|raise|else)[ \t]+"
     r"|.*[=(\[{,+*/%|&<>-][ \t]*)((?:[^\W\d]\w*)?)\Z"
@@ -27,13 +26,10 @@ _FILES_OF_NAMES = ("/__init__.py", "/__init__.pyi")
 
 def idle_imports(text: str) -> frozenset[str]:
     """Return the names that a text imports and doesn't use."""
-    imported: set[str] = set()
-    for match in _IMPORT.finditer(text):
-        module, names, modules = match.groups()
-        if module != "__future__":
-            imported.update(map(_local_name, _COMMENT.sub("", names or modules or "").strip("()").split(",")))
-    imported.difference_update(("", "*"))
-    return frozenset(imported.difference(NAME.findall(_IMPORT.sub("", text)))) if imported else frozenset()
+    statements = "\n".join(match[0].strip() for match in _IMPORT.finditer(text))
+    imports = [item for item in imports_of("python", statements) if item.module != "__future__"]
+    names = frozenset([*imported_names(imports), *imported_modules(imports)])
+    return names.difference(NAME.findall(_IMPORT.sub("", text))) if names else names
 
 
 def idle_imports_at(site: Site) -> frozenset[str]:
@@ -41,7 +37,7 @@ def idle_imports_at(site: Site) -> frozenset[str]:
     cursor = site.cursor
     if cursor.language != "python" or cursor.uri.endswith(_FILES_OF_NAMES):
         return frozenset()
-    return idle_imports(visible(cursor))
+    return idle_imports(site.visible)
 
 
 def words_for_idle_imports(site: Site) -> tuple[str, ...]:
@@ -55,11 +51,3 @@ def words_for_idle_imports(site: Site) -> tuple[str, ...]:
     names = sorted(n for n in idle_imports_at(site) if n.startswith(typed[1]) and n != typed[1])
     words = [n[len(typed[1]) :] for n in names if len(n) <= MAX_WORD]
     return tuple(words) if len(words) <= MAX_WORDS else ()
-
-
-def _local_name(item: str) -> str:
-    """Return the name that is bound by a part of an import: `a` of `a.b`, `c` of `a.b as c`."""
-    words = item.split()
-    if "as" in words:
-        return words[-1]
-    return words[0].partition(".")[0] if words else ""

@@ -62,7 +62,7 @@ class _Checker:
         self._started = _STARTED.findall(site.before)[0]
         self._typed = {name for s in read(_WORD.sub("", site.before)).statements for name in s.needs()}
         """Names that the typed part of the line uses already: they don't count against any candidate."""
-        self._text = hints.visible(site.cursor)
+        self._text = site.visible
         self._starred = site.cursor.foreign.starred or frozenset[str]()
         self._names = LocalNames(site)
         self._idle = idle_imports_at(site)

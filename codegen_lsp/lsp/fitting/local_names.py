@@ -1,7 +1,7 @@
 """What the names at a cursor mean: by the functions that it is in, or by what is known of the document's names. Pure.
 
 What classes have comes from the names that were known when the document was last read, `Cursor.foreign`, and from the
-current text of its own classes. This is for Python; nothing is known about names in other languages.
+current text of its own classes. Python only: nothing is known about names in other languages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.hints import is_global, visible
+from codegen_lsp.lsp.code.hints import is_global
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.surroundings import REACH
 from codegen_lsp.lsp.fitting.bindings import HEAD, Binding, FunctionText
@@ -63,7 +63,7 @@ class LocalNames:
 
     def _with_new(self, members: Members) -> Members:
         own = [key for key in members.classes if key.startswith(f"{self.known.path}:")]
-        new = {name for key in own for name in _members_in(self.text, re.split(r"[:.]", key)[-1])}
+        new = {name for key in own for name in _members_in(self._site.visible, re.split(r"[:.]", key)[-1])}
         return replace(members, values=dict.fromkeys(new) | dict(members.values)) if new else members
 
     def meaning(self, name: str) -> Value | None:
@@ -85,7 +85,7 @@ class LocalNames:
             if binding is not None:
                 return self._bound(binding) or _ANYTHING
         value = self.known.scope.get(name)
-        hides = value is None and builtin(name) is not None and is_global(name, self.text)
+        hides = value is None and builtin(name) is not None and is_global(name, self._site.visible)
         return _ANYTHING if hides else value
 
     def _bound(self, binding: Binding) -> Value | None:
@@ -110,11 +110,6 @@ class LocalNames:
     def function(self) -> str:
         """The name of the function that the cursor is in; empty outside of functions."""
         return self._heads[0].name if self._heads and self._heads[0].kind == "def" else ""
-
-    @cached_property
-    def text(self) -> str:
-        """The text in which names are looked up."""
-        return visible(self._site.cursor)
 
     @cached_property
     def _own(self) -> Value | None:

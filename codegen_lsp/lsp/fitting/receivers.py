@@ -52,10 +52,10 @@ def words_at(site: Site) -> tuple[str, ...]:
     suggested = _fitting(_suggested(value, members), members, before.rstrip()[: -len(receiver)], names.known)
     if value.key.startswith(STANDARD):
         # Another version, or another system, may have more: what the document uses is there.
-        used = re.compile(rf"(?<![\w.]){re.escape(receiver)}\.(\w+)").findall(names.text)
+        used = re.findall(rf"(?<![\w.]){re.escape(receiver)}\.(\w+)", site.visible)
         used = [name for name in used if name != typed[1]]  # the one at the cursor
-        private = typed[1].startswith("_")
-        suggested = [name for name in (*suggested, *used) if private or not is_private(name)]
+        takes_private = typed[1].startswith("_")
+        suggested = [name for name in (*suggested, *used) if takes_private or not is_private(name)]
     words = sorted({name[len(typed[1]) :] for name in suggested if name.startswith(typed[1])})
     words = [word for word in words if len(word) <= MAX_WORD]
     return tuple(words) if len(words) <= MAX_WORDS else ()

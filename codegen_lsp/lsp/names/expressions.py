@@ -15,7 +15,7 @@ from codegen_lsp.lsp.names.known import KnownNames, builtin
 from codegen_lsp.lsp.names.values import Value
 
 ATTRIBUTES = re.compile(r"\b(?:self|cls)\.([^\W\d]\w*)")
-"""What the text of a class uses of its own values."""
+"""Uses of attributes of `self` and `cls`."""
 Lookup = Callable[[str], Value | None]
 """Returns what a name means where an expression stands; None if that is not known."""
 MAX_LENGTH = 1000

@@ -53,7 +53,7 @@ NO_NAMES = ForeignNames()
 
 
 def builtin(name: str) -> Value | None:
-    """Return one of Python's built-in classes by name; None if there is no such class."""
+    """Return a built-in class by its name; None if there is none."""
     if name in _OPEN_BUILTINS or not isinstance(getattr(builtins, name, None), type):
         return None
     return Value("class", BUILTIN + name)

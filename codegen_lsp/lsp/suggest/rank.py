@@ -191,7 +191,8 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
     measured = [c.suffix_logprob for c in candidates if c.suffix_logprob is not None]
     average = sum(measured) / len(measured) if measured else 0.0
     errors = _errors(candidates, site.cursor)
-    check, check_body = line_checks.checker_for(site), body_checks.checker_for(site)
+    check = line_checks.checker_for(site)
+    check_body = body_checks.checker_for(site) if not is_line else None
     power = weights.tokens if is_line else 0.0
     out = []
     for candidate, change in zip(candidates, errors, strict=True):
@@ -203,7 +204,7 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
             ("suffix_gain", weights.suffix_gain * _finite(gain)),
             ("parse", weights.parse * max(-2, min(2, -change))),
             ("fit", _fit(check(candidate.text), weights)),
-            ("body", 0.0 if is_line else _body(check_body(candidate.text), weights)),
+            ("body", _body(check_body(candidate.text), weights) if check_body is not None else 0.0),
             ("length", weights.length * math.log1p(len(candidate.text.strip()))),
         )
         out.append(Ranked(candidate, sum(value for _, value in parts), parts))

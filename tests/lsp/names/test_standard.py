@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -73,7 +72,7 @@ def test_every_listed_module_is_of_the_standard_library() -> None:
         assert importlib.import_module(name)
 
 
-def test_a_module_that_is_not_listed_is_not_imported(tmp_path: Path) -> None:
+def test_a_module_that_is_not_listed_is_not_imported() -> None:
     sys.modules.pop("antigravity", None)
     assert standard_module("antigravity") is None
     assert "antigravity" not in sys.modules

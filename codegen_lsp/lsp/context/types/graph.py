@@ -127,21 +127,22 @@ class _Graph:
 
     def _imported_module(self, item: Import, path: str) -> Value | None:
         """Return the module that `import` binds to a name; None for a package of the workspace, by a dotted name."""
-        is_dotted = "." in item.alias
-        files = resolve("python", item, path, self._root, self._access) if not is_dotted else ()
-        if files:
-            return Value("module", files[0])
-        return standard_module(item.module.partition(".")[0] if is_dotted else item.module)
+        if "." in item.alias:
+            return standard_module(item.module.partition(".")[0])
+        return self._file_of(item, path) or standard_module(item.module)
+
+    def _file_of(self, item: Import, path: str) -> Value | None:
+        """Return the module of the workspace that an import names, if there is one."""
+        files = resolve("python", item, path, self._root, self._access)
+        return Value("module", files[0]) if files else None
 
     def _imported(self, item: Import, source: str, path: str) -> Value | None:
         for file in resolve("python", item, path, self._root, self._access):
             if (value := self.value(file, source)) is not None:
                 return value
         module = Import(f"{item.module}.{source}" if item.module else source, alias=source, level=item.level)
-        files = resolve("python", module, path, self._root, self._access)
-        if files:
-            return Value("module", files[0])
-        return standard_member(item.module, source) if not item.level else None
+        own = self._file_of(module, path)
+        return own if own is not None or item.level else standard_member(item.module, source)
 
     def _meaning(self, written: WrittenName, path: str, key: str, lookup: Lookup) -> Value | None:
         if written.kind == "class" and written.body is not None:
