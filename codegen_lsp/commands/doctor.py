@@ -129,15 +129,15 @@ def _number_formats() -> Iterator[Finding]:
 def _quantized(dtype: torch.dtype) -> Finding:
     """Say whether `quantize: auto` takes int8 on the processor, and why."""
     from codegen_lsp.engine.quantized.choice import LEAST, processor_choice
+    from codegen_lsp.engine.quantized.product_kernels import amx
     from codegen_lsp.engine.quantized.writer import instructions
 
     choice = processor_choice(dtype)
     if choice.format is None:
         return Finding("note", "int8 weights", f"not taken by quantize auto: {choice.reason}")
     seen = f"taken by quantize auto above {LEAST / 1e6:.0f} million parameters: {choice.reason}"
-    return Finding(
-        "ok", "int8 weights", f"{seen}, with kernels for {instructions()}; on a GPU auto takes 16 bits"
-    )
+    units = f"{instructions()} and AMX" if amx.is_usable() else instructions()
+    return Finding("ok", "int8 weights", f"{seen}, with kernels for {units}; on a GPU auto takes 16 bits")
 
 
 def _memory() -> Iterator[Finding]:

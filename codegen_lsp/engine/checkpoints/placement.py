@@ -103,7 +103,7 @@ class Blueprint:
     kv_dtype: torch.dtype
     """The dtype of its KV cache."""
     prompt_dtype: torch.dtype
-    """What its quantized layers multiply many rows in."""
+    """What its quantized layers multiply many rows in; float32 leaves them to the kernels."""
     halves: bool
     """Whether the checkpoint has numbers of 16 bits."""
 
@@ -125,8 +125,11 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
     parameters = module.num_parameters()
     room = None if on_cpu else gpu_room(config)
     choice = choose(_quantize(config), module, unquantized, on_cpu=on_cpu, gpu_room=room)
-    dtype = kv_dtype = unquantized
+    dtype = kv_dtype = prompt_dtype = unquantized
     if choice.format is not None:
+        if on_cpu and choice.format == "int8" and _has_matrix_unit():
+            # Its kernels take no dequantized weights, so nothing is faster.
+            prompt_dtype = torch.float32
         if on_cpu and config.dtype == "auto":
             # The kernels compute in float32, so nothing would be gained by activations in 16 bits; and beside weights
             # of 8 bits, nothing is gained by keys and values of 32, where this engine stores them.
@@ -137,7 +140,14 @@ def blueprint_of(config: EngineConfig, model_config: PretrainedConfig) -> Bluepr
         # Then the model no longer shares them, about which accelerate would warn.
         logging.getLogger("accelerate.utils.modeling").setLevel(logging.ERROR)
         layers.reserve_shared_head(module, halves=halves)
-    return Blueprint(module, dtype, choice, parameters, kv_dtype, unquantized, halves)
+    return Blueprint(module, dtype, choice, parameters, kv_dtype, prompt_dtype, halves)
+
+
+def _has_matrix_unit() -> bool:
+    """Return whether the processor has a unit for products of many rows that kernels can use."""
+    from codegen_lsp.engine.quantized.product_kernels import amx
+
+    return amx.is_usable()
 
 
 def _has_halves(model_config: PretrainedConfig) -> bool:

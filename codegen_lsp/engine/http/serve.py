@@ -54,6 +54,8 @@ ENVIRONMENT = {
     "GOMP_SPINCOUNT": "10000",
     # numpy's threads: the engine computes nothing in numpy, and a keeper must have no threads when it forks.
     "OPENBLAS_NUM_THREADS": "1",
+    # oneDNN keeps the code that it compiles for each number of tokens: by default 1,024 of them, up to a megabyte each.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
 }
 """Environment in which the libraries make no calls home; set before torch is imported, unless the user has set it."""
 

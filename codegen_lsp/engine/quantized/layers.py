@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from codegen_lsp.engine.quantized import formats
-from codegen_lsp.engine.quantized.formats import FEW_ROWS, Format
+from codegen_lsp.engine.quantized.formats import FEW_ROWS, MANY_ROWS, ROW_UNIT, Format
 
 BLOCK = 2**21
 """Number of weights that are dequantized at a time: they stay in the processor's cache."""
@@ -38,7 +38,7 @@ class QuantizedLinear(nn.Module):
         self.out_features = outputs
         self.format = number_format
         self.prompt_dtype: torch.dtype | None = None
-        """What many rows are multiplied in by torch; None leaves them to the kernels too."""
+        """What many rows are multiplied in by torch; None leaves all to the kernels."""
         stored, scales = formats.shapes(outputs, inputs, number_format)
         self.stored = _parameter(
             torch.empty(stored, dtype=formats.stored_dtype(number_format), device="meta")
@@ -63,12 +63,16 @@ class QuantizedLinear(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the products (..., outputs) of inputs (..., inputs) with the weights, in the dtype of the inputs."""
         rows = inputs.reshape(-1, self.in_features)
-        if inputs.device.type == "cpu" and (len(rows) <= FEW_ROWS or self.prompt_dtype is None):
+        if inputs.device.type == "cpu" and self.uses_kernels(len(rows)):
             outputs = self.multiplied(rows.float()).to(inputs.dtype)
         else:
             few = self._few_on_gpu(rows) if inputs.device.type == "cuda" and len(rows) <= FEW_ROWS else None
             outputs = self.many(rows) if few is None else few
         return outputs.view(*inputs.shape[:-1], self.out_features)
+
+    def uses_kernels(self, rows: int) -> bool:
+        """Return whether kernels multiply a number of rows on the processor."""
+        return self.prompt_dtype is None or rows < MANY_ROWS
 
     def _few_on_gpu(self, inputs: torch.Tensor) -> torch.Tensor | None:
         """Multiply a few rows with a kernel for GPUs, if there is one. Its compiler is loaded here, and only here."""
@@ -84,13 +88,15 @@ class QuantizedLinear(nn.Module):
 
     def many(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply any number of rows with torch's product."""
-        step = max(64, (GPU_BLOCK if inputs.is_cuda else BLOCK) // self.in_features)
+        count, step = len(inputs), max(64, (GPU_BLOCK if inputs.is_cuda else BLOCK) // self.in_features)
         values = inputs.to(self.prompt_dtype or inputs.dtype)
+        if not inputs.is_cuda:
+            values = nn.functional.pad(values, (0, 0, 0, -count % ROW_UNIT))
         parts = [
             values @ self._block(start, start + step, values.dtype).T
             for start in range(0, self.out_features, step)
         ]
-        outputs = (torch.cat(parts, -1) if len(parts) > 1 else parts[0]).to(inputs.dtype)
+        outputs = (torch.cat(parts, -1) if len(parts) > 1 else parts[0])[:count].to(inputs.dtype)
         return outputs if self.bias is None else outputs.add_(self.bias)
 
     def _block(self, start: int, stop: int, dtype: torch.dtype) -> torch.Tensor:

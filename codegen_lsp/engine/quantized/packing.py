@@ -16,13 +16,26 @@ import torch
 from llvmlite import ir
 
 from codegen_lsp.engine.quantized.formats import GROUP, padded
-from codegen_lsp.engine.quantized.writer import F32, I16, I32, I64, KernelWriter, compiled, vector_width
+from codegen_lsp.engine.quantized.product_kernels import amx
+from codegen_lsp.engine.quantized.writer import (
+    F32,
+    I8,
+    I16,
+    I32,
+    I64,
+    KernelWriter,
+    compiled,
+    vector_width,
+)
 
-FIELDS = ("rows", "width", "room", "sources", "source_step", "targets", "scales", "sums")
+FIELDS = ("rows", "width", "room", "sources", "source_step", "targets", "scales", "sums", "planes")
 """Numbers of rows, and of floats in each; of integers from one row to the next; floats; the number of floats from one
-row to the next; the integers, their scales and the sums of their groups."""
+row to the next; the integers, their scales, the sums of their groups, and their planes."""
 
 LARGEST = 32767.0
+
+BYTES = 4
+"""Neighbouring bytes of a row that the matrix unit multiplies and adds up at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,29 +46,40 @@ class PackedRows:
     scales: torch.Tensor
     sums: torch.Tensor
     """The sum of the integers of each group of weights (rows, groups)."""
+    planes: torch.Tensor | None
+    """The integers' high and low bytes as the matrix unit reads them (tiles of rows, planes, width / 4, rows, 4)."""
 
     @classmethod
     def empty(cls, rows: int, width: int) -> PackedRows:
         """Return rows for `width` numbers each; those that pad a row are zeros."""
         integers = torch.empty(rows, padded(width), dtype=torch.int16)
         integers[:, width:].zero_()
-        return cls(integers, torch.empty(rows), torch.empty(rows, padded(width) // GROUP))
+        planes = None
+        if amx.takes(rows, width):
+            planes = torch.empty(-(-rows // amx.ROWS), 2, width // BYTES, amx.ROWS, BYTES, dtype=torch.int8)
+        return cls(integers, torch.empty(rows), torch.empty(rows, padded(width) // GROUP), planes)
+
+
+def kernel_for(packed: PackedRows, rows: int) -> int:
+    """Return the address of the kernel that packs some rows; as planes too if the matrix unit multiplies them."""
+    return kernel(has_planes=packed.planes is not None and amx.takes(rows, amx.DEPTH))
 
 
 @cache
-def kernel() -> int:
-    """Return the address of the kernel."""
-    return compiled(_Packing().module)
+def kernel(*, has_planes: bool) -> int:
+    """Return the address of the kernel; with `has_planes` it stores planes too, of whole vectors."""
+    return compiled(_Packing(has_planes=has_planes).module)
 
 
 class _Packing(KernelWriter):
     """Writes the kernel: each thread converts its part of the rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_planes: bool) -> None:
         super().__init__(len(FIELDS), vector_width())
+        self.has_planes = has_planes
         names = dict(zip(FIELDS, self.fields, strict=True))
-        self.sources, self.targets, self.scales, self.sums = self.pointers(
-            [names[name] for name in ("sources", "targets", "scales", "sums")]
+        self.sources, self.targets, self.scales, self.sums, self.planes = self.pointers(
+            [names[name] for name in ("sources", "targets", "scales", "sums", "planes")]
         )
         self.count, self.room, self.step = names["width"], names["room"], names["source_step"]
         start, stop = self.part_of(names["rows"], 1)
@@ -97,6 +121,8 @@ class _Packing(KernelWriter):
             self.store(
                 b.trunc(integers, ir.VectorType(I16, self.width)), self.targets, b.add(target, place), I16
             )
+            if self.has_planes:
+                self._store_planes(integers, row, place)
             return ()
 
         def convert_last(place: ir.Value, _: Sequence[ir.Value]) -> Sequence[ir.Value]:
@@ -109,6 +135,20 @@ class _Packing(KernelWriter):
         self.loop(whole, self.count, 1, (), convert_last)
         self.loop(I64(0), self.room, GROUP, (), lambda place, _: self._add_up(b.add(target, place)))
         return ()
+
+    def _store_planes(self, integers: ir.Value, row: ir.Value, place: ir.Value) -> None:
+        """Store the high and the low bytes of a vector of integers, four of each beside those of other rows."""
+        b = self.builder
+        tile, line = b.sdiv(row, I64(amx.ROWS)), b.srem(row, I64(amx.ROWS))
+        eight = ir.Constant(integers.type, [8] * self.width)
+        fours = ir.VectorType(I32, self.width // BYTES)
+        for plane, values in ((amx.HIGH, b.ashr(integers, eight)), (amx.LOW, integers)):
+            four = b.bitcast(b.trunc(values, ir.VectorType(I8, self.width)), fours)
+            start = b.mul(b.add(b.mul(tile, I64(2)), I64(plane)), self.room)
+            first = b.add(b.mul(b.sdiv(b.add(start, place), I64(BYTES)), I64(amx.ROWS)), line)
+            for index in range(fours.count):
+                target = b.add(first, I64(index * amx.ROWS))
+                self.store(b.extract_element(four, I32(index)), self.planes, target, I32)
 
     def _add_up(self, start: ir.Value) -> Sequence[ir.Value]:
         """Store the sum of a group of integers: products with 1, as floats that hold them exactly."""
@@ -126,7 +166,8 @@ class _Packing(KernelWriter):
 def argument_of(rows: torch.Tensor, packed: PackedRows) -> ctypes.Array[ctypes.c_int64]:
     """Return the kernel's argument for rows (rows, width) in float32, each contiguous."""
     integers = packed.integers
-    places = (each.data_ptr() for each in (integers, packed.scales, packed.sums))
+    planes = integers if packed.planes is None else packed.planes
+    places = (each.data_ptr() for each in (integers, packed.scales, packed.sums, planes))
     return _Argument(*rows.shape, integers.shape[1], rows.data_ptr(), rows.stride(0), *places)
 
 

@@ -8,16 +8,17 @@ from typing import Protocol
 
 import torch
 
-from codegen_lsp.engine.quantized import kernels, packing, team
+from codegen_lsp.engine.quantized import packing, team
 from codegen_lsp.engine.quantized.formats import FEW_ROWS, padded
-from codegen_lsp.engine.quantized.kernels import KernelFormat
 from codegen_lsp.engine.quantized.packing import PackedRows
+from codegen_lsp.engine.quantized.product_kernels import amx, vectors
+from codegen_lsp.engine.quantized.product_kernels.vectors import KernelFormat
 
 BLOCK_BYTES = 2**17
 """Bytes of weights that stay in a core's own cache while all rows are multiplied with them."""
 
 
-OUTPUTS = kernels.FIELDS.index("outputs")
+OUTPUTS = vectors.FIELDS.index("outputs")
 """The place in a kernel's argument of the address of its outputs."""
 
 
@@ -94,12 +95,18 @@ class Tiling:
     """Number of tiles that have all rows."""
     rows: int
     columns: int
+    on_matrix_unit: bool = False
 
     @classmethod
-    def of_layer(cls, rows: int, layer: KernelWeights) -> Tiling:
-        """Return the fastest one for any number of rows of a layer; the same for all layers if the rows are few."""
-        is_deep = rows > FEW_ROWS and layer.format == "int8" and layer.in_features > kernels.LONG
-        most, columns = kernels.largest_tile(is_deep=is_deep)
+    def of_layer(cls, rows: int, layer: KernelWeights, *, adds: bool = False) -> Tiling:
+        """Return the fastest one for any number of rows of a layer; the same for all layers if the rows are few.
+
+        `adds` says whether the products are added to the outputs.
+        """
+        if layer.format == "int8" and amx.takes(rows, layer.in_features, layer.out_features, adds=adds):
+            return cls(-(-rows // amx.ROWS), amx.ROWS, amx.COLUMNS, on_matrix_unit=True)
+        is_deep = rows > FEW_ROWS and layer.format == "int8" and layer.in_features > vectors.LONG
+        most, columns = vectors.largest_tile(is_deep=is_deep)
         tiles = max(1, -(-rows // most))
         each = -(-rows // tiles)
         # A single row waits for memory alone, which is read fastest from one place to the next.
@@ -118,7 +125,7 @@ def multiply(layer: KernelWeights, inputs: torch.Tensor) -> torch.Tensor:
     outputs = torch.empty(tiling.room, layer.out_features)
     if len(inputs):
         packing_argument = packing.argument_of(inputs, packed)
-        team.run(packing.kernel(), ctypes.addressof(packing_argument))
+        team.run(packing.kernel_for(packed, len(inputs)), ctypes.addressof(packing_argument))
         bias = layer.float_bias()
         argument = argument_of(layer, bias, packed, outputs, tiling)
         kernel = kernel_of(layer, tiling, in_turns=tiling.tiles > 1)
@@ -132,15 +139,17 @@ def kernel_of(layer: KernelWeights, tiling: Tiling, *, adds: bool = False, in_tu
     With `adds` it adds products to the outputs. With `in_turns` threads share the columns as they find time, and the
     argument serves one call.
     """
-    return kernels.kernel(layer.format, tiling.rows, tiling.columns, adds=adds, in_turns=in_turns)
+    if tiling.on_matrix_unit:
+        return amx.kernel(vectors.FIELDS, adds=adds)
+    return vectors.kernel(layer.format, tiling.rows, tiling.columns, adds=adds, in_turns=in_turns)
 
 
 def prepare_prompts(layer: KernelWeights) -> None:
     """Compile the kernels for many rows."""
-    most, _ = kernels.largest_tile()
+    most, _ = vectors.largest_tile()
     for rows in range(FEW_ROWS + 1, FEW_ROWS + 2 * most):
         for adds in (False, True):
-            kernel_of(layer, Tiling.of_layer(rows, layer), adds=adds, in_turns=True)
+            kernel_of(layer, Tiling.of_layer(rows, layer, adds=adds), adds=adds, in_turns=True)
 
 
 def argument_of(
@@ -156,10 +165,14 @@ def argument_of(
     """
     width, columns = padded(layer.in_features), tiling.columns
     block = max(columns, BLOCK_BYTES // layer.stored.stride(0) // columns * columns)
-    read = (inputs.integers, inputs.scales, inputs.sums) if isinstance(inputs, PackedRows) else (inputs,) * 3
+    if isinstance(inputs, PackedRows):
+        values = inputs.integers if inputs.planes is None or not tiling.on_matrix_unit else inputs.planes
+        read = (values, inputs.scales, inputs.sums)
+    else:
+        read = (inputs,) * 3
     tensors = (layer.stored, layer.scales, bias, *read, outputs)
     addresses = (tensor.data_ptr() for tensor in tensors)
     return _Argument(tiling.tiles, layer.out_features, width, block, *addresses, outputs.stride(0), 0)
 
 
-_Argument = ctypes.c_int64 * len(kernels.FIELDS)
+_Argument = ctypes.c_int64 * len(vectors.FIELDS)

@@ -49,7 +49,7 @@ BUILDERS: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": llama,
     "tied": lambda: llama(tie_word_embeddings=True, rope_parameters=SCALED),
     "qwen": lambda: llama("qwen2"),
-    "mistral": lambda: llama("mistral", sliding_window=None, head_dim=48, num_key_value_heads=6),
+    "mistral": lambda: llama("mistral", sliding_window=None, head_dim=64, num_key_value_heads=6),
 }
 
 

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from codegen_lsp.engine.quantized import formats
-from codegen_lsp.engine.quantized.formats import FEW_ROWS, FORMATS, GROUP, Format
+from codegen_lsp.engine.quantized.formats import FEW_ROWS, FORMATS, GROUP, MANY_ROWS, ROW_UNIT, Format
 from codegen_lsp.engine.quantized.layers import QuantizedLinear, read_prompts_in
 
-SIZES = ((1, 1), (3, 7), (5, 32), (66, 96), (130, 1000), (257, 64), (10, 2100), (4, 4200))
-"""Outputs and inputs; also those that fill no tile of a kernel and no group of weights."""
+SIZES = ((1, 1), (3, 7), (5, 32), (66, 96), (130, 1000), (257, 64), (96, 320), (10, 2100), (4, 4200))
+"""Outputs and inputs; also those that fill no tile of a kernel or of a matrix unit, and no group of weights."""
 
 
 def layer_of(outputs: int, inputs: int, number_format: Format, *, bias: bool = True) -> QuantizedLinear:
@@ -38,7 +38,7 @@ def test_any_number_of_rows_gives_the_products_with_dequantized_weights(
 ) -> None:
     for bias in (True, False):
         layer = layer_of(outputs, inputs, number_format, bias=bias)
-        for rows in (*range(10), FEW_ROWS, FEW_ROWS + 1, 40):
+        for rows in (*range(10), FEW_ROWS, FEW_ROWS + 1, 40, MANY_ROWS + 1):
             values = torch.randn(rows, inputs)
             assert is_close(layer(values), plain(layer, values))
 
@@ -100,15 +100,33 @@ def test_int4_keeps_weights_that_are_steps_above_a_least_one() -> None:
     assert torch.allclose(formats.dequantized(stored, scales), weight, rtol=0.01)
 
 
-def test_prompts_are_multiplied_in_the_dtype_that_the_processor_is_faster_with() -> None:
+def test_long_prompts_are_multiplied_in_the_dtype_that_the_processor_is_faster_with() -> None:
     layer = layer_of(48, 64, "int8")
-    values = torch.randn(40, 64)
+    values = torch.randn(MANY_ROWS, 64)
     exact = layer(values)
     read_prompts_in(nn.Sequential(layer), torch.bfloat16)
     rounded = layer(values)
     assert rounded.dtype == torch.float32
     assert torch.allclose(rounded, exact, rtol=0.05, atol=0.3)
     assert not torch.equal(rounded, exact)
+    assert torch.equal(layer(values[1:]), exact[1:])
+
+
+def test_products_in_another_dtype_are_of_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library behind torch compiles code for each of them, and keeps it."""
+    layer = layer_of(48, 64, "int8")
+    read_prompts_in(nn.Sequential(layer), torch.bfloat16)
+    shapes: set[torch.Size] = set()
+    multiply = torch.Tensor.__matmul__
+
+    def counted(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        shapes.add(left.shape)
+        return multiply(left, right)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", counted)
+    for rows in range(MANY_ROWS, 2 * MANY_ROWS):
+        assert len(layer(torch.randn(rows, 64))) == rows
+    assert len(shapes) == -(-2 * MANY_ROWS // ROW_UNIT) - MANY_ROWS // ROW_UNIT
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -66,19 +66,15 @@ class StepParts(ABC):
 
     def prepare_prompts(self, *, is_half: bool) -> None:
         """Compile what prompts need, if kernels read them; `is_half` says whether keys and values are in bfloat16."""
-        if self._has_kernels_for_prompts:
+        if isinstance(self.head, QuantizedLinear):
             for weights in self.weights.values():
                 products.prepare_prompts(weights)
             prompts.prepare(self.width, is_half=is_half)
 
-    def reads_prompts(self, *, is_half: bool) -> bool:
-        """Return whether kernels read prompts, and those are compiled: no prompt waits for a compiler."""
-        return self._has_kernels_for_prompts and prompts.kernel(self.width, is_half=is_half) is not None
-
-    @property
-    def _has_kernels_for_prompts(self) -> bool:
-        """Whether kernels multiply many rows with the weights, which are all of one kind."""
-        return isinstance(self.head, QuantizedLinear) and self.head.prompt_dtype is None
+    def reads_prompts(self, tokens: int, *, is_half: bool) -> bool:
+        """Return whether kernels read prompts of some tokens, and are compiled: no prompt waits for a compiler."""
+        reads = isinstance(self.head, QuantizedLinear) and self.head.uses_kernels(tokens)
+        return reads and prompts.kernel(self.width, is_half=is_half) is not None
 
     @abstractmethod
     def rotation(self, *, is_half: bool) -> int:

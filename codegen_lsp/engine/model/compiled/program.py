@@ -115,7 +115,8 @@ class StepProgram(ABC):
 
     def _pack(self, floats: torch.Tensor, inputs: Inputs) -> None:
         if isinstance(inputs, PackedRows):
-            self._program.add(packing.kernel(), packing.argument_of(floats[: self._count], inputs))
+            kernel = packing.kernel_for(inputs, self._count)
+            self._program.add(kernel, packing.argument_of(floats[: self._count], inputs))
 
     def _add_inputs(self, norm: Any, order: int | None = None) -> None:
         """Add a norm of the residual stream as inputs of products; all threads meet after it.
@@ -142,7 +143,7 @@ class StepProgram(ABC):
         self, weights: KernelWeights, inputs: Inputs, outputs: torch.Tensor, *, adds: bool = False
     ) -> Arguments:
         """Add a product, and return its argument."""
-        tiling = Tiling.of_layer(self._count, weights)
+        tiling = Tiling.of_layer(self._count, weights, adds=adds)
         bias, in_turns = weights.float_bias(), self._takes_turns
         argument = products.argument_of(weights, bias, inputs, outputs, tiling)
         self._program.add(products.kernel_of(weights, tiling, adds=adds, in_turns=in_turns), argument)

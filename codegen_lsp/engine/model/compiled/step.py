@@ -19,8 +19,8 @@ from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
 from codegen_lsp.engine.model.passes import Pass, kept_indices, split_logits
-from codegen_lsp.engine.quantized import kernels
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
+from codegen_lsp.engine.quantized.product_kernels import vectors
 from codegen_lsp.engine.quantized.program import runner
 
 PROGRAMS = 32
@@ -45,9 +45,10 @@ class CompiledStep:
         """Return whether kernels compute these passes: not while they are being compiled just now."""
         if self._is_compiling:
             return False
-        if sum(part.rows * part.new for part in passes) <= FEW_ROWS:
+        tokens = sum(part.rows * part.new for part in passes)
+        if tokens <= FEW_ROWS:
             return True
-        return all(self._parts.reads_prompts(is_half=_is_half(part)) for part in passes)
+        return all(self._parts.reads_prompts(tokens, is_half=_is_half(part)) for part in passes)
 
     def choose_threads(self, counts: Sequence[int]) -> None:
         """Let steps take that one of some numbers of threads which is fastest at the moment."""
@@ -70,7 +71,7 @@ class CompiledStep:
     def _compile(self, is_half: bool) -> None:
         try:
             runner()
-            for tokens in range(1, kernels.largest_tile()[0] + 1):
+            for tokens in range(1, vectors.largest_tile()[0] + 1):
                 if not threading.main_thread().is_alive():
                     break
                 self._program(((1, tokens, is_half),), 1, self._parts.threads.most)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from codegen_lsp.engine.quantized import kernels
 from codegen_lsp.engine.quantized.packing import PackedRows
+from codegen_lsp.engine.quantized.product_kernels import amx, vectors
 
 Inputs = PackedRows | torch.Tensor
 """Rows as products read them: integers, or floats for weights in bfloat16."""
@@ -39,7 +39,7 @@ class Workspace:
     def __init__(self, widths: Widths, tokens: int) -> None:
         """Make room for up to `tokens` tokens of one model."""
         self.tokens = tokens
-        rows = tokens + kernels.largest_tile()[0]
+        rows = tokens + max(amx.ROWS, vectors.largest_tile()[0])
         self.order = torch.arange(rows)
         self.states = torch.zeros(rows, widths.state)
         """The residual stream."""
