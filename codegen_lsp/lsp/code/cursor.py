@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from lsprotocol import types as lsp
@@ -22,6 +23,8 @@ from codegen_lsp.lsp.names.known import NO_NAMES, ForeignNames
 if TYPE_CHECKING:
     from pygls.workspace import TextDocument
 
+StepCounts = tuple[Counter[str], Counter[str], Counter[str]]
+"""How often each step of indentation comes, by the kind of the line above it."""
 Shape = Literal["line", "block"]
 """The extent of a suggestion: the rest of one line, or a block of several."""
 
@@ -83,6 +86,11 @@ class Cursor:
 
 _SAMPLE = 12 * 1024
 """Characters on each side of the cursor that line endings and indentation are read from."""
+_ALIGNED = 1024
+"""The text before the cursor is read from a multiple of this number of characters on.
+
+So it starts at the same place from one keystroke to the next, and what is known of it stays.
+"""
 _WHOLE = 256 * 1024
 """Characters of the longest text whose long strings are looked at to leave them out of the sample."""
 _GAP = "\x01"
@@ -117,9 +125,9 @@ def read(
         language=document.language_id or "",
         version=document.version,
     )
-    around = around_gap(text[max(0, offset - _SAMPLE) : offset], text[offset : offset + _SAMPLE])
-    samples = (around, text[: min(offset, _SAMPLE)])
-    if insert_spaces is None or any(_evidence(sample, cursor.language) for sample in samples):
+    before, after = text[:offset], text[offset : offset + _SAMPLE]
+    samples = ((_end_of(before), after), (before[:_SAMPLE], ""))
+    if insert_spaces is None or any(_evidence(*sample, cursor.language) for sample in samples):
         return cursor
     indent = " " * (tab_size if tab_size and 0 < tab_size <= 16 else 4) if insert_spaces else "\t"
     return replace(cursor, indent=indent, is_indent_known=True)
@@ -143,8 +151,8 @@ def at_offset(
     if len(text) <= _WHOLE and '"""' in text:  # examples in strings may be indented otherwise
         within = suffix.find('"""') + 3 if suffix.count('"""') % 2 else 0  # the opener is missing
         before, after = (_without(part, '"""', '"""') for part in (prefix, suffix[within:]))
-    shown = around_gap(before[-_SAMPLE:], after[:_SAMPLE])
-    indent = _evidence(shown, language) or _evidence(text[: min(offset, _SAMPLE)], language)
+    shown = _end_of(before), after[:_SAMPLE]
+    indent = _evidence(*shown, language) or _evidence(prefix[:_SAMPLE], "", language)
     return Cursor(
         uri=uri,
         language=language,
@@ -192,11 +200,20 @@ def _newline(sample: str) -> str:
     return max(counts, key=lambda ending: counts[ending])
 
 
-def _evidence(sample: str, language: str) -> str:
-    """Return one level of indentation as the text shows it; empty where nothing but continued lines is indented."""
+def _end_of(text: str) -> str:
+    """Return the end of a text that indentation is read from."""
+    return text[max(0, len(text) - _SAMPLE) // _ALIGNED * _ALIGNED :]
+
+
+def _evidence(before: str, after: str, language: str) -> str:
+    """Return one level of indentation as the text around the cursor shows it.
+
+    It is empty where nothing but continued lines is indented.
+    """
+    before = _with_gap(before, after)
     if ("/*", "*/") in table(language).block_comments:
-        sample = _without(sample, "/*", "*/")
-    steps = next((counter for counter in indent_steps(sample)[:2] if counter), None)
+        before, after = _without(before + after, "/*", "*/"), ""
+    steps = next((counter for counter in _steps_in(before, after)[:2] if counter), None)
     return steps.most_common(1)[0][0] if steps else ""
 
 
@@ -211,22 +228,22 @@ def _without(text: str, opener: str, closer: str) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def around_gap(before: str, after: str) -> str:
-    """Return the text around the cursor for `indent_steps`: a missing line between is marked.
+def _with_gap(before: str, after: str) -> str:
+    """Return the text before the cursor for `_steps_in`: a missing line at its end is marked.
 
     How much deeper the line below is than the line above says nothing where the cursor's line is empty, unless
     the cursor is as deep as the line below.
     """
     white = before[max(before.rfind("\n"), before.rfind("\r")) + 1 :]
     if white.strip(" \t") or not _BLANK_REST.match(after):
-        return before + after
+        return before
     following = _LEADING.search(after)
     is_gap = following is not None and following.group(1) != white
-    return f"{before}{_GAP}{after}" if is_gap else before + after
+    return before + _GAP if is_gap else before
 
 
-def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]:
-    """Return how often each step of indentation comes in a text.
+def indent_steps(before: str, after: str) -> StepCounts:
+    """Return how often each step of indentation comes in the text around the cursor.
 
     Three counters: below lines that certainly open a block, below other lines, and below lines that are continued:
 
@@ -234,9 +251,36 @@ def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]
               int b) {
           return a;        one sure step of two columns
     """
-    steps: tuple[Counter[str], Counter[str], Counter[str]] = (Counter(), Counter(), Counter())
-    previous, end = "", 0
-    text = sample.replace("\r", "\n") if "\r" in sample else sample
+    return _steps_in(_with_gap(before, after), after)
+
+
+def _steps_in(before: str, after: str) -> StepCounts:
+    """Return the steps in two texts, one after the other.
+
+    They are counted in three parts, of which the first and the last stay the same while one line is typed.
+    """
+    before, after = (text.replace("\r", "\n") if "\r" in text else text for text in (before, after))
+    line, rest = before.rfind("\n") + 1, after.find("\n") + 1 or len(after)
+    total: StepCounts = (Counter(), Counter(), Counter())
+    previous, kind = "", _OTHER
+    for part in (before[:line], before[line:] + after[:rest], after[rest:]):
+        steps, previous, kind = _steps_after(part, previous, kind)
+        for counter, more in zip(total, steps, strict=True):
+            counter.update(more)
+    return total
+
+
+@lru_cache(maxsize=32)
+def _steps_after(text: str, previous: str, kind: int) -> tuple[StepCounts, str, int]:
+    """Return the steps in whole lines, the white space before the last one, and its kind.
+
+    Args:
+        text: the lines.
+        previous: the white space of the line before them.
+        kind: whether that line opens a block, is continued or neither: the number of the counter for a step below it.
+    """
+    steps: StepCounts = (Counter(), Counter(), Counter())
+    end = 0
     for match in _LEADING.finditer(text):
         leading = match.group(1)
         if text.startswith(_GAP, match.end()):
@@ -245,10 +289,20 @@ def indent_steps(sample: str) -> tuple[Counter[str], Counter[str], Counter[str]]
         if len(leading) > len(previous) and leading.startswith(previous):
             step = leading[len(previous) :]
             if step in _STEPS:
-                ending = text[end : match.start()].rstrip()[-1:]
-                steps[0 if ending in ("{", ":") else 2 if ending in _GOES_ON else 1][step] += 1
-        previous, end = leading, match.end()
-    return steps
+                steps[_kind_of(text[end : match.start()], kind)][step] += 1
+        previous, end, kind = leading, match.end(), _OTHER
+    return steps, previous, _kind_of(text[end:], kind)
+
+
+def _kind_of(text: str, otherwise: int) -> int:
+    """Return the kind of a line by its end, another one if nothing is in the text."""
+    ending = text.rstrip()[-1:]
+    if not ending:
+        return otherwise
+    return _OPENS if ending in "{:" else _IS_CONTINUED if ending in _GOES_ON else _OTHER
+
+
+_OPENS, _OTHER, _IS_CONTINUED = range(3)
 
 
 _DEEPEST = "\0"

@@ -22,6 +22,12 @@ from codegen_lsp.lsp.code.surroundings import HEAD, REACH, Surroundings, visible
 _STARS = re.compile(r"^\s*from\s[^\n]*import\s*\*", re.MULTILINE)
 _TIGHT = re.compile(r"\w+=[^=]")
 _LOOSE = re.compile(r"\w+ = ")
+_LEADING = re.compile(r"[ \t]*")
+_IMPORTS = re.compile(r"(?:import|from)\b")
+_IMPORTED = re.compile(r"(?:[ \t]+as[ \t]+\w+)?,[ \t]*(?:#[^\n]*)?(?=\n|\Z)")
+"""What follows a name in a line of an import in brackets."""
+_ASSIGNED = re.compile(r"[ \t]*[:=]")
+_AT_MARGIN = re.compile(r"^[^\s#)\]}\"']", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +157,35 @@ def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
 
 def is_global(name: str, text: str) -> bool:
     """Return whether a name occurs at the file's margin, in an import, or in a block that isn't a definition's."""
-    word = re.escape(name)
-    if re.search(rf"^(?:(?=[^\s#])|[ \t]+(?:import|from)\b)[^\n]*\b{word}\b", text, re.MULTILINE):
-        return True
-    if re.search(rf"^[ \t]+{word}(?:[ \t]+as[ \t]+\w+)?,[ \t]*(?:#[^\n]*)?$", text, re.MULTILINE):
+    return any(_is_global_at(start, start + len(name), text) for start in _places(name, text))
+
+
+def _is_global_at(start: int, end: int, text: str) -> bool:
+    """Return whether the word from `start` to `end` makes its name a global one."""
+    line = text.rfind("\n", 0, start) + 1
+    if text[line] not in " \t":
+        return text[line] not in "#\r\f\v"
+    leading = _LEADING.match(text, line)
+    assert leading is not None
+    if leading.end() < start:
+        return _IMPORTS.match(text, leading.end()) is not None
+    if _IMPORTED.match(text, end):
         return True  # a line of an import in brackets
-    for match in re.finditer(rf"^[ \t]+{word}[ \t]*[:=]", text, re.MULTILINE):
-        heads = list(
-            re.finditer(r"^[^\s#)\]}\"']", text[max(0, match.start() - REACH) : match.start()], re.M)
-        )
-        if heads and not HEAD.match(text, max(0, match.start() - REACH) + heads[-1].start()):
-            return True
-    return False
+    if not _ASSIGNED.match(text, end):
+        return False
+    above = text[max(0, line - REACH) : line]
+    heads = list(_AT_MARGIN.finditer(above))
+    return bool(heads) and not HEAD.match(above, heads[-1].start())
+
+
+def _places(name: str, text: str) -> Iterator[int]:
+    """Yield where a name stands as a whole word."""
+    start = text.find(name)
+    while start >= 0:
+        around = text[start - 1 : start] + text[start + len(name) : start + len(name) + 1]
+        if not any(character.isalnum() or character == "_" for character in around):
+            yield start
+        start = text.find(name, start + len(name))
 
 
 def _use(name: str, below: Sequence[Statement]) -> str:

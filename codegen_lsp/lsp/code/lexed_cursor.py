@@ -10,7 +10,7 @@ from collections import Counter
 from functools import cached_property, lru_cache
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor, around_gap, indent_steps
+from codegen_lsp.lsp.code.cursor import Cursor, indent_steps
 from codegen_lsp.lsp.code.languages import Language, language
 from codegen_lsp.lsp.code.lexer import LINE_END, PAIRS, Frame, Token, frames_at_end, tokens
 
@@ -102,7 +102,7 @@ class LexedCursor:
     @cached_property
     def steps(self) -> Counter[str]:
         """How often the text around the cursor has each step of indentation, without continued lines."""
-        sure, unsure, _ = indent_steps(around_gap(self.region[-_REACH:], self.suffix))
+        sure, unsure, _ = indent_steps(self.region[-_REACH:], self.suffix)
         return sure + unsure
 
     @cached_property

@@ -78,17 +78,9 @@ class Statement:
         code = _KEYWORD_ARGUMENT.sub(r"\1", self.code)
         return [name for name in _NAME.findall(code) if name not in _KNOWN and not name.startswith("__")]
 
-    def binds(self) -> set[str]:
+    def binds(self) -> frozenset[str]:
         """Return the names that it binds, in comprehensions and parameters too."""
-        if self.word in ("import", "from", "global", "nonlocal", "case"):
-            return set(_ANY_NAME.findall(self.code))
-        defined = _DEFINES.match(self.code)
-        if defined is not None:
-            return {defined.group(1) or ""} | set(_NAME.findall(defined.group(2)))
-        pieces = [m.group(1) for m in _LOOP.finditer(self.code)]
-        pieces += [m.group(1) for m in _LAMBDA.finditer(self.code)]
-        pieces += [m.group(1) or m.group(2) or "" for m in _AS.finditer(self.code)]
-        return {name for piece in pieces for name in _NAME.findall(piece)} | set(self.targets())
+        return _bound_by(self.code)
 
     def targets(self) -> list[str]:
         """Return the names that an assignment binds: `a` and `b` of `a, (b, c.d) = x`, none of `a += 1`."""
@@ -113,6 +105,21 @@ class Statement:
         if not targets and assigned:
             names = [n for n in names if n not in assigned]  # an annotation
         return [n for n in names if n not in _KNOWN and n not in bound and not n.startswith("__")]
+
+
+@lru_cache(maxsize=4096)
+def _bound_by(code: str) -> frozenset[str]:
+    """Return the names that a statement binds; the last ones are remembered, which are above the next line too."""
+    statement = Statement("", code)
+    if statement.word in ("import", "from", "global", "nonlocal", "case"):
+        return frozenset(_ANY_NAME.findall(code))
+    defined = _DEFINES.match(code)
+    if defined is not None:
+        return frozenset([defined.group(1) or "", *_NAME.findall(defined.group(2))])
+    pieces = [m.group(1) for m in _LOOP.finditer(code)]
+    pieces += [m.group(1) for m in _LAMBDA.finditer(code)]
+    pieces += [m.group(1) or m.group(2) or "" for m in _AS.finditer(code)]
+    return frozenset([name for piece in pieces for name in _NAME.findall(piece)] + statement.targets())
 
 
 @dataclass(frozen=True, slots=True)

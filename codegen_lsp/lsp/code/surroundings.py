@@ -61,7 +61,17 @@ def surroundings(cursor: Cursor, lines_below: Sequence[str]) -> Surroundings | N
 
 def visible(cursor: Cursor) -> str:
     """Return the text in which names are looked up: the document, or the start and cursor region of a long one."""
-    before, after = cursor.prefix, cursor.suffix[: 4 * REACH]
+    return _visible(cursor.prefix, cursor.suffix)
+
+
+def visible_elsewhere(cursor: Cursor) -> str:
+    """Return the same without the cursor's line: it doesn't change while that is typed."""
+    end = len(cursor.prefix) - len(cursor.line_prefix)
+    return _visible(cursor.prefix[:end], cursor.suffix[len(cursor.line_suffix) :])
+
+
+def _visible(before: str, after: str) -> str:
+    after = after[: 4 * REACH]
     if len(before) > 8 * REACH:
         before = f"{before[: 2 * REACH]}\n{before[-4 * REACH :]}"
     return lines.normalize(before + after)
@@ -85,12 +95,13 @@ def _definition_above(prefix: str, end: int) -> str | None:
 
 def _levels(above: Sequence[Statement]) -> tuple[Statement, ...]:
     """Return the last statement of each block that is open at the end."""
-    stack: list[Statement] = []
+    stack: list[tuple[int, Statement]] = []
     for statement in above:
-        while stack and stack[-1].indent >= statement.indent:
+        indent = statement.indent
+        while stack and stack[-1][0] >= indent:
             stack.pop()
-        stack.append(statement)
-    return tuple(stack)
+        stack.append((indent, statement))
+    return tuple(statement for _, statement in stack)
 
 
 def _scope(levels: Sequence[Statement], line_prefix: str) -> int | None:

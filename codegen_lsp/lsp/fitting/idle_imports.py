@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from codegen_lsp.lsp.code.site import Site
+from codegen_lsp.lsp.code.surroundings import visible_elsewhere
 from codegen_lsp.lsp.context.imports import imported_modules, imported_names, imports_of
 from codegen_lsp.wire.requests import MAX_WORD, MAX_WORDS
 
@@ -24,8 +26,9 @@ _FILES_OF_NAMES = ("/__init__.py", "/__init__.pyi")
 """The ends of the names of files that import names for others to use."""
 
 
+@lru_cache(maxsize=8)
 def idle_imports(text: str) -> frozenset[str]:
-    """Return the names that a text imports and doesn't use."""
+    """Return the names that a text imports and doesn't use; the last texts are remembered."""
     statements = "\n".join(match[0].strip() for match in _IMPORT.finditer(text))
     imports = [item for item in imports_of("python", statements) if item.module != "__future__"]
     names = frozenset([*imported_names(imports), *imported_modules(imports)])
@@ -33,11 +36,11 @@ def idle_imports(text: str) -> frozenset[str]:
 
 
 def idle_imports_at(site: Site) -> frozenset[str]:
-    """Return the names that a document imports and doesn't use, the line at the cursor left out."""
+    """Return the names that a document imports and doesn't use, not even in the line at the cursor."""
     cursor = site.cursor
     if cursor.language != "python" or cursor.uri.endswith(_FILES_OF_NAMES):
         return frozenset()
-    return idle_imports(site.visible)
+    return idle_imports(visible_elsewhere(cursor)).difference(NAME.findall(f"{site.before}\n{site.after}"))
 
 
 def words_for_idle_imports(site: Site) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
@@ -190,12 +191,10 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
         return []
     measured = [c.suffix_logprob for c in candidates if c.suffix_logprob is not None]
     average = sum(measured) / len(measured) if measured else 0.0
-    errors = _errors(candidates, site.cursor)
-    check = line_checks.checker_for(site)
-    check_body = body_checks.checker_for(site) if not is_line else None
+    findings = _findings(site, tuple((c.text, c.replace) for c in candidates), is_line=is_line)
     power = weights.tokens if is_line else 0.0
     out = []
-    for candidate, change in zip(candidates, errors, strict=True):
+    for candidate, (change, issues, body_issues) in zip(candidates, findings, strict=True):
         gain = 0.0 if candidate.suffix_logprob is None else candidate.suffix_logprob - average
         mean = weights.mean_logprob * _finite(candidate.mean_logprob)
         parts = (
@@ -203,8 +202,8 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
             ("tokens", mean * (_count(candidate) ** power - 1)),
             ("suffix_gain", weights.suffix_gain * _finite(gain)),
             ("parse", weights.parse * max(-2, min(2, -change))),
-            ("fit", _fit(check(candidate.text), weights)),
-            ("body", _body(check_body(candidate.text), weights) if check_body is not None else 0.0),
+            ("fit", _fit(issues, weights)),
+            ("body", _body(body_issues, weights) if body_issues is not None else 0.0),
             ("length", weights.length * math.log1p(len(candidate.text.strip()))),
         )
         out.append(Ranked(candidate, sum(value for _, value in parts), parts))
@@ -240,10 +239,32 @@ def _finite(value: float | None) -> float:
     return value if value is not None and math.isfinite(value) else 0.0 if value is None else -100.0
 
 
-def _errors(candidates: Sequence[Candidate], cursor: Cursor) -> list[int]:
+@lru_cache(maxsize=2)
+def _findings(
+    site: Site, texts: tuple[tuple[str, int], ...], *, is_line: bool
+) -> tuple[tuple[int, line_checks.LineIssues, body_checks.BodyIssues | None], ...]:
+    """Return for each candidate its additional syntax errors, and the findings about its line and its body.
+
+    They are remembered from the choice of what the text after the cursor scores to the ranking by that.
+
+    Args:
+        site: where the candidates stand.
+        texts: for each candidate, its text and how many characters after the cursor it replaces.
+        is_line: whether all are single lines, which have no bodies.
+    """
+    check = line_checks.checker_for(site)
+    check_body = body_checks.checker_for(site) if not is_line else None
+    errors = _errors(texts, site.cursor)
+    return tuple(
+        (change, check(text), check_body(text) if check_body is not None else None)
+        for change, (text, _) in zip(errors, texts, strict=True)
+    )
+
+
+def _errors(texts: Sequence[tuple[str, int]], cursor: Cursor) -> list[int]:
     """Return for each candidate how many syntax errors it adds to the code around the cursor."""
-    if not supported(cursor.language) or not candidates:
-        return [0] * len(candidates)
+    if not supported(cursor.language):
+        return [0] * len(texts)
     before = cursor.prefix[-_AROUND:]
     if len(cursor.prefix) > _AROUND:
         match = _TOP_LEVEL.search(before, 1)
@@ -253,8 +274,8 @@ def _errors(candidates: Sequence[Candidate], cursor: Cursor) -> list[int]:
         after = after[: max(after.rfind("\n"), 0)]
     without = error_count(cursor.language, lines.normalize(before + after))
     return [
-        error_count(cursor.language, lines.normalize(before + c.text + after[c.replace :])) - without
-        for c in candidates
+        error_count(cursor.language, lines.normalize(before + text + after[replaced:])) - without
+        for text, replaced in texts
     ]
 
 
