@@ -95,20 +95,30 @@ class CompletionResponse(Response):
     async def _stream(self, send: Send) -> bool:
         """Send server-sent events; return false if the client has left."""
         await self._start_stream(send)
+        while True:
+            events = [await self.events.get()]
+            while not self.events.empty():
+                events.append(self.events.get_nowait())
+            if GONE in events:
+                return False
+            ended = isinstance(events[-1], Done | WireError)
+            body = b"".join(map(self._sent_event, events)) + (b"data: [DONE]\n\n" if ended else b"")
+            await send({"type": "http.response.body", "body": body, "more_body": not ended})
+            if ended:
+                return True
+
+    def _sent_event(self, event: Any) -> bytes:
+        """Return what is sent of an event of the job."""
         request = self.job.request
-        while (event := await self.events.get()) is not GONE:
-            if isinstance(event, WireError):
-                await send(event_message(event.to_json()))
-            elif isinstance(event, Done):
-                if request.include_usage or request.continuous_usage:
-                    await send(event_message(self._json(self._completion((), event))))
-            else:
-                chunk = self._completion(tuple(event), usage=request.continuous_usage)
-                await send(event_message(self._json(chunk)))
-                continue
-            await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
-            return True
-        return False
+        if isinstance(event, WireError):
+            return server_sent_event(event.to_json())
+        if not isinstance(event, Done):
+            chunk = self._completion(tuple(event), usage=request.continuous_usage)
+        elif request.include_usage or request.continuous_usage:
+            chunk = self._completion((), event)
+        else:
+            return b""
+        return server_sent_event(self._json(chunk))
 
     async def _start_stream(self, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
@@ -152,6 +162,11 @@ class EmbeddingsResponse(CompletionResponse):
 
 def event_message(body: dict[str, Any]) -> Message:
     """Return the message that sends a server-sent event."""
+    return {"type": "http.response.body", "body": server_sent_event(body), "more_body": True}
+
+
+def server_sent_event(body: dict[str, Any]) -> bytes:
+    """Return a document as a server-sent event."""
     # Plain ASCII: some clients take U+2028, U+2029 and U+0085 for line ends.
     data = json.dumps(body, separators=(",", ":"), allow_nan=False)
-    return {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True}
+    return f"data: {data}\n\n".encode()
