@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support.checkpoints import TinyCodeGen, save, smollm2_file
 from support.served import environment
 
 from codegen_lsp.evals.benchmarks import speed
+from codegen_lsp.evals.benchmarks.speed.rounds import Child
 from codegen_lsp.evals.benchmarks.speed.values import MACHINE, OURS, label, tasks
 from codegen_lsp.evals.harness.records import EvaluationError, Folder
 
@@ -122,3 +125,23 @@ def test_engines_that_are_not_installed_or_fail_are_named(tmp_path: Path) -> Non
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="3 tokens; 6 are required"):
         measured(tmp_path, [], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, "ended by SIGKILL"),
+        (signal.SIGILL, "ended by SIGILL; install it again from its source"),
+    ],
+)
+def test_an_engine_that_ends_in_the_middle_says_how(tmp_path: Path, number: int, words: str) -> None:
+    before = psutil.Process().children()
+    child = Child({"kind": "machine", "threads": 1}, tmp_path / "engines.log")
+    try:
+        assert child.ask()["value"] > 0
+        (process,) = [p for p in psutil.Process().children() if p not in before]
+        process.send_signal(number)
+        for _ in range(2):
+            assert words in child.ask({"task": "bandwidth"})["error"]
+    finally:
+        child.close()

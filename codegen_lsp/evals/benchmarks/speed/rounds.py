@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from importlib import util
 from pathlib import Path
@@ -54,8 +55,20 @@ class Child:
                 self._process.stdin.flush()
             answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         except (OSError, ValueError):
-            return {"error": f"its process ended with {self._process.wait(10)}"}
+            return {"error": self._end()}
         return answer
+
+    def _end(self) -> str:
+        """Return how the process has ended, and end it if it hasn't."""
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return "its process answered something else"
+        if code >= 0:
+            return f"its process ended with {code}"
+        advice = "; install it again from its source, for this processor" if code == -signal.SIGILL else ""
+        return f"its process was ended by {signal.Signals(-code).name}{advice}"
 
     def close(self) -> None:
         """End the process."""
@@ -63,7 +76,9 @@ class Child:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                # A task may still be on its way to a process that has ended.
+                with suppress(OSError):
+                    pipe.close()
 
 
 def measure(
