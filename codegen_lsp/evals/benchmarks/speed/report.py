@@ -146,7 +146,10 @@ def _page(data: Mapping[str, Any], engines: Mapping[str, EngineFigures], columns
     head += ["decode / bandwidth limit", "weights, MiB", "memory, MiB", "bits per byte", "more than float32"]
     lines += ["", *report.table(head, [_ratios(row, head) for row in present]), ""]
     for row in data["engines"]:
-        reasons = [row["missing"], *(f"{task}: {why}" for task, why in row["failures"].items())]
+        failed: dict[str, list[str]] = {}
+        for task, why in row["failures"].items():
+            failed.setdefault(why, []).append(task)
+        reasons = [row["missing"], *(f"{', '.join(tasks)}: {why}" for why, tasks in failed.items())]
         lines += [f"- {row['name']} was not measured: {why}" for why in reasons if why]
     return lines
 
