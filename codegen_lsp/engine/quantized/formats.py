@@ -23,8 +23,8 @@ FEW_ROWS = 16
 MANY_ROWS = 160
 """Number of rows from which torch's product in 16 bits is faster, on processors that have instructions for it.
 
-It takes a time of its own for dequantized weights: 200 of the 350 ms that 128 tokens of the 350M take, beside 310 ms in
-the kernels; 256 tokens took 410 beside 570 ms (medians, two cores with AVX512-BF16 and AMX).
+It needs dequantized weights, which take 200 ms in the 350M shape however many rows there are. 128 tokens took 365 ms,
+and 312 in the kernels; 256 tokens took 412 and 566 ms (medians, two cores with AVX512-BF16 and AMX).
 """
 
 ROW_UNIT = 64

@@ -34,9 +34,6 @@ row to the next; the integers, their scales, the sums of their groups, and their
 
 LARGEST = 32767.0
 
-BYTES = 4
-"""Neighbouring bytes of a row that the matrix unit multiplies and adds up at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
@@ -56,7 +53,9 @@ class PackedRows:
         integers[:, width:].zero_()
         planes = None
         if amx.takes(rows, width):
-            planes = torch.empty(-(-rows // amx.ROWS), 2, width // BYTES, amx.ROWS, BYTES, dtype=torch.int8)
+            planes = torch.empty(
+                -(-rows // amx.ROWS), 2, width // amx.BYTES, amx.ROWS, amx.BYTES, dtype=torch.int8
+            )
         return cls(integers, torch.empty(rows), torch.empty(rows, padded(width) // GROUP), planes)
 
 
@@ -141,11 +140,11 @@ class _Packing(KernelWriter):
         b = self.builder
         tile, line = b.sdiv(row, I64(amx.ROWS)), b.srem(row, I64(amx.ROWS))
         eight = ir.Constant(integers.type, [8] * self.width)
-        fours = ir.VectorType(I32, self.width // BYTES)
+        fours = ir.VectorType(I32, self.width // amx.BYTES)
         for plane, values in ((amx.HIGH, b.ashr(integers, eight)), (amx.LOW, integers)):
             four = b.bitcast(b.trunc(values, ir.VectorType(I8, self.width)), fours)
             start = b.mul(b.add(b.mul(tile, I64(2)), I64(plane)), self.room)
-            first = b.add(b.mul(b.sdiv(b.add(start, place), I64(BYTES)), I64(amx.ROWS)), line)
+            first = b.add(b.mul(b.sdiv(b.add(start, place), I64(amx.BYTES)), I64(amx.ROWS)), line)
             for index in range(fours.count):
                 target = b.add(first, I64(index * amx.ROWS))
                 self.store(b.extract_element(four, I32(index)), self.planes, target, I32)

@@ -140,7 +140,7 @@ def kernel_of(layer: KernelWeights, tiling: Tiling, *, adds: bool = False, in_tu
     argument serves one call.
     """
     if tiling.on_matrix_unit:
-        return amx.kernel(vectors.FIELDS, adds=adds)
+        return amx.kernel(adds=adds)
     return vectors.kernel(layer.format, tiling.rows, tiling.columns, adds=adds, in_turns=in_turns)
 
 

@@ -125,8 +125,7 @@ def read(
         language=document.language_id or "",
         version=document.version,
     )
-    before, after = text[:offset], text[offset : offset + _SAMPLE]
-    samples = ((_end_of(before), after), (before[:_SAMPLE], ""))
+    samples = ((_end_of(cursor.prefix), cursor.suffix[:_SAMPLE]), (cursor.prefix[:_SAMPLE], ""))
     if insert_spaces is None or any(_evidence(*sample, cursor.language) for sample in samples):
         return cursor
     indent = " " * (tab_size if tab_size and 0 < tab_size <= 16 else 4) if insert_spaces else "\t"

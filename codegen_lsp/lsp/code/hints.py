@@ -140,7 +140,7 @@ def _block(below: Sequence[Statement]) -> Iterator[Statement]:
 
 def missing(around: Surroundings, cursor: Cursor) -> tuple[str, ...]:
     """Return the names that are used below and bound nowhere, in order of use."""
-    bound = {name for s in around.above for name in (*s.names(), *s.binds())}
+    bound = around.names_above()
     unbound: list[str] = []
     for statement in around.below:
         unbound += dict.fromkeys(n for n in statement.needs() if n not in bound and n not in unbound)

@@ -80,7 +80,15 @@ class Statement:
 
     def binds(self) -> frozenset[str]:
         """Return the names that it binds, in comprehensions and parameters too."""
-        return _bound_by(self.code)
+        if self.word in ("import", "from", "global", "nonlocal", "case"):
+            return frozenset(_ANY_NAME.findall(self.code))
+        defined = _DEFINES.match(self.code)
+        if defined is not None:
+            return frozenset([defined.group(1) or "", *_NAME.findall(defined.group(2))])
+        pieces = [m.group(1) for m in _LOOP.finditer(self.code)]
+        pieces += [m.group(1) for m in _LAMBDA.finditer(self.code)]
+        pieces += [m.group(1) or m.group(2) or "" for m in _AS.finditer(self.code)]
+        return frozenset([name for piece in pieces for name in _NAME.findall(piece)] + self.targets())
 
     def targets(self) -> list[str]:
         """Return the names that an assignment binds: `a` and `b` of `a, (b, c.d) = x`, none of `a += 1`."""
@@ -108,18 +116,9 @@ class Statement:
 
 
 @lru_cache(maxsize=4096)
-def _bound_by(code: str) -> frozenset[str]:
-    """Return the names that a statement binds; the last ones are remembered, which are above the next line too."""
-    statement = Statement("", code)
-    if statement.word in ("import", "from", "global", "nonlocal", "case"):
-        return frozenset(_ANY_NAME.findall(code))
-    defined = _DEFINES.match(code)
-    if defined is not None:
-        return frozenset([defined.group(1) or "", *_NAME.findall(defined.group(2))])
-    pieces = [m.group(1) for m in _LOOP.finditer(code)]
-    pieces += [m.group(1) for m in _LAMBDA.finditer(code)]
-    pieces += [m.group(1) or m.group(2) or "" for m in _AS.finditer(code)]
-    return frozenset([name for piece in pieces for name in _NAME.findall(piece)] + statement.targets())
+def names_in(statement: Statement) -> frozenset[str]:
+    """Return the names that a statement uses or binds; the last statements are remembered."""
+    return statement.binds().union(statement.names())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.cursor import Cursor
-from codegen_lsp.lsp.code.statements import Statement, read
+from codegen_lsp.lsp.code.statements import Statement, names_in, read
 
 REACH = 16 * 1024
 """Characters on each side of the cursor that statements are read from."""
@@ -35,6 +35,10 @@ class Surroundings:
     def previous(self) -> Statement | None:
         """The statement above."""
         return self.above[-1] if self.above else None
+
+    def names_above(self) -> set[str]:
+        """Return the names that are used or bound above."""
+        return set().union(*map(names_in, self.above))
 
     def scope(self, line_prefix: str) -> int | None:
         """Return the columns of the head of the innermost function that the cursor's line can be in, if any."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 from codegen_lsp.lsp.code import hints
 from codegen_lsp.lsp.code.site import Site
@@ -67,7 +66,7 @@ class _Checker:
         self._starred = site.cursor.foreign.starred or frozenset[str]()
         self._names = LocalNames(site)
         self._idle = idle_imports_at(site)
-        self._bound = {name: True for s in around.above for name in _names_in(s)}
+        self._bound = dict.fromkeys(around.names_above(), True)
         heads = [n for n, s in enumerate(around.levels) if s.defines]
         body = around.levels[heads[-1] + 1 :] if heads else ()
         self._body = body[0].indent if body and not around.below else None
@@ -137,12 +136,6 @@ class _Checker:
             for receiver, member in members_used(line.code)
             if chain(receiver)[0].text not in own
         )
-
-
-@lru_cache(maxsize=4096)
-def _names_in(statement: Statement) -> frozenset[str]:
-    """Return the names in a statement; those of the last ones are remembered, which are above the next line too."""
-    return frozenset([*statement.names(), *statement.binds()])
 
 
 def _is_only_an_attribute(line: Statement) -> bool:

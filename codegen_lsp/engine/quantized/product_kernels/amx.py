@@ -21,6 +21,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
+from codegen_lsp.engine.quantized.product_kernels.vectors import FIELDS
 from codegen_lsp.engine.quantized.writer import (
     F32,
     I8,
@@ -37,6 +38,9 @@ ROWS = 16
 
 DEPTH = 64
 """Bytes in a row of a tile: the number of weights of a row that are multiplied at once."""
+
+BYTES = 4
+"""Neighbouring bytes of a row that the unit multiplies and adds up at once."""
 
 COLUMNS = 2 * ROWS
 """Columns of the product that are computed at once, so that activations are loaded half as often."""
@@ -75,29 +79,29 @@ def takes(rows: int, width: int, columns: int = COLUMNS, *, adds: bool = False) 
 
 
 @cache
-def kernel(fields: tuple[str, ...], *, adds: bool) -> int:
-    """Return the address of the compiled kernel; it reads the fields of the other kernels' argument.
+def kernel(*, adds: bool) -> int:
+    """Return the address of the compiled kernel; it reads `FIELDS`, as the other kernels do.
 
     Its tiles have 16 rows, and its inputs are planes. With `adds` products are added to the outputs. Threads take
     blocks of columns in turns.
     """
-    return compiled(_MatrixProduct(fields, adds=adds).module)
+    return compiled(_MatrixProduct(adds=adds).module)
 
 
 class _MatrixProduct(KernelWriter):
     """Writes the kernel: for each block of columns, all tiles of rows one after the other."""
 
-    def __init__(self, fields: tuple[str, ...], *, adds: bool) -> None:
-        super().__init__(len(fields), WIDEST)
+    def __init__(self, *, adds: bool) -> None:
+        super().__init__(len(FIELDS), WIDEST)
         self.adds = adds
         self.integers = ir.VectorType(I32, WIDEST)
-        names = dict(zip(fields, self.fields, strict=True))
+        names = dict(zip(FIELDS, self.fields, strict=True))
         self.weights, self.scales, self.bias, self.inputs, self.input_scales, self.outputs = self.pointers(
             [names[name] for name in ("weights", "scales", "bias", "inputs", "input_scales", "outputs")]
         )
         self.tiles, self.k, self.step = names["tiles"], names["width"], names["step"]
         b = self.builder
-        self.scratch = b.alloca(ir.ArrayType(I32, ROWS * ROWS), size=4)
+        self.scratch = b.alloca(ir.ArrayType(I32, ROWS * ROWS), size=2)
         self._configure()
 
         def columns(first: ir.Value) -> None:
@@ -113,7 +117,7 @@ class _MatrixProduct(KernelWriter):
             self.loop(I64(0), self.tiles, 1, (), lambda tile, _: self._tile(tile, column))
             return ()
 
-        self.take_turns(fields.index("taken"), names["columns"], names["block"], columns)
+        self.take_turns(FIELDS.index("taken"), names["columns"], names["block"], columns)
         self._call("tilerelease")
         b.ret_void()
 
