@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,12 @@ def ask(
     progress = DecodeProgress()
     emitted: list[Sequence[Choice]] = []
     reading = Reading(model, cache, progress, chunk)
-    steps = list(run(model, generate(reading, request, prepare(model, request), emitted.append)))
+
+    def emit(choices: Iterable[Choice]) -> None:
+        if new := tuple(choices):
+            emitted.append(new)
+
+    steps = list(run(model, generate(reading, request, prepare(model, request), emit)))
     chunks = [Completion("", "", 0, tuple(choices)) for choices in emitted]
     return Answer(join_chunks(chunks).choices, progress, [str(s) for s in steps], emitted)
 

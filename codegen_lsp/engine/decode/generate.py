@@ -15,7 +15,7 @@ import torch
 
 from codegen_lsp.engine.decode.drafts import Corpus, Speculation
 from codegen_lsp.engine.decode.echo import Echo
-from codegen_lsp.engine.decode.generation import Emit, Generation, prefill, restored
+from codegen_lsp.engine.decode.generation import Emit, Generation, NewParts, prefill, restored
 from codegen_lsp.engine.decode.progress import Planned, Step, Steps
 from codegen_lsp.engine.decode.prompts import PreparedPrompt
 from codegen_lsp.engine.decode.reading import Reading, distributions
@@ -86,6 +86,8 @@ class _Decoding:
         self.kv = kv
         self.live = list(rows)
         self._first = rows[0]
+        self._delivered: NewParts | None = None
+        """What was emitted last: while nobody has taken it, it grows with the rows."""
         self._chosen: list[list[int]] = [[] for _ in rows]
         """The tokens of each row in `live`."""
         self._ahead: deque[tuple[int, torch.Tensor]] = deque()
@@ -123,8 +125,9 @@ class _Decoding:
         if self.kv.length - len(self._ahead) + 1 >= self.generation.reading.model.context:
             for row in self.live:
                 row.cut()
-        if self.generation.request.stream:
-            self.generation.deliver(self.live)
+        last = self._delivered
+        if self.generation.request.stream and (last is None or last.taken or last.rows is not self.live):
+            self._delivered = self.generation.deliver(self.live)
 
     def _keep(self, unfinished: Sequence[int]) -> None:
         """Let only these rows go on."""
@@ -136,8 +139,9 @@ class _Decoding:
             self.kv = model.part(self.kv, len(unfinished), min(request.max_tokens, ROOM))
         elif len(unfinished) < len(self.live):
             self.kv.keep(unfinished)
-        self.live = [self.live[i] for i in unfinished]
-        self._chosen = [self._chosen[i] for i in unfinished]
+        if len(unfinished) < len(self.live):
+            self.live = [self.live[i] for i in unfinished]
+            self._chosen = [self._chosen[i] for i in unfinished]
 
     def _read(self, tokens: Sequence[int]) -> Generator[Planned | Step, torch.Tensor, torch.Tensor]:
         """Read the tokens of all rows, and a draft after that of a single one; return the logits after the tokens."""

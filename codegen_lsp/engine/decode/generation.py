@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,24 @@ from codegen_lsp.engine.model.passes import Pass
 from codegen_lsp.wire.answers import Choice
 from codegen_lsp.wire.requests import CompletionRequest
 
-Emit = Callable[[Sequence[Choice]], None]
-"""Called with the new parts of choices: after each step when streaming, otherwise once per prompt."""
+Emit = Callable[[Iterable[Choice]], None]
+"""Called with the new parts of choices: after each step when streaming, otherwise once per prompt.
+
+What is new is looked up when it is taken, so that what several steps add can be taken as one part, and nothing twice.
+"""
+
+
+class NewParts:
+    """What is new in rows when it is taken, which happens once."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.taken = False
+
+    def __iter__(self) -> Iterator[Choice]:
+        """Take it."""
+        self.taken = True
+        return (choice for row in self.rows if (choice := row.delta()) is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +60,11 @@ class Generation:
                 row.cut()
         return rows
 
-    def deliver(self, rows: Sequence[Row]) -> None:
+    def deliver(self, rows: Sequence[Row]) -> NewParts:
         """Emit what is new in these rows."""
-        choices = [choice for row in rows if (choice := row.delta()) is not None]
-        if choices:
-            self.emit(choices)
+        parts = NewParts(rows)
+        self.emit(parts)
+        return parts
 
 
 def restored(generation: Generation, tokens: tuple[int, ...], echo: Echo | None) -> KVStore:

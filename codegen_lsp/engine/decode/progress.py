@@ -39,3 +39,15 @@ class DecodeProgress:
     drafted_tokens: int = 0
     accepted_tokens: int = 0
     timings: dict[str, float] = field(default_factory=lambda: {"prefill_ms": 0.0, "decode_ms": 0.0})
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The counts of tokens, in the order of the fields."""
+        return (
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.cached_tokens,
+            self.prefilled_tokens,
+            self.drafted_tokens,
+            self.accepted_tokens,
+        )

@@ -66,7 +66,7 @@ def distributions(model: Model, logits: torch.Tensor) -> list[TokenDistribution]
     likeliest, highest, totals = model.likeliest(logits)
     if not all(map(math.isfinite, highest)):
         raise not_finite()
-    return [TokenDistribution(*each) for each in zip(logits, likeliest, totals, strict=True)]
+    return [TokenDistribution(*each) for each in zip(logits, likeliest, highest, totals, strict=True)]
 
 
 def not_finite() -> InternalError:

@@ -7,7 +7,7 @@ temperature and nucleus change which token is drawn, never the log-probability t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,12 +22,15 @@ class TokenDistribution:
     logits: torch.Tensor
     """(vocabulary), with minus infinity for tokens that have no text."""
     likeliest: int
+    highest: float
+    """The logit of the likeliest token."""
     total: float
     """The logarithm of the sum of e^x over the logits: what makes log-probabilities of them."""
+    _tops: dict[int, list[tuple[int, float]]] = field(default_factory=dict, compare=False)
 
     def log_probability(self, token: int) -> float:
         """Return the log-probability of one token."""
-        return float(self.logits[token]) - self.total
+        return (self.highest if token == self.likeliest else float(self.logits[token])) - self.total
 
     def probability(self, token: int) -> float:
         """Return the probability of one token."""
@@ -36,6 +39,12 @@ class TokenDistribution:
     def log_probability_of_any(self, tokens: torch.Tensor) -> float:
         """Return the log-probability that the next token is among some."""
         return float(self.logits[tokens].logsumexp(0)) - self.total
+
+    def top_logits(self, count: int) -> list[tuple[int, float]]:
+        """Return the `count` most likely tokens with their logits, best first: rows that have the same ask once."""
+        if (likely := self._tops.get(count)) is None:
+            likely = self._tops[count] = top(self.logits, count)
+        return likely
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """Return the `count` most likely tokens with their log-probabilities, best first."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from codegen_lsp.engine.decode.progress import Planned, Step, Steps
 from codegen_lsp.engine.model.model import Model
+from codegen_lsp.engine.model.passes import Before, nothing_before
 
 
 def run(model: Model, steps: Steps) -> Iterator[Step]:
@@ -34,7 +35,7 @@ def _send(steps: Steps, logits: torch.Tensor | None) -> Planned | Step | None:
 
 
 def make(
-    model: Model, planned: Sequence[Planned], tokens: int, before: Callable[[], None] = lambda: None
+    model: Model, planned: Sequence[Planned], tokens: int, before: Before = nothing_before
 ) -> Iterator[torch.Tensor | Exception]:
     """Make passes in order, as many at a time as have at most `tokens` tokens together.
 
@@ -44,9 +45,7 @@ def make(
         yield from _make_group(model, group, before)
 
 
-def _make_group(
-    model: Model, group: Sequence[Planned], before: Callable[[], None]
-) -> Sequence[torch.Tensor | Exception]:
+def _make_group(model: Model, group: Sequence[Planned], before: Before) -> Sequence[torch.Tensor | Exception]:
     lengths = [item.part.kv.length for item in group]
     try:
         return model.forward_together([item.part for item in group], before)

@@ -68,6 +68,8 @@ class BufferCache(Cache):
         self.rows = rows
         self.mirrored = 0
         """Number of tokens of all rows that the buffers of replayed steps have a copy of."""
+        self.place: object = None
+        """Stands for the buffers' addresses and layout: another object after each change of these."""
         self._layers = list(layers)
         super().__init__(layers=list(self._layers))
         self._bind(buffers)
@@ -92,11 +94,14 @@ class BufferCache(Cache):
         """Number of tokens that the cache's own buffers hold, for each row."""
         return self.length - self._layers[-1].shared_length
 
-    @torch.inference_mode()
     def reserve(self, tokens: int) -> None:
         """Make room for `tokens` more tokens in each row."""
         if self.held + tokens > self.room:
-            self._bind(self._resized(self.rows, self.held + max(tokens, GROWTH, self.room // 4)))
+            self._grow(tokens)
+
+    @torch.inference_mode()
+    def _grow(self, tokens: int) -> None:
+        self._bind(self._resized(self.rows, self.held + max(tokens, GROWTH, self.room // 4)))
 
     def append(self, piece: Piece) -> None:
         """Add the keys and values of more tokens at the end of every row."""
@@ -120,4 +125,5 @@ class BufferCache(Cache):
 
     def _bind(self, buffers: Sequence[torch.Tensor]) -> None:
         self._buffers = buffers
+        self.place = object()
         bind(self._layers, buffers, self.rows)

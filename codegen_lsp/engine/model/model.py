@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from codegen_lsp.engine.model.kv import GrowingCache, KVCache
 from codegen_lsp.engine.model.kv_layout import GROWTH, ROOM, Layout
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.networks.families import network_of
-from codegen_lsp.engine.model.passes import Pass, StepTimes
+from codegen_lsp.engine.model.passes import Before, Pass, StepTimes, nothing_before
 from codegen_lsp.engine.model.vocabulary import Vocabulary
 from codegen_lsp.engine.read_ahead import ReadAhead
 from codegen_lsp.wire.fill.formats import FillChoice
@@ -170,9 +170,7 @@ class Model:
         return self.forward_together([Pass(tokens, kv, keep)])[0]
 
     @torch.inference_mode()
-    def forward_together(
-        self, passes: Sequence[Pass], before: Callable[[], None] = lambda: None
-    ) -> list[torch.Tensor]:
+    def forward_together(self, passes: Sequence[Pass], before: Before = nothing_before) -> list[torch.Tensor]:
         """Read the tokens of several requests, in one forward pass if this model's network can.
 
         Args:
@@ -193,7 +191,6 @@ class Model:
             self.step_times.add(passes[0].new, time.perf_counter() - started)
         return results
 
-    @torch.inference_mode()
     def likeliest(self, logits: torch.Tensor) -> tuple[list[int], list[float], list[float]]:
         """Find the likeliest token of each row of logits (rows, vocabulary).
 
@@ -206,8 +203,9 @@ class Model:
             from codegen_lsp.engine.quantized.likeliest import likeliest
 
             return likeliest(logits, self.banned)
-        highest, tokens = logits.masked_fill_(self.banned, -torch.inf).max(-1)
-        return tokens.tolist(), highest.tolist(), logits.logsumexp(-1).tolist()
+        with torch.inference_mode():
+            highest, tokens = logits.masked_fill_(self.banned, -torch.inf).max(-1)
+            return tokens.tolist(), highest.tolist(), logits.logsumexp(-1).tolist()
 
     def _logits(self, part: Pass) -> torch.Tensor:
         """Read the tokens of one pass with the module of transformers."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import torch
 
 from codegen_lsp.engine.model.kv_store import KVStore
+
+Before = Callable[[], bool]
+"""Called just before kernels run, which leave Python to other threads; returns whether these have work now."""
 
 TRIALS = 3
 """How often a time is measured before it is trusted."""
@@ -19,6 +22,11 @@ KEPT = 9
 
 MOST = 16
 """Maximum number of tokens of a pass that is measured."""
+
+
+def nothing_before() -> bool:
+    """Say that other threads have no work."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ def positions(passes: Sequence[Pass]) -> torch.Tensor:
 
 def kept_indices(passes: Sequence[Pass]) -> list[int]:
     """Return the indices, among the tokens of `flat`, of those whose logits are needed."""
+    if all(isinstance(part.keep, int) and part.new == 1 for part in passes):
+        return list(range(sum(part.rows for part in passes)))
     indices: list[int] = []
     start = 0
     for part in passes:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from codegen_lsp.engine.decode.progress import DecodeProgress, Step
+from codegen_lsp.engine.decode.progress import Step
+
+if TYPE_CHECKING:
+    from codegen_lsp.engine.model.prefix_cache import PrefixCache
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 
@@ -53,21 +59,43 @@ class Metrics:
         resident = Gauge("process_resident_memory_bytes", "Resident memory in bytes.", registry=registry)
         process = psutil.Process()
         resident.set_function(lambda: process.memory_info().rss)
-        for kind in ("prefill", "decode"):
-            self.steps.labels(kind)
+        self._steps = {kind: self.steps.labels(kind) for kind in ("prefill", "decode")}
+        self._tokens = (
+            self.prompt_tokens,
+            self.generated_tokens,
+            self.cached_tokens,
+            self.prefill_tokens,
+            self.drafted_tokens,
+            self.accepted_tokens,
+        )
+        """In the order of `DecodeProgress.counts`."""
         for outcome in ("ok", "cancelled", "error"):
             self.requests.labels(outcome)
 
-    def count_step(self, kind: Step | None, before: DecodeProgress, after: DecodeProgress) -> None:
-        """Count one step of a request, if it made a forward pass, and the tokens by which a request progressed."""
+    def watch(
+        self,
+        running: Callable[[], int],
+        waiting: Callable[[], int],
+        cache: Callable[[], PrefixCache | None],
+    ) -> None:
+        """Ask for these whenever the page is made: nothing is written down for it at each step."""
+
+        def cache_bytes() -> int:
+            current = cache()
+            return current.nbytes if current is not None else 0
+
+        self.running.set_function(running)
+        self.waiting.set_function(waiting)
+        self.cache_bytes.set_function(cache_bytes)
+
+    def count_step(self, kind: Step | None, before: tuple[int, ...], after: tuple[int, ...]) -> None:
+        """Count one step of a request, if it made a forward pass, and by how much `DecodeProgress.counts` grew."""
         if kind is not None:
-            self.steps.labels(kind).inc()
-        self.prompt_tokens.inc(after.prompt_tokens - before.prompt_tokens)
-        self.prefill_tokens.inc(after.prefilled_tokens - before.prefilled_tokens)
-        self.cached_tokens.inc(after.cached_tokens - before.cached_tokens)
-        self.drafted_tokens.inc(after.drafted_tokens - before.drafted_tokens)
-        self.accepted_tokens.inc(after.accepted_tokens - before.accepted_tokens)
-        self.generated_tokens.inc(after.completion_tokens - before.completion_tokens)
+            self._steps[kind].inc()
+        if before != after:
+            for counter, old, new in zip(self._tokens, before, after, strict=True):
+                if new != old:
+                    counter.inc(new - old)
 
     def count_end(self, outcome: str) -> None:
         """Count a request that ended: `ok`, `cancelled` or `error`."""
@@ -75,9 +103,8 @@ class Metrics:
         if outcome == "cancelled":
             self.cancelled.inc()
 
-    def count_cache(self, nbytes: int, evictions: int) -> None:
-        """Update the size of the prefix cache and the counter of evictions; a new cache starts at 0 again."""
-        self.cache_bytes.set(nbytes)
+    def count_evictions(self, evictions: int) -> None:
+        """Update the counter of evictions to what a prefix cache has; a new one starts at 0 again."""
         self.cache_evictions.inc(max(0, evictions - self._last_evictions))
         self._last_evictions = evictions
 

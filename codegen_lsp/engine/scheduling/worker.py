@@ -14,8 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from codegen_lsp.engine.checkpoints.checkpoint import Checkpoint
@@ -57,14 +56,15 @@ class Worker:
         self._running: list[Job] = []
         self._wants_model = True
         self._closing = False
-        self._unsent: list[tuple[Job, Sequence[Choice]]] = []
-        """New parts of choices: they are sent while kernels run. Before that, the thread that sends them would take
-        Python away from this one, which has a few short things to do for the next step."""
+        self._unsent: list[tuple[Job, Iterable[Choice]]] = []
+        """New parts of choices: they are looked up just before kernels run, and sent meanwhile. Earlier, the thread
+        that sends them would take Python away from this one, which has a few short things to do for the next step."""
         self._sent = 0.0
         """When something was sent last."""
         self._heap = HeapTrimmer()
         self._slot = ModelSlot(config, checkpoint, lambda: self._closing)
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        metrics.watch(lambda: len(self._running), lambda: len(self._waiting), lambda: self.cache)
 
     # From any thread
 
@@ -181,21 +181,20 @@ class Worker:
                 self._slot.load()
             else:
                 self._slot.unload()
-                self.metrics.cache_bytes.set(0)
         for job in [*self._running, *self._waiting]:
             self._finish(job, NotReadyError("the engine is stopping", code="unloaded"))
         self._running, self._waiting = [], []
 
     def _wait(self) -> None:
         """Wait for something to do, and admit waiting jobs."""
+        if self._running and not self._waiting:
+            return
         with self._changed:
             while not (self._waiting or self._running or self._closing or self._load_is_due()):
                 self._changed.wait()
             for job in admissible(self._waiting, self._running, self._slot.kv_budget):
                 self._waiting.remove(job)
                 self._running.append(job)
-            self.metrics.running.set(len(self._running))
-            self.metrics.waiting.set(len(self._waiting))
 
     def _load_is_due(self) -> bool:
         state = self.health.state
@@ -230,7 +229,7 @@ class Worker:
 
     def _resume(self, job: Job, result: Any = None) -> None:
         """Run a job, which gets the logits of its last forward pass or the reason for its failure, to its next one."""
-        before, made = replace(job.progress), job.planned
+        before, made = job.progress.counts, job.planned
         job.planned = None
         try:
             if job.steps is None:
@@ -245,9 +244,7 @@ class Worker:
         if isinstance(item, Planned):
             job.planned = item
         kind = made.kind if made is not None else None if isinstance(item, Planned) else item
-        self.metrics.count_step(kind, before, job.progress)
-        if self.cache is not None:
-            self.metrics.count_cache(self.cache.nbytes, self.cache.evictions)
+        self.metrics.count_step(kind, before, job.progress.counts)
         if item is None:
             self._finish(job, Done(job.progress, (job.started - job.submitted) * 1000))
 
@@ -264,18 +261,20 @@ class Worker:
             reading, job.request, job.prompts, lambda choices: self._unsent.append((job, choices))
         )
 
-    def _send_together(self) -> None:
+    def _send_together(self) -> bool:
         """Deliver what jobs have emitted, unless that was done just now: steps of a small model take less time."""
-        if time.perf_counter() - self._sent >= TOGETHER_SECONDS:
-            self._send()
+        return time.perf_counter() - self._sent >= TOGETHER_SECONDS and self._send()
 
-    def _send(self) -> None:
-        """Deliver what jobs have emitted."""
-        if self._unsent:
-            self._sent = time.perf_counter()
+    def _send(self) -> bool:
+        """Deliver what jobs have emitted; return whether there was anything."""
+        if not self._unsent:
+            return False
+        self._sent = time.perf_counter()
         unsent, self._unsent = self._unsent, []
         for job, choices in unsent:
-            job.emit(choices)
+            if new := tuple(choices):
+                job.emit(new)
+        return True
 
     def _finish(self, job: Job, end: Done | WireError | None) -> None:
         """Remove a job; `end` is None if its client has left."""
@@ -288,9 +287,10 @@ class Worker:
         with self._changed:
             if job in self._running:
                 self._running.remove(job)
-            self.metrics.running.set(len(self._running))
         outcome = "cancelled" if end is None else "ok" if isinstance(end, Done) else "error"
         self.metrics.count_end(outcome)
+        if self.cache is not None:
+            self.metrics.count_evictions(self.cache.evictions)
         self._heap.trim()
         if end is not None and not job.cancelled:
             self._send()

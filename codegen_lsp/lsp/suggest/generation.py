@@ -135,6 +135,8 @@ class _Row:
     complete: bool = False
     hopeless: bool = False
     total: float = 0.0
+    steps: int = 0
+    """Number of forward passes that the row took; of servers that send no log-probabilities, parts of its text."""
     logprobs: Logprobs = field(default_factory=Logprobs)
 
     @property
@@ -143,6 +145,7 @@ class _Row:
 
     def add(self, choice: Choice, patience: Patience) -> None:
         self.text += choice.text
+        self.steps += max(1, len(choice.logprobs.tokens) if choice.logprobs is not None else 0)
         self.finish = choice.finish_reason or self.finish
         if choice.logprobs is not None:
             self.logprobs += choice.logprobs
@@ -160,12 +163,10 @@ class _Rows:
     def __init__(self, n: int, patience: Patience) -> None:
         self.rows: dict[int, _Row] = {}
         self._n, self._patience = n, patience
-        self._steps = 0
         self._last_step: int | None = None
 
     def take(self, chunk: Completion) -> bool:
         """Add a chunk and return whether enough has been read."""
-        self._steps += bool(chunk.choices)
         for choice in chunk.choices:
             row = self.rows.setdefault(choice.index, _Row(self._patience.start))
             if not row.settled:
@@ -186,6 +187,11 @@ class _Rows:
     def ended(self) -> bool:
         """Whether the server has finished every row."""
         return len(self.rows) >= self._n and all(row.finish is not None for row in self.rows.values())
+
+    @property
+    def _steps(self) -> int:
+        """Number of steps so far: rows make theirs together."""
+        return max((row.steps for row in self.rows.values()), default=0)
 
     def _any_complete(self) -> bool:
         return any(row.complete for row in self.rows.values())

@@ -222,7 +222,7 @@ def test_drafts_are_counted(eager: Model) -> None:
     ids = eager.vocabulary.encode(SOURCE)[:60]
     before = ask(eager, [ids], max_tokens=0).progress
     after = ask(eager, [ids], max_tokens=NEW, draft=text_of(eager, reference(eager, ids, NEW))).progress
-    metrics.count_step("decode", before, after)
+    metrics.count_step("decode", before.counts, after.counts)
     page = metrics.text().decode()
     assert f"codegen_drafted_tokens_total {float(after.drafted_tokens)}" in page
     assert f"codegen_accepted_tokens_total {float(after.accepted_tokens)}" in page

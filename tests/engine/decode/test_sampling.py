@@ -44,7 +44,7 @@ def test_what_is_banned_is_never_drawn() -> None:
     allowed = torch.tensor([-torch.inf, 1.0, -torch.inf, 1.0])
     generator = torch.Generator().manual_seed(0)
     assert {sampling.draw(allowed, 2.0, 1.0, generator) for _ in range(200)} == {1, 3}
-    distribution = TokenDistribution(allowed, 1, float(allowed.logsumexp(0)))
+    distribution = TokenDistribution(allowed, 1, 1.0, float(allowed.logsumexp(0)))
     assert distribution.log_probability(1) == pytest.approx(math.log(0.5))
     assert distribution.top(4) == [
         (1, pytest.approx(math.log(0.5))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Running:
     texts: dict[int, str] = field(default_factory=dict)
     values: dict[int, list[float]] = field(default_factory=dict)
 
-    def emit(self, choices: Sequence[Choice]) -> None:
+    def emit(self, choices: Iterable[Choice]) -> None:
         for choice in choices:
             self.texts[choice.index] = self.texts.get(choice.index, "") + choice.text
             if choice.logprobs is not None:

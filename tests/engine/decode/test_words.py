@@ -236,7 +236,8 @@ def prompt_with(words: Sequence[str], pending: bytes = b"") -> PreparedPrompt:
 def distribution(vocabulary: Vocabulary, seed: int) -> TokenDistribution:
     logits = torch.randn(vocabulary.size, generator=torch.Generator().manual_seed(seed % 2**31)) * 3
     logits[vocabulary.without_text] = -torch.inf
-    return TokenDistribution(logits, int(logits.argmax()), float(logits.logsumexp(0)))
+    likeliest = int(logits.argmax())
+    return TokenDistribution(logits, likeliest, float(logits[likeliest]), float(logits.logsumexp(0)))
 
 
 @given(
@@ -298,7 +299,7 @@ def test_words_that_no_token_can_spell_set_the_row_free(
 ) -> None:
     """From where it can't go on; the model likes "ab" best."""
     logits = torch.tensor([0.0, 1.0, 2.0, 9.0, 3.0])
-    likely = TokenDistribution(logits, 3, float(logits.logsumexp(0)))
+    likely = TokenDistribution(logits, 3, 9.0, float(logits.logsumexp(0)))
     request = CompletionRequest(("x.",), max_tokens=8, n=n, branch=True, temperature=0.0, words=tuple(words))
     row = Row(lacking(), request, prompt_with(words), 0, 0)
     tokens = []

@@ -36,6 +36,18 @@ def test_one_thread_while_another_program_has_a_core() -> None:
     assert free.count(2) >= TRIAL // 2
 
 
+def test_steps_beside_which_answers_are_sent_have_times_of_their_own() -> None:
+    choice = ThreadChoice((1, 2))
+    chosen: dict[bool, list[int]] = {True: [], False: []}
+    for step in range(100):
+        is_busy = step % 3 == 0
+        threads = choice.of(3, is_busy=is_busy)
+        choice.add(3, threads, 10.0 if is_busy and threads == 2 else 2.0 / threads, is_busy=is_busy)
+        chosen[is_busy].append(threads)
+    assert median(chosen[True]) == 1
+    assert median(chosen[False]) == 2
+
+
 def test_steps_of_other_sizes_have_times_of_their_own() -> None:
     choice = ThreadChoice((1, 2))
     steps(choice, 20, lambda threads: 2.0 / threads)

@@ -99,10 +99,10 @@ def test_a_long_request_does_not_make_a_short_one_wait(client: Client) -> None:
 
 def test_requests_take_turns_step_by_step(client: Client) -> None:
     for name in "abc":
-        client.submit(name, max_tokens=30)
+        client.submit(name, max_tokens=120)
     for name in "abc":
         client.end(name)
-    # A step may verify several guessed tokens of a row: what it gives one client comes together.
+    # What one client gets of a step that verifies guessed tokens, or of a few short ones, comes together.
     turns = [name for name, _ in groupby(client.order())]
     middle = turns[20:]
     assert len(middle) > 20

@@ -107,7 +107,7 @@ class Row:
             best = distribution.likeliest
             if self._branch.is_certain(distribution.probability(best)) and self._most_rows(best) > 1:
                 return best
-            return self._branch.take(sampling.top(logits, self._branch.looks_at), self._most_rows)
+            return self._branch.take(distribution.top_logits(self._branch.looks_at), self._most_rows)
         return sampling.draw(logits, self.request.temperature, self.request.top_p, self._generator)
 
     def _choose_spelling(self, logits: torch.Tensor) -> int:
@@ -162,7 +162,8 @@ class Row:
                 self.pending = self.pending[len(raw) :]
                 return
             raw, self.pending = raw[len(self.pending) :], b""
-        self._rests = rests_after(self._rests, raw)
+        if self._rests:
+            self._rests = rests_after(self._rests, raw)
         self.count += 1
         if token in self._ends:
             self._add_end(token, chosen, distribution)

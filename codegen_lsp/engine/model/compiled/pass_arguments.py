@@ -51,6 +51,8 @@ class PassArguments:
         self._results = queries, mixed, self._scratch.data_ptr()
         self.rotations = [_rotation() for _ in step.blocks]
         self.attentions = [attention.Argument() for _ in step.blocks]
+        self._place_of_all: object = None
+        """`BufferCache.place` of the cache whose layers were placed last."""
         self._placed: list[object] = [None for _ in step.blocks]
         """Where the buffers of layers are that the arguments are made for."""
 
@@ -63,26 +65,33 @@ class PassArguments:
 
     def place(self, part: Pass) -> None:
         """Write where the new tokens are, and what they attend to."""
-        layers: list[Any] = part.kv.cache.layers
-        position = part.kv.length
-        placed = self._placed
-        for index, layer in enumerate(layers):
-            turning, mixing = self.rotations[index], self.attentions[index]
-            before = layer.length - layer.shared_length
-            if placed[index] != (place := _place_of(layer)):
-                self._place(turning, mixing, layer)
-                placed[index] = place
+        cache: Any = part.kv.cache
+        layers: list[Any] = cache.layers
+        if self._place_of_all is not cache.place:
+            self._place_all(layers)
+            self._place_of_all = cache.place
+        position, first = part.kv.length, layers[0]
+        before, forks = position - first.shared_length, isinstance(first, ForkedLayer)
+        # Of a row's own positions these are the new ones, of those that all see the ones before.
+        offset = before * self._step.width * first.pair.element_size()
+        for turning, mixing in zip(self.rotations, self.attentions, strict=True):
             turning[BEFORE], turning[POSITION] = before, position
-            if isinstance(layer, ForkedLayer):
+            if forks:
                 mixing[OWN] = before + self._new
             else:
-                # Of a row's own positions these are the new ones, of those that all see the ones before.
-                offset = before * self._step.width * layer.pair.element_size()
                 mixing[SHARED] = before
                 mixing[OWN_KEYS], mixing[OWN_VALUES] = (
                     turning[KEY_PLACE] + offset,
                     turning[VALUE_PLACE] + offset,
                 )
+
+    def _place_all(self, layers: Sequence[Any]) -> None:
+        """Write what stays as long as layers have the same buffers."""
+        placed = self._placed
+        for index, layer in enumerate(layers):
+            if placed[index] != (place := _place_of(layer)):
+                self._place(self.rotations[index], self.attentions[index], layer)
+                placed[index] = place
 
     def _place(self, turning: Arguments, mixing: Arguments, layer: BufferLayer) -> None:
         """Write what stays as long as a layer has the same buffer."""

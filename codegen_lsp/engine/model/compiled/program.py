@@ -14,7 +14,7 @@ from torch import nn
 from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassArguments, PassKind, scratch_for
 from codegen_lsp.engine.model.compiled.workspace import Inputs
-from codegen_lsp.engine.model.passes import Pass, flat
+from codegen_lsp.engine.model.passes import Before, Pass, flat
 from codegen_lsp.engine.quantized import elementwise, packing, products
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.packing import PackedRows
@@ -53,7 +53,7 @@ class StepProgram(ABC):
             self._add_layer(index, block)
         self._add_head()
 
-    def run(self, passes: Sequence[Pass], kept: Sequence[int], before: Callable[[], None]) -> torch.Tensor:
+    def run(self, passes: Sequence[Pass], kept: Sequence[int], before: Before) -> torch.Tensor:
         """Return the logits (kept, vocabulary) of passes; `before` is called just before the kernels run."""
         self._step.prepare(self._rows, passes)
         for part, places in zip(passes, self.passes, strict=True):
@@ -62,17 +62,17 @@ class StepProgram(ABC):
         choice = self._step.threads
         # What a token of a long pass takes says what one takes in another.
         size, share = (FEW_ROWS + 1, self._tokens) if self._is_prompt else (self._tokens, 1)
-        threads = choice.of(size)
         self._kept_order[:] = [*kept]
         self._lookup[IDS] = tokens.data_ptr()
         outputs = torch.empty(self._head_tiling.room, self._step.head.out_features)
         self._head_argument[products.OUTPUTS] = outputs.data_ptr()
         for argument in self._turns:
             argument[-1] = 0
-        before()
+        is_busy = before()
+        threads = choice.of(size, is_busy=is_busy)
         started = time.perf_counter()
         self._program.run(threads)
-        choice.add(size, threads, (time.perf_counter() - started) / share)
+        choice.add(size, threads, (time.perf_counter() - started) / share, is_busy=is_busy)
         return outputs[: self._kept]
 
     @abstractmethod

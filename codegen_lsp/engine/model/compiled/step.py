@@ -18,7 +18,7 @@ from codegen_lsp.engine.model.compiled.parts import StepParts
 from codegen_lsp.engine.model.compiled.pass_arguments import PassKind
 from codegen_lsp.engine.model.compiled.program import StepProgram
 from codegen_lsp.engine.model.compiled.threads import ThreadChoice
-from codegen_lsp.engine.model.passes import Pass, kept_indices, split_logits
+from codegen_lsp.engine.model.passes import Before, Pass, kept_indices, split_logits
 from codegen_lsp.engine.quantized.formats import FEW_ROWS
 from codegen_lsp.engine.quantized.product_kernels import vectors
 from codegen_lsp.engine.quantized.program import runner
@@ -80,7 +80,7 @@ class CompiledStep:
             self._is_compiling = False
             release_libraries()
 
-    def logits(self, passes: Sequence[Pass], before: Callable[[], None]) -> list[torch.Tensor]:
+    def logits(self, passes: Sequence[Pass], before: Before) -> list[torch.Tensor]:
         """Read tokens as `Network` says, with `before` called just before the kernels run."""
         kept = kept_indices(passes)
         kinds = tuple((part.rows, part.new, _is_half(part)) for part in passes)

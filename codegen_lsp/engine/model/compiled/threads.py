@@ -2,7 +2,7 @@
 
 Two threads halve the step of a small model while two cores are free. While another program has one of them, each thread
 waits for the other at every kernel, and the step takes five times as long. So what was faster lately is taken, and the
-other one is tried from time to time.
+other one is tried from time to time. Steps beside which an answer is sent have times of their own.
 """
 
 from __future__ import annotations
@@ -32,52 +32,63 @@ class ThreadChoice:
     def __init__(self, counts: Sequence[int] = ()) -> None:
         """Choose among `counts`; without any, steps take as many threads as torch's operators."""
         self._counts = counts
-        self._times: dict[int, dict[int, deque[float]]] = {}
-        """The last times of steps, by their tokens and their threads."""
-        self._wait = self._until_trial = TRIAL
+        self._times: dict[tuple[int, bool], _Times] = {}
 
     @property
     def most(self) -> int:
         """The maximum number of threads of a step."""
         return max(self._counts, default=0) or team.thread_count()
 
-    def of(self, tokens: int) -> int:
-        """Return how many threads the next step of `tokens` tokens takes."""
-        if not self._counts:
-            return team.thread_count()
-        times = self._times_of(tokens)
-        for count, taken in times.items():
-            if len(taken) < REMEMBERED:
-                return count
-        best, *others = _ranked(times)
-        self._until_trial -= 1
-        if self._until_trial or not others:
-            return best
-        self._until_trial = self._wait = min(2 * self._wait, LONGEST)
-        return others[0]
+    def of(self, tokens: int, *, is_busy: bool = False) -> int:
+        """Return how many threads the next step of `tokens` tokens takes.
 
-    def add(self, tokens: int, threads: int, seconds: float) -> None:
+        `is_busy` says whether other threads of this process have work in the meantime.
+        """
+        return self._times_of(tokens, is_busy).next() if self._counts else team.thread_count()
+
+    def add(self, tokens: int, threads: int, seconds: float, *, is_busy: bool = False) -> None:
         """Note how long a step took."""
-        if not self._counts:
-            return
-        times = self._times_of(tokens)
-        best = _ranked(times)[0]
-        if threads != best and seconds < _usual(times[best]):
-            self._until_trial, self._wait = 1, TRIAL
-        times[threads].append(seconds)
+        if self._counts:
+            self._times_of(tokens, is_busy).add(threads, seconds)
 
-    def _times_of(self, tokens: int) -> dict[int, deque[float]]:
-        times = self._times.get(tokens)
+    def _times_of(self, tokens: int, is_busy: bool) -> _Times:
+        times = self._times.get((tokens, is_busy))
         if times is None:
-            times = self._times[tokens] = {count: deque(maxlen=REMEMBERED) for count in self._counts}
+            times = self._times[tokens, is_busy] = _Times(self._counts)
         return times
 
 
-def _ranked(times: dict[int, deque[float]]) -> list[int]:
-    """Return the numbers of threads, the fastest first; those without times come last."""
-    return sorted(times, key=lambda count: _usual(times[count]))
+class _Times:
+    """The last times of steps of one kind, by their threads."""
 
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._taken = {count: deque[float](maxlen=REMEMBERED) for count in counts}
+        self._usual = dict.fromkeys(counts, math.inf)
+        """The median of the times."""
+        self._ranked = [*counts]
+        """The numbers of threads, the fastest first."""
+        self._untried = [count for count in counts for _ in range(REMEMBERED)]
+        """The numbers of threads of the first steps."""
+        self._wait = self._until_trial = TRIAL
 
-def _usual(taken: deque[float]) -> float:
-    """Return the median of some times."""
-    return sorted(taken)[len(taken) // 2] if taken else math.inf
+    def next(self) -> int:
+        """Return how many threads the next step takes."""
+        if self._untried:
+            return self._untried[0]
+        self._until_trial -= 1
+        if self._until_trial or len(self._ranked) == 1:
+            return self._ranked[0]
+        self._until_trial = self._wait = min(2 * self._wait, LONGEST)
+        return self._ranked[1]
+
+    def add(self, threads: int, seconds: float) -> None:
+        """Note how long a step took."""
+        best = self._ranked[0]
+        if threads != best and seconds < self._usual[best]:
+            self._until_trial, self._wait = 1, TRIAL
+        if threads in self._untried:
+            self._untried.remove(threads)
+        taken = self._taken[threads]
+        taken.append(seconds)
+        self._usual[threads] = sorted(taken)[len(taken) // 2]
+        self._ranked.sort(key=self._usual.__getitem__)

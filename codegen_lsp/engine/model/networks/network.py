@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from codegen_lsp.engine.model.attention import attend
-from codegen_lsp.engine.model.passes import Pass, flat, kept_indices, positions, split_logits
+from codegen_lsp.engine.model.passes import Before, Pass, flat, kept_indices, positions, split_logits
 from codegen_lsp.engine.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Network(ABC):
         self._static = StaticStep(self, layout, recorder)
         return True
 
-    def logits(self, passes: Sequence[Pass], before: Callable[[], None]) -> list[torch.Tensor]:
+    def logits(self, passes: Sequence[Pass], before: Before) -> list[torch.Tensor]:
         """Read tokens at the end of KV caches; return logits (rows, kept, vocabulary) for each pass.
 
         `before` is called just before kernels run, which leave Python to other threads.
