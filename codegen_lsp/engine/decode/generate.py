@@ -87,7 +87,7 @@ class _Decoding:
         self.live = list(rows)
         self._first = rows[0]
         self._delivered: NewParts | None = None
-        """What was emitted last: while nobody has taken it, it grows with the rows."""
+        """What was emitted last: until it is taken, it grows with the rows."""
         self._chosen: list[list[int]] = [[] for _ in rows]
         """The tokens of each row in `live`."""
         self._ahead: deque[tuple[int, torch.Tensor]] = deque()

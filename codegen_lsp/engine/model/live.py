@@ -147,7 +147,12 @@ class LiveBuffers:
 
 def common_length(a: tuple[int, ...], b: tuple[int, ...]) -> int:
     """Return the number of tokens with which both begin."""
-    count = min(len(a), len(b))
-    if a[:count] == b[:count]:
-        return count
-    return next(i for i in range(count) if a[i] != b[i])
+    same, count = 0, min(len(a), len(b))
+    # Slices are compared in C: halves are quicker than one number after the other.
+    while same < count:
+        middle = (same + count + 1) // 2
+        if a[same:middle] == b[same:middle]:
+            same = middle
+        else:
+            count = middle - 1
+    return same

@@ -16,7 +16,7 @@ from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.statements import Statement, read
 from codegen_lsp.lsp.code.surroundings import Surroundings
 from codegen_lsp.lsp.fitting.idle_imports import NAME, idle_imports_at
-from codegen_lsp.lsp.fitting.local_names import LocalNames
+from codegen_lsp.lsp.fitting.local_names import local_names
 from codegen_lsp.lsp.fitting.receivers import lacks, members_used
 from codegen_lsp.lsp.names.expressions import chain
 
@@ -64,7 +64,7 @@ class _Checker:
         """Names that the typed part of the line uses already: they don't count against any candidate."""
         self._text = site.visible
         self._starred = site.cursor.foreign.starred or frozenset[str]()
-        self._names = LocalNames(site)
+        self._names = local_names(site)
         self._idle = idle_imports_at(site)
         self._bound = dict.fromkeys(around.names_above(), True)
         heads = [n for n, s in enumerate(around.levels) if s.defines]

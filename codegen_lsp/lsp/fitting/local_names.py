@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from codegen_lsp.lsp.code import lines
 from codegen_lsp.lsp.code.hints import is_global
@@ -34,6 +34,12 @@ class _Head:
     kind: str
     name: str
     text: FunctionText
+
+
+@lru_cache(maxsize=2)
+def local_names(site: Site) -> LocalNames:
+    """Return the meanings of names at a site, which the prompt and the ranking both ask for."""
+    return LocalNames(site)
 
 
 class LocalNames:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from codegen_lsp.lsp.code.site import Site
-from codegen_lsp.lsp.fitting.local_names import LocalNames
+from codegen_lsp.lsp.fitting.local_names import LocalNames, local_names
 from codegen_lsp.lsp.names.expressions import MAX_LENGTH, chain
 from codegen_lsp.lsp.names.known import KnownNames
 from codegen_lsp.lsp.names.values import STANDARD, Members, Value, is_private
@@ -42,7 +42,7 @@ def words_at(site: Site) -> tuple[str, ...]:
     if site.after[:1].isidentifier() or site.in_comment or site.open_string:
         return ()
     before = site.before[: typed.start()]
-    receiver, names = receiver_of(before), LocalNames(site)
+    receiver, names = receiver_of(before), local_names(site)
     value = names.value(receiver) if receiver and names.known.scope else None
     members = names.members(value)
     if members is None or value is None or members.is_open:

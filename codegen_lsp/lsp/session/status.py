@@ -6,6 +6,7 @@ is given; knows no protocol objects beyond LSP's progress values.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from typing import Any, Literal
 from codegen_lsp.lsp.engines.backend import EngineState, Phase
 
 METHOD = "didChangeStatus"
+SHORT_SECONDS = 0.1
+"""What takes less than this is not reported as busy: a status that flickers at each key says nothing."""
 State = Literal["starting", "loading", "ready", "busy", "paused", "error"]
 StatusKind = Literal["Normal", "Error", "Warning", "Inactive"]
 
@@ -56,11 +59,13 @@ def summarize(engine: EngineState, *, running: int, paused: bool, enabled: bool)
 
 
 class StatusBoard:
-    """Keeps the parts of the status and sends the whole when it changes."""
+    """Keeps the parts of the status and sends the whole when it changes: that requests run, once they take a while."""
 
     def __init__(self, send: Callable[[Status], None]) -> None:
         self._send = send
         self._sent: Status | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Sends that requests run, if they still do then."""
         self.engine = EngineState()
         self.running = 0
         self.paused = False
@@ -75,6 +80,17 @@ class StatusBoard:
         """Change parts (`engine`, `running`, `paused`, `enabled`) and send the status if it changed."""
         for name, value in parts.items():
             setattr(self, name, value)
+        is_busy = self.current.state == "busy"
+        if self._timer is not None and not is_busy:
+            self._timer.cancel()
+            self._timer = None
+        if not is_busy:
+            self._send_current()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SHORT_SECONDS, self._send_current)
+
+    def _send_current(self) -> None:
+        self._timer = None
         status = self.current
         if status != self._sent:
             self._sent = status

@@ -124,6 +124,8 @@ class Patience:
     """The mean log-probability below which a row will not be shown; None reads every row to its end."""
     hurry: bool = False
     """Stop reading long rows soon after the likeliest one is complete."""
+    settled: Callable[[Candidate], None] = lambda _: None
+    """Called with each row that has been read as far as it is kept, while others are still written."""
     start: str = ""
     """The text that every row starts with and that is already part of the prompt; see `Prompt.start`."""
 
@@ -134,6 +136,8 @@ class _Row:
     finish: str | None = None
     complete: bool = False
     hopeless: bool = False
+    told: bool = False
+    """Whether `Patience.settled` was called."""
     total: float = 0.0
     steps: int = 0
     """Number of forward passes that the row took; of servers that send no log-probabilities, parts of its text."""
@@ -177,6 +181,13 @@ class _Rows:
         if self._last_step is not None and self._steps >= self._last_step and self._any_complete():
             return True
         return len(self.rows) >= self._n and all(row.settled for row in self.rows.values())
+
+    def tell(self) -> None:
+        """Call `Patience.settled` for the rows that are."""
+        for row in self.rows.values():
+            if row.settled and not row.told:
+                row.told = True
+                self._patience.settled(_candidate(row))
 
     def kept(self) -> list[_Row]:
         """Return the settled rows in order; all rows if none is settled."""
@@ -228,6 +239,7 @@ async def read(engine: EngineClient, request: CompletionRequest, patience: Patie
                 if usage is None and rows.ended:
                     usage = await _last_usage(chunks)
                 break
+            rows.tell()
     ended = time.perf_counter()
     first = first or ended
     # The engine reports its timings in the last chunk; we never see it when we stop reading early.

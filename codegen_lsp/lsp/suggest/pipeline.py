@@ -295,20 +295,29 @@ class Pipeline:
         """Generate candidates for a prompt, filter and rank them; `show_all` waives the confidence threshold."""
         confidence = 0.0 if show_all else options.min_confidence
         threshold = math.log(confidence) if confidence > 0 else None
+        early: dict[Candidate, Verdict] = {}
+
+        def settled(candidate: Candidate) -> None:
+            verdict = early[candidate] = filters.run(candidate, site, prompt)
+            rank.look(verdict, site)
+
         patience = Patience(
             lambda text: filters.is_complete(text, site, prompt),
             threshold,
             hurry=not show_all,
+            settled=settled,
         )
         generated = await self._read(prompt, options, patience, site.cursor, invoked=invoked)
         timings = dict(generated.timings)
-        site = self._informed(site)
-        verdicts = [filters.run(candidate, site, prompt) for candidate in generated.candidates]
+        informed = self._informed(site)
+        if informed is not site:
+            early.clear()
+        verdicts = [early.get(each) or filters.run(each, informed, prompt) for each in generated.candidates]
         if options.suffix_ranking and (not prompt.suffix or self._ranks_middles()):
-            close = rank.close(verdicts, site, threshold, CLOSE_BY_HAND if invoked else CLOSE)
-            pairs = _scoring_pairs(site, prompt, verdicts, close)
-            verdicts = await self._score_suffixes(site, verdicts, pairs, timings, invoked=invoked)
-        ranked, final = rank.rank(verdicts, site, threshold)
+            close = rank.close(verdicts, informed, threshold, CLOSE_BY_HAND if invoked else CLOSE)
+            pairs = _scoring_pairs(informed, prompt, verdicts, close)
+            verdicts = await self._score_suffixes(informed, verdicts, pairs, timings, invoked=invoked)
+        ranked, final = rank.rank(verdicts, informed, threshold)
         reason = None if ranked else next((v.reason for v in final if v.reason), Reason.EMPTY)
         return Outcome(
             ranked=tuple(ranked),

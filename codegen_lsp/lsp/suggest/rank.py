@@ -24,10 +24,9 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from codegen_lsp.lsp.code import lines
-from codegen_lsp.lsp.code.cursor import Cursor
 from codegen_lsp.lsp.code.site import Site
 from codegen_lsp.lsp.code.syntax import error_count, supported
 from codegen_lsp.lsp.fitting import body_checks, line_checks
@@ -191,10 +190,12 @@ def _score(candidates: Sequence[Candidate], site: Site, weights: Weights, *, is_
         return []
     measured = [c.suffix_logprob for c in candidates if c.suffix_logprob is not None]
     average = sum(measured) / len(measured) if measured else 0.0
-    findings = _findings(site, tuple((c.text, c.replace) for c in candidates), is_line=is_line)
+    checks = _checks(site)
+    findings = [checks.of(c.text, c.replace) for c in candidates]
+    bodies = [checks.body(c.text) if not is_line else None for c in candidates]
     power = weights.tokens if is_line else 0.0
     out = []
-    for candidate, (change, issues, body_issues) in zip(candidates, findings, strict=True):
+    for candidate, (change, issues), body_issues in zip(candidates, findings, bodies, strict=True):
         gain = 0.0 if candidate.suffix_logprob is None else candidate.suffix_logprob - average
         mean = weights.mean_logprob * _finite(candidate.mean_logprob)
         parts = (
@@ -239,44 +240,71 @@ def _finite(value: float | None) -> float:
     return value if value is not None and math.isfinite(value) else 0.0 if value is None else -100.0
 
 
+def look(verdict: Verdict, site: Site) -> None:
+    """Find out what ranking will ask about a candidate: while the model writes others, it takes no time of its own."""
+    if verdict.reason is None:
+        _checks(site).of(verdict.candidate.text, verdict.candidate.replace)
+
+
 @lru_cache(maxsize=2)
-def _findings(
-    site: Site, texts: tuple[tuple[str, int], ...], *, is_line: bool
-) -> tuple[tuple[int, line_checks.LineIssues, body_checks.BodyIssues | None], ...]:
-    """Return for each candidate its additional syntax errors, and the findings about its line and its body.
+def _checks(site: Site) -> _Checks:
+    return _Checks(site)
+
+
+class _Checks:
+    """The findings about candidates at one site.
 
     They are remembered from the choice of what the text after the cursor scores to the ranking by that.
-
-    Args:
-        site: where the candidates stand.
-        texts: for each candidate, its text and how many characters after the cursor it replaces.
-        is_line: whether all are single lines, which have no bodies.
     """
-    check = line_checks.checker_for(site)
-    check_body = body_checks.checker_for(site) if not is_line else None
-    errors = _errors(texts, site.cursor)
-    return tuple(
-        (change, check(text), check_body(text) if check_body is not None else None)
-        for change, (text, _) in zip(errors, texts, strict=True)
-    )
 
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._check = line_checks.checker_for(site)
+        self._found: dict[tuple[str, int], tuple[int, line_checks.LineIssues]] = {}
+        self._bodies: dict[str, body_checks.BodyIssues] = {}
 
-def _errors(texts: Sequence[tuple[str, int]], cursor: Cursor) -> list[int]:
-    """Return for each candidate how many syntax errors it adds to the code around the cursor."""
-    if not supported(cursor.language):
-        return [0] * len(texts)
-    before = cursor.prefix[-_AROUND:]
-    if len(cursor.prefix) > _AROUND:
-        match = _TOP_LEVEL.search(before, 1)
-        before = before[match.start() if match else before.find("\n") + 1 :]
-    after = cursor.suffix[: _AROUND // 2]
-    if len(cursor.suffix) > len(after):
-        after = after[: max(after.rfind("\n"), 0)]
-    without = error_count(cursor.language, lines.normalize(before + after))
-    return [
-        error_count(cursor.language, lines.normalize(before + text + after[replaced:])) - without
-        for text, replaced in texts
-    ]
+    def of(self, text: str, replaced: int) -> tuple[int, line_checks.LineIssues]:
+        """Return how many syntax errors a candidate adds to the code around the cursor, and what its line lacks."""
+        key = text, replaced
+        if key not in self._found:
+            self._found[key] = self._added_errors(text, replaced), self._check(text)
+        return self._found[key]
+
+    def body(self, text: str) -> body_checks.BodyIssues:
+        """Return the findings about a candidate as a body."""
+        if text not in self._bodies:
+            self._bodies[text] = self._check_body(text)
+        return self._bodies[text]
+
+    @cached_property
+    def _check_body(self) -> body_checks.BodyChecker:
+        return body_checks.checker_for(self._site)
+
+    def _added_errors(self, text: str, replaced: int) -> int:
+        language = self._site.cursor.language
+        if not supported(language):
+            return 0
+        before, after = self._around
+        code = lines.normalize(before + text + after[replaced:])
+        return error_count(language, code) - self._errors
+
+    @cached_property
+    def _errors(self) -> int:
+        """The number of syntax errors without a candidate."""
+        return error_count(self._site.cursor.language, lines.normalize("".join(self._around)))
+
+    @cached_property
+    def _around(self) -> tuple[str, str]:
+        """The code before and after the cursor that is parsed."""
+        cursor = self._site.cursor
+        before = cursor.prefix[-_AROUND:]
+        if len(cursor.prefix) > _AROUND:
+            match = _TOP_LEVEL.search(before, 1)
+            before = before[match.start() if match else before.find("\n") + 1 :]
+        after = cursor.suffix[: _AROUND // 2]
+        if len(cursor.suffix) > len(after):
+            after = after[: max(after.rfind("\n"), 0)]
+        return before, after
 
 
 def _same(shown: Candidate, candidate: Candidate) -> bool:

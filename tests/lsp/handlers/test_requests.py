@@ -82,6 +82,13 @@ async def test_others_are_served_while_a_generation_runs(editor: StartEditor, fa
     assert await refusal(request) == CANCELLED
 
 
+async def test_the_status_says_when_a_request_takes_a_while(editor: StartEditor, fake: FakeEngine) -> None:
+    fake.rows, fake.step = ["a + b + c + d"], 0.1
+    ed = await editor()
+    await ed.inline(ed.open(CODE), *END)
+    await ed.until(lambda: ed.states[-2:] == ["busy", "ready"])
+
+
 async def test_a_request_sees_the_text_of_its_moment(editor: StartEditor, fake: FakeEngine) -> None:
     ed = await editor()
     uri = ed.open("x = ")

@@ -30,6 +30,8 @@ class Script:
     def __init__(self, *rows: Sequence[tuple[str, float]]) -> None:
         self.rows = rows
         self.steps = 0
+        self.together = 1
+        """Number of steps that a chunk has."""
         self.closed = False
         self.answer: Completion | None = None
         self.requests: list[CompletionRequest] = []
@@ -37,14 +39,20 @@ class Script:
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Completion]:
         self.requests.append(request)
         try:
-            for step in range(max(map(len, self.rows))):
-                self.steps += 1
+            for step in range(0, max(map(len, self.rows)), self.together):
+                end = step + self.together
+                self.steps += self.together
                 choices = tuple(
-                    Choice(i, row[step][0], "stop" if step + 1 == len(row) else None, _logprobs(*row[step]))
+                    Choice(
+                        i,
+                        "".join(text for text, _ in row[step:end]),
+                        "stop" if end >= len(row) else None,
+                        sum((_logprobs(*part) for part in row[step:end]), Logprobs()),
+                    )
                     for i, row in enumerate(self.rows)
                     if step < len(row)
                 )
-                yield Completion("1", "m", 0, choices, Usage(8, step + 1, 6))
+                yield Completion("1", "m", 0, choices, Usage(8, end, 6))
         finally:
             self.closed = True
 
@@ -109,6 +117,23 @@ async def test_long_rows_are_left_behind_when_it_hurries() -> None:
     generated = await _read(script, Patience(never, hurry=True))
     assert [c.text for c in generated.candidates] == ["a" * 6, "b" * 8]
     assert script.steps == 8
+
+
+async def test_steps_are_counted_by_tokens_however_many_come_together() -> None:
+    script = Script([("a", -0.1)] * 6, [("b", -0.1)] * 90)
+    script.together = 3
+    generated = await _read(script, Patience(never, hurry=True))
+    assert [c.text for c in generated.candidates] == ["a" * 6]
+    assert script.steps == 9
+
+
+async def test_a_row_is_told_of_while_others_are_written() -> None:
+    script = Script([("a", -0.1)] * 2, [("b", -0.1)] * 5, [("c", -0.1)] * 8)
+    told: list[tuple[str, int]] = []
+    patience = Patience(never, settled=lambda candidate: told.append((candidate.text, script.steps)))
+    generated = await _read(script, patience)
+    assert told == [("aa", 2), ("bbbbb", 5)]
+    assert [c.text for c in generated.candidates] == ["aa", "bbbbb", "c" * 8]
 
 
 def test_requests_fit_the_server() -> None:
