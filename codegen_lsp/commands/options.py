@@ -82,14 +82,20 @@ def engine_config(model: str, max_memory: str, prefix_cache: str | None = None, 
     Raises:
         ConfigError: the value of an option is not allowed.
     """
-    from codegen_lsp.wire.config import EngineConfig, expanded, parse_bytes, parse_max_memory
+    from codegen_lsp.wire.config import (
+        EngineConfig,
+        expanded,
+        parse_bytes,
+        parse_cache_size,
+        parse_max_memory,
+    )
 
     for name in ("device_map", "offload_folder", "fim_format"):
         value = more.get(name)
         if value and (name == "offload_folder" or value.endswith(".json")):
             more[name] = str(expanded(value).absolute())
     if prefix_cache is not None:
-        more["prefix_cache"] = parse_bytes(prefix_cache)
+        more["prefix_cache"] = parse_cache_size(prefix_cache)
     if "request_memory" in more:
         more["request_memory"] = parse_bytes(more["request_memory"])
     return EngineConfig(model=absolute(model), max_memory=parse_max_memory(max_memory), **more)

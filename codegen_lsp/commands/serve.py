@@ -27,9 +27,12 @@ NOISY = ("httpx", "httpcore", "uvicorn.error", "urllib3", "filelock")
 class ServeOptions(LoadOptions):
     """How the engine loads a model, and how it works; the fields are those of `EngineConfig`."""
 
-    prefix_cache: Annotated[str, typer.Option(help="Size of the prefix cache, as 1GiB; 0 disables it.")] = (
-        "1GiB"
-    )
+    prefix_cache: Annotated[
+        str,
+        typer.Option(
+            help="Size of the prefix cache, as 1GiB; 0 disables it, auto takes 12 contexts, at most 1GiB."
+        ),
+    ] = "auto"
     context: Context = 0
     prefill_chunk: Annotated[
         int,

@@ -74,6 +74,15 @@ def parse_bytes(text: str | int) -> int:
     return int(size)
 
 
+def parse_cache_size(text: str | int) -> int | None:
+    """Return the bytes in a size, None for `auto`.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    return None if text == "auto" else parse_bytes(text)
+
+
 def parse_max_memory(text: str) -> dict[str, int]:
     """Return the bytes a device may hold, from `0=20GiB,cpu=16GiB`; devices are GPU numbers, `cpu` or `disk`.
 
@@ -107,8 +116,9 @@ class EngineConfig:
     """Maximum number of bytes of weights per device."""
     offload_folder: str | None = None
     """Folder for layers that fit into no device's memory."""
-    prefix_cache: int = 2**30
-    """Maximum number of bytes of KV cache that are kept for later prompts; 0 keeps none."""
+    prefix_cache: int | None = None
+    """Maximum number of bytes of KV cache that are kept for later prompts; 0 keeps none, and None as much as suits the
+    model: 12 full contexts, and no more than 1 GiB."""
     context: int = 0
     """Maximum number of tokens of prompt and completion together; 0 takes the model's maximum."""
     prefill_chunk: int = 0
@@ -140,7 +150,7 @@ class EngineConfig:
         if self.quantize not in QUANTIZE:
             raise ConfigError(f"expected quantize to be {', '.join(QUANTIZE)}, got {self.quantize!r}")
         for name in ("prefix_cache", "context", "prefill_chunk", "threads", "request_memory"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ConfigError(f"{name.replace('_', '-')} must not be negative")
         if self.max_waiting < 1:
             raise ConfigError("max-waiting must be at least 1")

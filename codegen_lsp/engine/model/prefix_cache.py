@@ -27,6 +27,11 @@ from codegen_lsp.engine.model.kv_layout import TOKENS, Piece
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.live import BufferSource, LiveBuffers, common_length
 
+MOST_BYTES, CONTEXTS = 2**30, 12
+"""Maximum number of bytes, and of full contexts, that a prefix cache holds unless it is told otherwise.
+
+Ten held-out files typed with nano had the same share of their prompts cached with 12 contexts, 96 MiB, as with 1 GiB.
+"""
 SEGMENT = 64
 """Maximum number of tokens in a node, the unit of eviction."""
 
@@ -73,6 +78,11 @@ class _Node:
     @property
     def nbytes(self) -> int:
         return sum(part.nbytes for part in self.piece)
+
+
+def usual_limit(context: int, bytes_per_token: int) -> int:
+    """Return how many bytes a prefix cache takes at most, if nobody says: a few documents' worth of a small model."""
+    return min(MOST_BYTES, CONTEXTS * context * bytes_per_token)
 
 
 class PrefixCache:

@@ -80,11 +80,13 @@ class ModelSlot:
         log.info("%s after %.1f s", self.health.message, time.perf_counter() - started)
 
     def _set(self, model: Model) -> None:
-        from codegen_lsp.engine.model.prefix_cache import PrefixCache
+        from codegen_lsp.engine.model.prefix_cache import PrefixCache, usual_limit
 
         self.model = model
-        caches = self.config.prefix_cache and model.layout is not None
-        self.cache = PrefixCache(self.config.prefix_cache) if caches else None
+        limit = self.config.prefix_cache
+        if limit is None:
+            limit = usual_limit(model.context, model.bytes_per_token)
+        self.cache = PrefixCache(limit) if limit and model.layout is not None else None
         # The prefix cache is not full yet: what it may still take is not free.
         free = free_memory(model.input_device) - (self.cache.limit if self.cache else 0)
         self.kv_budget = self.config.request_memory or max(MIN_KV_BUDGET, free // 2)

@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from codegen_lsp.wire.config import MAX_BYTES, EngineConfig, expanded, parse_bytes, parse_max_memory
+from codegen_lsp.wire.config import (
+    MAX_BYTES,
+    EngineConfig,
+    expanded,
+    parse_bytes,
+    parse_cache_size,
+    parse_max_memory,
+)
 from codegen_lsp.wire.errors import ConfigError
 from codegen_lsp.wire.schema import expectation
 from codegen_lsp.wire.transport.http import bearer_header, server_addresses
@@ -192,6 +199,10 @@ def bytes_written_as(default: str) -> Written:
     """Return how an option of bytes is written; `default` is its default as documentation shows it."""
     return Written(str | NonNegative, parse_bytes, "a size such as 512MiB, or a number of bytes", default)
 
+
+CACHE_SIZE = Written(
+    str | NonNegative, parse_cache_size, "auto, a size such as 512MiB, or a number of bytes", "auto"
+)
 
 MAX_PATTERNS, LONGEST_PATTERN = 500, 300
 OtherFilesChoice = Literal["auto", "always", "never"]

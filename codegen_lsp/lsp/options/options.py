@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from msgspec import Meta
 
 from codegen_lsp.lsp.options.option_types import (
+    CACHE_SIZE,
     EXCLUDES_ABOVE,
     EXCLUDES_CHOICE,
     EXCLUDES_IF_FALSE,
@@ -144,8 +145,9 @@ class Options:
     """Maximum memory for weights per device, written as `0=20GiB,cpu=16GiB`."""
     offload_folder: Annotated[NameText, USER_ONLY] = ""
     """Folder for layers that fit into no device's memory."""
-    prefix_cache: Annotated[int, bytes_written_as("1GiB"), USER_ONLY] = 2**30
-    """Maximum memory for the keys and values of text that the model has already read."""
+    prefix_cache: Annotated[int | None, CACHE_SIZE, USER_ONLY] = None
+    """Maximum memory for the keys and values of text that the model has already read; auto takes that of 12 full
+    prompts, and no more than 1 GiB."""
     threads: Annotated[int, Meta(ge=0, le=1024), USER_ONLY] = 0
     """Number of the engine's processor threads; 0 leaves it to torch."""
     allow_pickle: Annotated[bool, USER_ONLY] = False

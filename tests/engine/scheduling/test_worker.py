@@ -14,6 +14,7 @@ import torch
 
 from codegen_lsp.engine.checkpoints import locate
 from codegen_lsp.engine.model.model import prefill_chunk_on
+from codegen_lsp.engine.model.prefix_cache import CONTEXTS, MOST_BYTES, usual_limit
 from codegen_lsp.engine.scheduling.jobs import Done, Event, Job
 from codegen_lsp.engine.scheduling.metrics import Metrics
 from codegen_lsp.engine.scheduling.worker import Worker
@@ -89,12 +90,31 @@ def value(metric: Any) -> float:
     return float(metric._value.get())
 
 
+@pytest.mark.parametrize(("size", "limit"), [(None, None), (5000, 5000), (0, 0)])
+def test_the_prefix_cache_suits_the_model_unless_its_size_is_given(
+    tiny_folder: Path, size: int | None, limit: int | None
+) -> None:
+    worker = make_worker(tiny_folder, prefix_cache=size)
+    worker.start()
+    wait_for(worker, "ready")
+    model, cache = worker.model, worker.cache
+    assert worker.close(30)
+    assert model is not None
+    expected = CONTEXTS * model.context * model.bytes_per_token if limit is None else limit
+    assert 0 <= expected < MOST_BYTES
+    assert (cache.limit if cache is not None else 0) == expected
+
+
 def test_a_long_request_does_not_make_a_short_one_wait(client: Client) -> None:
     client.submit("long", TEXT[:300], max_tokens=100)
     client.submit("short", max_tokens=2)
     assert isinstance(client.end("short"), Done)
     assert not client.ends["long"].is_set()
     assert isinstance(client.end("long"), Done)
+
+
+def test_a_large_model_gets_no_more_than_a_gigabyte() -> None:
+    assert usual_limit(2048, 2**20) == MOST_BYTES
 
 
 def test_requests_take_turns_step_by_step(client: Client) -> None:

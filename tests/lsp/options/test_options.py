@@ -41,6 +41,7 @@ def test_values_are_read_and_typed() -> None:
     assert options.model == "350M-mono"
     assert options.max_file_size == 2 * 2**20
     assert options.prefix_cache == 1024
+    assert parse({"prefixCache": "auto"})[0].prefix_cache is None
     assert options.max_memory == {"0": 20 * 2**30, "cpu": 5}
     assert not options.serves("markdown")
     assert options.serves("python")
@@ -183,8 +184,8 @@ def test_every_option_is_read_somewhere() -> None:
             "5000000TiB",
             "Setting codegen.prefixCache: a size of 5000000TiB is more than any machine has",
         ),
-        ("prefixCache", 10**400, "Setting codegen.prefixCache must be a size such as 512MiB"),
-        ("prefixCache", 10**5000, "Setting codegen.prefixCache must be a size such as 512MiB"),
+        ("prefixCache", 10**400, "Setting codegen.prefixCache must be auto, a size such as 512MiB"),
+        ("prefixCache", 10**5000, "Setting codegen.prefixCache must be auto, a size such as 512MiB"),
         ("maxMemory", {"9" * 400: 1}, "Setting codegen.maxMemory: expected device=size"),
         ("maxMemory", "0=" + "9" * 400, "Setting codegen.maxMemory: expected a size"),
         ("debounce", 10**400, "Setting codegen.debounce must be a whole number from 0 to 5,000"),

@@ -19,7 +19,7 @@ from codegen_lsp.engine.decode.shared import run
 from codegen_lsp.engine.model.kv_store import KVStore
 from codegen_lsp.engine.model.loading import load
 from codegen_lsp.engine.model.model import Model
-from codegen_lsp.engine.model.prefix_cache import PrefixCache
+from codegen_lsp.engine.model.prefix_cache import MOST_BYTES, PrefixCache
 from codegen_lsp.evals.benchmarks.speed.values import OUR_FORMATS
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.requests import CompletionRequest
@@ -62,7 +62,7 @@ class ModelTimes:
         self._text = text
         self._steps = steps
         self._caches: dict[int, KVStore] = {}
-        self._prefixes = PrefixCache(EngineConfig().prefix_cache)
+        self._prefixes = PrefixCache(MOST_BYTES)
         self.weight_bytes = sum(weight.nbytes for weight in self._model.module.parameters())
 
     def decode(self, tokens: int, rows: int = 1) -> float:
