@@ -30,7 +30,7 @@ class ServeOptions(LoadOptions):
     prefix_cache: Annotated[
         str,
         typer.Option(
-            help="Size of the prefix cache, as 1GiB; 0 disables it, auto takes 12 contexts, at most 1GiB."
+            help="Size of the prefix cache, such as 1GiB; 0 disables it, auto allows 12 full contexts, up to 1GiB."
         ),
     ] = "auto"
     context: Context = 0

@@ -117,8 +117,8 @@ class EngineConfig:
     offload_folder: str | None = None
     """Folder for layers that fit into no device's memory."""
     prefix_cache: int | None = None
-    """Maximum number of bytes of KV cache that are kept for later prompts; 0 keeps none, and None as much as suits the
-    model: 12 full contexts, and no more than 1 GiB."""
+    """Maximum number of bytes of KV cache that are kept for later prompts; 0 keeps none, None allows 12 full contexts,
+    up to 1 GiB."""
     context: int = 0
     """Maximum number of tokens of prompt and completion together; 0 takes the model's maximum."""
     prefill_chunk: int = 0

@@ -41,14 +41,14 @@ class TokenDistribution:
         return float(self.logits[tokens].logsumexp(0)) - self.total
 
     def top_logits(self, count: int) -> list[tuple[int, float]]:
-        """Return the `count` most likely tokens with their logits, best first: rows that have the same ask once."""
+        """Return the `count` most likely tokens with their logits, best first; looked up once for all rows."""
         if (likely := self._tops.get(count)) is None:
             likely = self._tops[count] = top(self.logits, count)
         return likely
 
     def top(self, count: int) -> list[tuple[int, float]]:
         """Return the `count` most likely tokens with their log-probabilities, best first."""
-        return [(token, logit - self.total) for token, logit in top(self.logits, count)]
+        return [(token, logit - self.total) for token, logit in self.top_logits(count)]
 
 
 def nucleus(probabilities: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -71,8 +71,6 @@ def positions(passes: Sequence[Pass]) -> torch.Tensor:
 
 def kept_indices(passes: Sequence[Pass]) -> list[int]:
     """Return the indices, among the tokens of `flat`, of those whose logits are needed."""
-    if all(isinstance(part.keep, int) and part.new == 1 for part in passes):
-        return list(range(sum(part.rows for part in passes)))
     indices: list[int] = []
     start = 0
     for part in passes:

@@ -81,7 +81,7 @@ class _Node:
 
 
 def usual_limit(context: int, bytes_per_token: int) -> int:
-    """Return how many bytes a prefix cache takes at most, if nobody says: a few documents' worth of a small model."""
+    """Return the size of a prefix cache for which none is given: a few documents' worth of a small model."""
     return min(MOST_BYTES, CONTEXTS * context * bytes_per_token)
 
 

@@ -78,7 +78,7 @@ class Metrics:
         waiting: Callable[[], int],
         cache: Callable[[], PrefixCache | None],
     ) -> None:
-        """Ask for these whenever the page is made: nothing is written down for it at each step."""
+        """Read these when the page is made, instead of updating its gauges at every step."""
 
         def cache_bytes() -> int:
             current = cache()

@@ -146,8 +146,8 @@ class Options:
     offload_folder: Annotated[NameText, USER_ONLY] = ""
     """Folder for layers that fit into no device's memory."""
     prefix_cache: Annotated[int | None, CACHE_SIZE, USER_ONLY] = None
-    """Maximum memory for the keys and values of text that the model has already read; auto takes that of 12 full
-    prompts, and no more than 1 GiB."""
+    """Maximum memory for the keys and values of text that the model has already read; auto allows 12 full
+    contexts, up to 1 GiB."""
     threads: Annotated[int, Meta(ge=0, le=1024), USER_ONLY] = 0
     """Number of the engine's processor threads; 0 leaves it to torch."""
     allow_pickle: Annotated[bool, USER_ONLY] = False

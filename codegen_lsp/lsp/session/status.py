@@ -16,7 +16,7 @@ from codegen_lsp.lsp.engines.backend import EngineState, Phase
 
 METHOD = "didChangeStatus"
 SHORT_SECONDS = 0.1
-"""What takes less than this is not reported as busy: a status that flickers at each key says nothing."""
+"""Requests shorter than this are not reported as busy, so that the status doesn't flicker at every keystroke."""
 State = Literal["starting", "loading", "ready", "busy", "paused", "error"]
 StatusKind = Literal["Normal", "Error", "Warning", "Inactive"]
 
@@ -59,13 +59,13 @@ def summarize(engine: EngineState, *, running: int, paused: bool, enabled: bool)
 
 
 class StatusBoard:
-    """Keeps the parts of the status and sends the whole when it changes: that requests run, once they take a while."""
+    """Keeps the parts of the status and sends the whole when it changes. Short requests don't change it."""
 
     def __init__(self, send: Callable[[Status], None]) -> None:
         self._send = send
         self._sent: Status | None = None
         self._timer: asyncio.TimerHandle | None = None
-        """Sends that requests run, if they still do then."""
+        """Reports the running requests as busy, unless they end before that."""
         self.engine = EngineState()
         self.running = 0
         self.paused = False
@@ -80,17 +80,15 @@ class StatusBoard:
         """Change parts (`engine`, `running`, `paused`, `enabled`) and send the status if it changed."""
         for name, value in parts.items():
             setattr(self, name, value)
-        is_busy = self.current.state == "busy"
-        if self._timer is not None and not is_busy:
-            self._timer.cancel()
-            self._timer = None
-        if not is_busy:
+        if self.current.state != "busy":
             self._send_current()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SHORT_SECONDS, self._send_current)
 
     def _send_current(self) -> None:
-        self._timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         status = self.current
         if status != self._sent:
             self._sent = status

@@ -241,7 +241,7 @@ def _finite(value: float | None) -> float:
 
 
 def look(verdict: Verdict, site: Site) -> None:
-    """Find out what ranking will ask about a candidate: while the model writes others, it takes no time of its own."""
+    """Compute what ranking needs to know about a candidate in advance, while the model is still writing others."""
     if verdict.reason is None:
         _checks(site).of(verdict.candidate.text, verdict.candidate.replace)
 

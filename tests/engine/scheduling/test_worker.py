@@ -18,6 +18,7 @@ from codegen_lsp.engine.model.prefix_cache import CONTEXTS, MOST_BYTES, usual_li
 from codegen_lsp.engine.scheduling.jobs import Done, Event, Job
 from codegen_lsp.engine.scheduling.metrics import Metrics
 from codegen_lsp.engine.scheduling.worker import Worker
+from codegen_lsp.lsp.options.option_docs import describe
 from codegen_lsp.wire.config import EngineConfig
 from codegen_lsp.wire.errors import InternalError, NotReadyError, OverloadedError, RequestError, WireError
 from codegen_lsp.wire.requests import CompletionRequest
@@ -114,7 +115,9 @@ def test_a_long_request_does_not_make_a_short_one_wait(client: Client) -> None:
 
 
 def test_a_large_model_gets_no_more_than_a_gigabyte() -> None:
-    assert usual_limit(2048, 2**20) == MOST_BYTES
+    assert usual_limit(2048, 2**20) == MOST_BYTES == 2**30
+    (setting,) = (option for option in describe() if option["name"] == "prefixCache")
+    assert f"auto allows {CONTEXTS} full contexts, up to 1 GiB" in setting["description"]
 
 
 def test_requests_take_turns_step_by_step(client: Client) -> None:

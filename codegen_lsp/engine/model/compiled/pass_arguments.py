@@ -51,10 +51,8 @@ class PassArguments:
         self._results = queries, mixed, self._scratch.data_ptr()
         self.rotations = [_rotation() for _ in step.blocks]
         self.attentions = [attention.Argument() for _ in step.blocks]
-        self._place_of_all: object = None
-        """`BufferCache.place` of the cache whose layers were placed last."""
-        self._placed: list[object] = [None for _ in step.blocks]
-        """Where the buffers of layers are that the arguments are made for."""
+        self._placed: object = None
+        """`BufferCache.place` of the buffers that the arguments are made for."""
 
     @property
     def kernel(self) -> int:
@@ -67,9 +65,10 @@ class PassArguments:
         """Write where the new tokens are, and what they attend to."""
         cache: Any = part.kv.cache
         layers: list[Any] = cache.layers
-        if self._place_of_all is not cache.place:
-            self._place_all(layers)
-            self._place_of_all = cache.place
+        if self._placed is not cache.place:
+            for each in zip(self.rotations, self.attentions, layers, strict=True):
+                self._place(*each)
+            self._placed = cache.place
         position, first = part.kv.length, layers[0]
         before, forks = position - first.shared_length, isinstance(first, ForkedLayer)
         # Of a row's own positions these are the new ones, of those that all see the ones before.
@@ -84,14 +83,6 @@ class PassArguments:
                     turning[KEY_PLACE] + offset,
                     turning[VALUE_PLACE] + offset,
                 )
-
-    def _place_all(self, layers: Sequence[Any]) -> None:
-        """Write what stays as long as layers have the same buffers."""
-        placed = self._placed
-        for index, layer in enumerate(layers):
-            if placed[index] != (place := _place_of(layer)):
-                self._place(self.rotations[index], self.attentions[index], layer)
-                placed[index] = place
 
     def _place(self, turning: Arguments, mixing: Arguments, layer: BufferLayer) -> None:
         """Write what stays as long as a layer has the same buffer."""
@@ -131,16 +122,6 @@ class PassArguments:
             scratch,
             0,
         ]
-
-
-def _place_of(layer: BufferLayer) -> object:
-    """Return the addresses of a layer's buffers, and how they are laid out."""
-    pair = layer.pair
-    place = pair.data_ptr(), pair.stride()
-    if isinstance(layer, ForkedLayer):
-        keys, values = layer.shared
-        return place, keys.data_ptr(), values.data_ptr(), keys.stride(), layer.prompt
-    return place
 
 
 def _rotation() -> Arguments:
