@@ -156,7 +156,7 @@ class HttpEngineClient:
                 return
             allowance, cutter = Allowance(request), StopCutter(self._unsent_stops(request))
             began = finished = False
-            async with aclosing(events(response)) as stream:
+            async with aclosing(events(response, whole=self._is_local)) as stream:
                 async for data in stream:
                     answer = completion_from_json(as_completion(decode_json(data)))
                     chunk = cutter.cut(joiner.mend(allowance.take(answer)))

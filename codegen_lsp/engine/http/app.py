@@ -140,9 +140,13 @@ class EngineApp:
         events: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def deliver(event: Event) -> None:
+        def put(*new: Event) -> None:
+            for event in new:
+                events.put_nowait(event)
+
+        def deliver(*new: Event) -> None:
             try:
-                loop.call_soon_threadsafe(events.put_nowait, event)
+                loop.call_soon_threadsafe(put, *new)
             except RuntimeError:
                 log.debug("the server stopped before a request was answered")
 

@@ -40,8 +40,8 @@ class Job:
 
     request: CompletionRequest
     prompts: list[PreparedPrompt]
-    deliver: Callable[[Event], None]
-    """Called from the worker's thread."""
+    deliver: Callable[..., None]
+    """Called from the worker's thread, with one `Event` or several that belong together."""
     begin: Begin | None = None
     """What to do with the prompts; None completes them."""
     client: str = ""

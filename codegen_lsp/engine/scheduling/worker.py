@@ -293,8 +293,11 @@ class Worker:
             self.metrics.count_evictions(self.cache.evictions)
         self._heap.trim()
         if end is not None and not job.cancelled:
+            # Its last parts go with its end: one message less.
+            last = [tuple(choices) for other, choices in self._unsent if other is job]
+            self._unsent = [each for each in self._unsent if each[0] is not job]
             self._send()
-            job.deliver(end)
+            job.deliver(*filter(None, last), end)
 
     def _explain(self, error: Exception) -> WireError:
         """Return what the client is told about an error; if memory ran out, free the prefix cache."""

@@ -132,6 +132,7 @@ def read(
     return replace(cursor, indent=indent, is_indent_known=True)
 
 
+@lru_cache(maxsize=2)  # of a keystroke, the change and the request for a suggestion are at the same place
 def at_offset(
     text: str,
     offset: int,

@@ -6,7 +6,7 @@ is a string search in C.
 
 from __future__ import annotations
 
-_CHUNK = 64 * 1024
+_CHUNK = 4 * 1024
 
 
 def offset_at(text: str, line: int, column: int, encoding: str) -> tuple[int, int]:

@@ -112,7 +112,8 @@ class Statement:
         names = before + _NAME.findall(_KEYWORD_ARGUMENT.sub(r"\1", value))
         if not targets and assigned:
             names = [n for n in names if n not in assigned]  # an annotation
-        return [n for n in names if n not in _KNOWN and n not in bound and not n.startswith("__")]
+        known = set(self.names())
+        return [n for n in names if n in known and n not in bound]
 
 
 @lru_cache(maxsize=4096)

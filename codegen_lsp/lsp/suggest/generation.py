@@ -236,8 +236,8 @@ async def read(engine: EngineClient, request: CompletionRequest, patience: Patie
             usage, model = chunk.usage or usage, chunk.model or model
             timings = dict(chunk.timings) or timings
             if rows.take(chunk):
-                if usage is None and rows.ended:
-                    usage = await _last_usage(chunks)
+                if rows.ended and (usage is None or engine.extensions):
+                    usage = await _last_usage(chunks) or usage
                 break
             rows.tell()
     ended = time.perf_counter()
@@ -249,13 +249,16 @@ async def read(engine: EngineClient, request: CompletionRequest, patience: Patie
 
 
 async def _last_usage(chunks: AsyncIterator[Completion]) -> Usage | None:
-    """Return the counts that other servers send after the last text; most send them at once."""
+    """Read what follows the last text, which most servers send at once, and return its counts.
+
+    A stream that was read to its end leaves its connection to the next request.
+    """
+    usage = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(USAGE_SECONDS):
             async for chunk in chunks:
-                if chunk.usage is not None:
-                    return chunk.usage
-    return None
+                usage = chunk.usage or usage
+    return usage
 
 
 def _candidate(row: _Row) -> Candidate:

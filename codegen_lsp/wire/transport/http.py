@@ -117,6 +117,8 @@ def make_client(*, socket: Path | None, url: str, token: str, timeout: float) ->
     """
     import httpx
 
+    from codegen_lsp.wire.transport.unix import UnixTransport
+
     headers = bearer_header(token) | {"Accept-Encoding": "identity"}
     base = "http://engine" if socket else server_address(url)
     foreign = not socket and not is_loopback(base)
@@ -125,7 +127,7 @@ def make_client(*, socket: Path | None, url: str, token: str, timeout: float) ->
     try:
         return httpx.AsyncClient(
             base_url=base,
-            transport=_socket_transport(socket, limits) if socket else None,
+            transport=UnixTransport(socket) if socket else None,
             trust_env=foreign,
             verify=verify,
             limits=limits,
@@ -139,12 +141,6 @@ def make_client(*, socket: Path | None, url: str, token: str, timeout: float) ->
             f"no HTTP client for {without_password(base)} can be made ({_reason(error)}); check the environment's "
             "ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR and SSLKEYLOGFILE"
         ) from error
-
-
-def _socket_transport(socket: Path, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
-    import httpx
-
-    return httpx.AsyncHTTPTransport(uds=str(socket), limits=limits, verify=False, trust_env=False)
 
 
 def socket_client(socket: Path, timeout: float | None) -> httpx.Client:

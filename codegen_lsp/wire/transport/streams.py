@@ -61,8 +61,10 @@ async def read_refusal(response: httpx.Response) -> str:
     return body[:MAX_REFUSAL].decode("utf-8", "replace")
 
 
-async def events(response: httpx.Response) -> AsyncGenerator[bytes]:
+async def events(response: httpx.Response, *, whole: bool = False) -> AsyncGenerator[bytes]:
     """Yield the data of server-sent events as they come, one JSON document each, without the final `[DONE]`.
+
+    With `whole` the answer is read to its end, which follows that at once: its connection serves the next request.
 
     Raises:
         InvalidAnswerError: the stream or one of its lines is too long, or compressed.
@@ -73,7 +75,7 @@ async def events(response: httpx.Response) -> AsyncGenerator[bytes]:
         for line in lines.feed(part):
             for data in reader.feed(line):
                 yield data
-            if reader.is_done:
+            if reader.is_done and not whole:
                 return
     for line in (lines.remainder, b""):
         for data in reader.feed(line):

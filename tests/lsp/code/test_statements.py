@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from codegen_lsp.lsp.code.statements import Statement, read
@@ -81,6 +81,7 @@ def test_a_bracket_that_was_opened_before_is_told() -> None:
 
 @settings(deadline=None)
 @given(st.text(alphabet="ab=:()[]{}'\"\\\n \t#.,fé😀"))
+@example(":](é=")
 def test_any_text_can_be_read(text: str) -> None:
     for statement in read(text).statements:
         assert statement.indent >= 0
