@@ -98,6 +98,27 @@ async def test_leaving_an_answer_closes_its_connection(tmp_path: Path) -> None:
         await until(lambda: server.gone == 1)
 
 
+async def test_closing_the_client_ends_what_is_being_read(tmp_path: Path) -> None:
+    server = CountingServer(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n")
+    async with client_of(server, tmp_path / "s") as client:
+        async with client.stream("GET", "/") as response:
+            parts = response.aiter_raw()
+            assert await anext(parts) == b"ok"
+            await client.aclose()
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(parts)
+        await until(lambda: server.gone == 1)
+
+
+async def test_a_closed_client_keeps_no_connection(tmp_path: Path) -> None:
+    server = CountingServer()
+    async with client_of(server, tmp_path / "s") as client:
+        async with client.stream("GET", "/") as response:
+            assert [part async for part in response.aiter_raw()] == [b"ok"]
+            await client.aclose()
+        await until(lambda: server.gone == 1)
+
+
 async def test_a_connection_that_the_server_has_closed_is_replaced(tmp_path: Path) -> None:
     server = CountingServer(closes=True)
     async with client_of(server, tmp_path / "s") as client:

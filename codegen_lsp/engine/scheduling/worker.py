@@ -296,7 +296,6 @@ class Worker:
             # Its last parts go with its end: one message less.
             last = [tuple(choices) for other, choices in self._unsent if other is job]
             self._unsent = [each for each in self._unsent if each[0] is not job]
-            self._send()
             job.deliver(*filter(None, last), end)
 
     def _explain(self, error: Exception) -> WireError:

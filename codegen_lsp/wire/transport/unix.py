@@ -30,7 +30,9 @@ class UnixTransport(httpx.AsyncBaseTransport):
     def __init__(self, socket: Path) -> None:
         """Connect to nothing yet."""
         self._socket = str(socket)
+        self._used: set[_UnixConnection] = set()
         self._idle: list[_UnixConnection] = []
+        self._is_closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return the answer as soon as its headers are there.
@@ -40,21 +42,32 @@ class UnixTransport(httpx.AsyncBaseTransport):
         """
         timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
         connection = await self._connected(timeouts.get("connect"))
+        self._used.add(connection)
         connection.request, connection.patience = request, timeouts.get("read")
         try:
             head = await connection.send(b"".join([part async for part in request.stream]))  # type: ignore[union-attr]
         except BaseException:
-            await connection.close()
+            await self.give_back(connection)
             raise
-        body = _UnixBody(connection, self._idle)
+        body = _UnixBody(self, connection)
         return httpx.Response(
             head.status_code, headers=head.headers.raw_items(), stream=body, request=request
         )
 
+    async def give_back(self, connection: _UnixConnection) -> None:
+        """Keep a connection if its whole answer was read; close it otherwise, which stops the server's work."""
+        self._used.discard(connection)
+        if not self._is_closed and len(self._idle) < MAX_IDLE and connection.renew():
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
     async def aclose(self) -> None:
-        """Close the connections that nothing uses."""
-        while self._idle:
-            await self._idle.pop().close()
+        """Close all connections; requests that are not answered yet fail."""
+        self._is_closed = True
+        for connection in [*self._idle, *self._used]:
+            await connection.close()
+        self._idle.clear()
 
     async def _connected(self, seconds: float | None) -> _UnixConnection:
         while self._idle:
@@ -144,11 +157,11 @@ class _UnixConnection:
 
 
 class _UnixBody(httpx.AsyncByteStream):
-    """The body of an answer; its end, or closing it, gives the connection back."""
+    """The body of an answer, whose end gives the connection back."""
 
-    def __init__(self, connection: _UnixConnection, idle: list[_UnixConnection]) -> None:
+    def __init__(self, transport: UnixTransport, connection: _UnixConnection) -> None:
+        self._transport = transport
         self._connection = connection
-        self._idle = idle
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield its parts as they come."""
@@ -156,9 +169,5 @@ class _UnixBody(httpx.AsyncByteStream):
             yield bytes(event.data)
 
     async def aclose(self) -> None:
-        """Keep the connection if the whole answer was read; close it otherwise, which stops the server's work."""
-        connection = self._connection
-        if len(self._idle) < MAX_IDLE and connection.renew():
-            self._idle.append(connection)
-        else:
-            await connection.close()
+        """Give the connection back, whether or not all was read."""
+        await self._transport.give_back(self._connection)

@@ -33,7 +33,7 @@ class Cancelled:
 async def answered(*events: Any) -> tuple[list[bytes], list[Job]]:
     """Return the bodies that are sent for events that have all come, and the jobs that were cancelled."""
     worker, queue, bodies = Cancelled(), asyncio.Queue[Any](), []
-    job = Job(CompletionRequest(("a",), stream=True, include_usage=True), [], lambda _: None)
+    job = Job(CompletionRequest(("a",), stream=True, include_usage=True), [], lambda *_: None)
     for event in events:
         queue.put_nowait(event)
 

@@ -8,7 +8,7 @@ from codegen_lsp.engine.scheduling.jobs import Event, Job, admissible
 from codegen_lsp.wire.requests import CompletionRequest
 
 
-def ignored(_: Event) -> None:
+def ignored(*_: Event) -> None:
     pass
 
 

@@ -42,9 +42,9 @@ class Client:
         )
         self.ends[name] = threading.Event()
 
-        def deliver(event: Event) -> None:
-            self.events.append((name, event))
-            if isinstance(event, Done | WireError):
+        def deliver(*events: Event) -> None:
+            self.events += [(name, event) for event in events]
+            if any(isinstance(event, Done | WireError) for event in events):
                 self.ends[name].set()
 
         job = Job(request, self.worker.prepare(request), deliver, client=client)
