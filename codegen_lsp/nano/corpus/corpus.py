@@ -150,7 +150,9 @@ def build(
         "bytes_by_pool": dict(sorted(pools.items())),
         "distributions": {name: asdict(entry) for name, entry in entries.items()},
     }
-    (work / "manifest.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    # It ships with the language server: a value a line, and no spaces.
+    lines = json.dumps(summary, indent=0, separators=(",", ":"))
+    (work / "manifest.json").write_text(lines + "\n", encoding="utf-8")
     return entries
 
 
