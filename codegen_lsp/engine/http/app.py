@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -137,22 +137,22 @@ class EngineApp:
             prompts = self.worker.prepare(request)
         else:
             prompts = await asyncio.to_thread(self.worker.prepare, request)
-        events: asyncio.Queue[Any] = asyncio.Queue()
+        queue: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def put(*new: Event) -> None:
+        def put(new: Sequence[Event]) -> None:
             for event in new:
-                events.put_nowait(event)
+                queue.put_nowait(event)
 
-        def deliver(*new: Event) -> None:
+        def deliver(*events: Event) -> None:
             try:
-                loop.call_soon_threadsafe(put, *new)
+                loop.call_soon_threadsafe(put, events)
             except RuntimeError:
                 log.debug("the server stopped before a request was answered")
 
         job = Job(request, prompts, deliver, begin and begin(prompts), caller.name, caller.namespace(salt))
         self.worker.submit(job)
-        return job, events
+        return job, queue
 
     def _check_model(self, name: str | None) -> None:
         if name is None or not name.strip():

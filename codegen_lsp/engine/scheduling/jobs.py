@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from codegen_lsp.engine.decode.progress import DecodeProgress, Planned, Steps
 from codegen_lsp.wire.answers import Choice
@@ -30,6 +30,14 @@ class Done:
 Event = Sequence[Choice] | Done | WireError
 """New parts of choices, any number of times, then the end of the job."""
 
+
+class Deliver(Protocol):
+    """Takes events of a job, those that belong together at once."""
+
+    def __call__(self, *events: Event) -> None:
+        """Take them, in order."""
+
+
 Begin = Callable[["Reading"], Steps]
 """Starts the steps of a job."""
 
@@ -40,8 +48,8 @@ class Job:
 
     request: CompletionRequest
     prompts: list[PreparedPrompt]
-    deliver: Callable[..., None]
-    """Called from the worker's thread, with one `Event` or several that belong together."""
+    deliver: Deliver
+    """Called from the worker's thread."""
     begin: Begin | None = None
     """What to do with the prompts; None completes them."""
     client: str = ""
